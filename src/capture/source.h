@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* capture/source.h -- where records come from: one interface, three rungs and a file.
+ *
+ *   bpf      source_bpf.c     in-kernel walker; samples through a BPF ring buffer
+ *   ring     source_ring.c    perf rings; registers + stack copy, or the kernel's callchain
+ *   replay   source_replay.c  a file that source_record.c wrote
+ *
+ * The side band (sideband.c) belongs to the bpf and ring sources alike. A source is owned by the
+ * session and used from its thread. Life: new -> start -> drain ... -> stop -> drain -> free. */
+#ifndef GP_CAPTURE_SOURCE_H
+#define GP_CAPTURE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/abi/config.h"
+#include "bpf/abi/unwind_table.h"
+#include "capture/event.h"
+
+#define CAPTURE_EVENTS_MAX 8
+
+/* One thing to sample. */
+struct capture_perf_event {
+	const char *name;	// "cycles", "cpu-clock", "instructions" ...
+	uint32_t perf_type;	// PERF_TYPE_*
+	uint64_t perf_config;
+};
+
+struct capture_config {
+	unsigned frequency;			// Hz, 1..1000
+	struct capture_perf_event events[CAPTURE_EVENTS_MAX];
+	unsigned nevents;			// 0: discover cycles, cpu-clock, task-clock
+	enum bpf_unwind_mode mode;
+	bool kernel_stacks;
+	bool include_idle;
+	const uint32_t *pids;			// NULL: the whole machine
+	size_t npids;
+	unsigned stack_bytes;			// stack copied a sample (ring), handed over (bpf)
+	unsigned max_frames;			// 0: default
+	bool own_only;				// unprivileged: exclude_kernel, own processes
+	bool stop_at_sample;			// twin tests
+};
+
+/* What the source counted; monotonic. */
+struct capture_stats {
+	struct rec_counters kernel;	// exact outcomes; the ring source fills the same fields
+	uint64_t samples;		// handed to the callback
+	uint64_t records;		// side-band records handed to the callback
+	uint64_t lost_samples;		// dropped in a sample ring
+	uint64_t lost_records;		// dropped in a side-band ring
+	uint64_t throttled;		// throttle notices
+	uint64_t bpf_run_ns;		// 0 if unknown
+	uint64_t bpf_memory;		// bytes of maps and rings
+};
+
+/* The memory that the in-kernel walker reads; for sources without BPF ordinary memory.
+ * Written by unwind/, see abi/unwind_table.h. */
+struct capture_tables {
+	uint8_t *pool;			// UW_POOL_BYTES + UW_POOL_SLACK
+	uint32_t *dir;			// UW_DIR_ENTRIES
+	uint8_t *used;			// UW_DIR_ENTRIES
+	struct uw_rule *rules;		// UW_RULES
+	struct uw_mapping *maps;	// UW_MAPS
+	uint32_t *epoch;		// what the walker stores into used[]
+};
+
+struct capture_source;
+
+struct capture_source_ops {
+	const char *name;
+	int (*start)(struct capture_source *s);
+	/* Stops sampling; what is in the rings can still be drained. Never fails. */
+	void (*stop)(struct capture_source *s);
+	/* Hands over, in time order, every record stamped up to `until` (ns); 0 = everything. */
+	int (*drain)(struct capture_source *s, uint64_t until, capture_event_fn fn, void *arg);
+	void (*stats)(struct capture_source *s, struct capture_stats *ret);
+	void (*free)(struct capture_source *s);
+	/* The three below may be NULL: no in-kernel walker. */
+	int (*set_process)(struct capture_source *s, uint32_t pid, const struct uw_process *p);
+	int (*remove_process)(struct capture_source *s, uint32_t pid);
+	/* Returns after every walker that may still read replaced tables has left. */
+	void (*synchronize)(struct capture_source *s);
+};
+
+struct capture_source {
+	const struct capture_source_ops *ops;
+	struct capture_tables tables;
+	struct capture_perf_event events[CAPTURE_EVENTS_MAX];	// what is really sampled
+	unsigned nevents;
+	unsigned frequency;
+	unsigned ncpus;			// CPUs sampled
+	int poll_fd;			// an epoll descriptor, readable when a drain is worthwhile; -1
+};
+
+/* Each returns 0 with *ret, or -errno with a sentence for people (subject, reason, remedy) in why,
+ * of at least CAPTURE_WHY bytes. -EPERM/-ENOSYS/-EOPNOTSUPP mean: try the next rung. */
+#define CAPTURE_WHY 512
+int capture_source_bpf_new(
+	const struct capture_config *config, struct capture_source **ret, char *why);
+int capture_source_ring_new(
+	const struct capture_config *config, struct capture_source **ret, char *why);
+int capture_source_replay_new(const char *path, struct capture_source **ret, char *why);
+
+#endif
