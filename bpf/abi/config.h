@@ -6,20 +6,20 @@
 #include "bpf/abi/types.h"
 
 enum bpf_unwind_mode {
-	BPF_UNWIND_OFF = 0,	// no native user stacks
-	BPF_UNWIND_FP = 1,	// frame pointers only
-	BPF_UNWIND_TABLE = 2,	// tables only
-	BPF_UNWIND_SMART = 3,	// tables, frame pointers where there is none
+	BPF_UNWIND_OFF = 0, // no native user stacks
+	BPF_UNWIND_FP = 1, // frame pointers only
+	BPF_UNWIND_TABLE = 2, // tables only
+	BPF_UNWIND_SMART = 3, // tables, frame pointers where there is none
 };
 
 struct bpf_config {
-	__u32 mode;		// enum bpf_unwind_mode
-	__u32 filter_pids;	// 1: only processes in the `chosen` map
-	__u32 kernel_stacks;	// 1: collect kernel stacks
-	__u32 include_idle;	// 1: emit samples of the idle task
-	__u32 max_frames;	// user frames a sample
-	__u32 stop_at_sample;	// test builds: bpf_send_signal(SIGSTOP) at each sample
-	__u32 stack_bytes;	// bytes of stack handed over, <= REC_STACK_MAX
+	__u32 mode; // enum bpf_unwind_mode
+	__u32 filter_pids; // 1: only processes in the `chosen` map
+	__u32 kernel_stacks; // 1: collect kernel stacks
+	__u32 include_idle; // 1: emit samples of the idle task
+	__u32 max_frames; // user frames a sample
+	__u32 stop_at_sample; // test builds: bpf_send_signal(SIGSTOP) at each sample
+	__u32 stack_bytes; // bytes of stack handed over, <= REC_STACK_MAX
 	__u32 pad;
 };
 ABI_SIZE(struct bpf_config, 32);

@@ -19,44 +19,44 @@
 
 #define UW_PAGE_SHIFT 16
 #define UW_PAGE_BYTES (1u << UW_PAGE_SHIFT)
-#define UW_BLOCKS 256		// 256-byte blocks a page
+#define UW_BLOCKS 256 // 256-byte blocks a page
 #define UW_POOL_BYTES (8u << 20)
-#define UW_POOL_ALIGN 64	// of a page table
-#define UW_POOL_SLACK 65536	// mapped past the end, so that a masked offset may overrun
+#define UW_POOL_ALIGN 64 // of a page table
+#define UW_POOL_SLACK 65536 // mapped past the end, so that a masked offset may overrun
 #define UW_DIR_ENTRIES (1u << 18)
 #define UW_RULES (1u << 14)
 #define UW_MAPS (1u << 16)
 #define UW_MAPS_PER_PROCESS (1u << 12)
 #define UW_PROCESSES (1u << 15)
 
-#define UW_DIR_ABSENT 0u	// not loaded: hand the sample to user space
+#define UW_DIR_ABSENT 0u // not loaded: hand the sample to user space
 /* Offset 0 of the pool is never a table. */
 
 /* What the canonical frame address of a row is (the CFA, DWARF 5 section 6.4). */
 enum uw_cfa {
-	UW_CFA_NONE = 0,	// no unwind information here: frame pointer
-	UW_CFA_REG,		// reg + cfa_off
-	UW_CFA_DEREF,		// *(reg + cfa_off) + aux
-	UW_CFA_PLT,		// sp + 8 + ((pc & 15) >= aux) * 8: GNU ld's PLT expression
-	UW_CFA_SIGNAL,		// rt_sigframe at sp
-	UW_CFA_END,		// the thread's first frame: return address undefined
-	UW_CFA_COMPLEX,		// user space only
-	UW_CFA_FP,		// known to keep a frame pointer (Go): step by it
+	UW_CFA_NONE = 0, // no unwind information here: frame pointer
+	UW_CFA_REG, // reg + cfa_off
+	UW_CFA_DEREF, // *(reg + cfa_off) + aux
+	UW_CFA_PLT, // sp + 8 + ((pc & 15) >= aux) * 8: GNU ld's PLT expression
+	UW_CFA_SIGNAL, // rt_sigframe at sp
+	UW_CFA_END, // the thread's first frame: return address undefined
+	UW_CFA_COMPLEX, // user space only
+	UW_CFA_FP, // known to keep a frame pointer (Go): step by it
 };
 
 /* Where the caller's frame pointer or return address is. */
 enum uw_save {
-	UW_SAVE_SAME = 0,	// still in the register (fp); at CFA - 8 (ra)
-	UW_SAVE_CFA,		// *(CFA + off)
+	UW_SAVE_SAME = 0, // still in the register (fp); at CFA - 8 (ra)
+	UW_SAVE_CFA, // *(CFA + off)
 	UW_SAVE_UNDEF,
-	UW_SAVE_REG,		// in register `off` (DWARF number): vfork keeps its return address in rdi
+	UW_SAVE_REG, // in register `off` (DWARF number): vfork keeps its return address in rdi
 };
 
 struct uw_rule {
-	__u8 cfa;	// enum uw_cfa
-	__u8 reg;	// DWARF number of the CFA's base register
-	__u8 fp;	// enum uw_save
-	__u8 ra;	// enum uw_save
+	__u8 cfa; // enum uw_cfa
+	__u8 reg; // DWARF number of the CFA's base register
+	__u8 fp; // enum uw_save
+	__u8 ra; // enum uw_save
 	__s32 cfa_off;
 	__s16 fp_off;
 	__s16 ra_off;
@@ -72,14 +72,14 @@ ABI_SIZE(struct uw_rule, 16);
 struct uw_page {
 	__u16 dict;
 	__u16 rows;
-	__u32 size;		// bytes of the whole table
-	__u16 index[UW_BLOCKS + 2];	// index[UW_BLOCKS] = number of rows
+	__u32 size; // bytes of the whole table
+	__u16 index[UW_BLOCKS + 2]; // index[UW_BLOCKS] = number of rows
 };
 ABI_SIZE(struct uw_page, 8 + 2 * (UW_BLOCKS + 2));
 
 enum uw_mapping_flags {
-	UW_MAP_FILE = 1 << 0,	// has tables: dir is valid
-	UW_MAP_RUNTIME = 1 << 1,	// an interpreter's code lies here: runtime number in `runtime`
+	UW_MAP_FILE = 1 << 0, // has tables: dir is valid
+	UW_MAP_RUNTIME = 1 << 1, // an interpreter's code lies here: runtime number in `runtime`
 };
 
 /* An executable mapping. The file offset of pc is pc - start + pgoff; its directory entry is
@@ -87,9 +87,9 @@ enum uw_mapping_flags {
 struct uw_mapping {
 	__u64 start;
 	__u64 end;
-	__u64 pgoff;	// bytes
+	__u64 pgoff; // bytes
 	__u32 dir;
-	__u8 flags;	// enum uw_mapping_flags
+	__u8 flags; // enum uw_mapping_flags
 	__u8 runtime;
 	__u16 pad;
 };
@@ -97,9 +97,9 @@ ABI_SIZE(struct uw_mapping, 32);
 
 /* Value of the process hash (key: u32 pid). */
 struct uw_process {
-	__u32 first;	// index of the process's block in uw_maps
+	__u32 first; // index of the process's block in uw_maps
 	__u32 count;
-	__u32 runtime;	// bit set of runtimes found in it
+	__u32 runtime; // bit set of runtimes found in it
 	__u32 pad;
 };
 ABI_SIZE(struct uw_process, 16);

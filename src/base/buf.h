@@ -16,8 +16,8 @@
 struct buf {
 	char *data;
 	size_t len;
-	size_t size;	// allocated, including the NUL
-	size_t cap;	// most bytes it may ever hold
+	size_t size; // allocated, including the NUL
+	size_t cap; // most bytes it may ever hold
 	bool bad;
 };
 

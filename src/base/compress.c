@@ -9,7 +9,7 @@
 
 #define CHUNK 16384
 #define GZIP_WINDOW_BITS (15 + 16)
-#define ANY_WINDOW_BITS (15 + 32)	// gzip or zlib, told apart by zlib
+#define ANY_WINDOW_BITS (15 + 32) // gzip or zlib, told apart by zlib
 
 struct gzip_writer {
 	z_stream z;

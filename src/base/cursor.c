@@ -50,7 +50,13 @@ struct cursor cursor_sub(struct cursor *c, size_t n)
 	return cursor_make(p, n);
 }
 
-#define CURSOR_INT(name, type)                                                                     	type name(struct cursor *c)                                                                	{                                                                                          		type v = 0;                                                                                                                                                                           		cursor_copy(c, &v, sizeof(v));                                                     		return v;                                                                          	}
+#define CURSOR_INT(name, type)                                                                     \
+	type name(struct cursor *c)                                                                \
+	{                                                                                          \
+		type v = 0;                                                                        \
+		cursor_copy(c, &v, sizeof(v));                                                     \
+		return v;                                                                          \
+	}
 
 CURSOR_INT(cursor_u8, uint8_t)
 CURSOR_INT(cursor_u16, uint16_t)

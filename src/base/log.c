@@ -129,40 +129,45 @@ bool log_enabled(enum log_level level)
 	return level > LOG_LEVEL_DEBUG || sink.verbose || sink.fd >= 0;
 }
 
-static size_t line_format(char *line, size_t size, enum log_level level, const char *logger,
-	const char *fmt, va_list args)
+/* "[time] LEVEL: logger: "; returns its length. */
+static size_t line_head(char *line, size_t size, enum log_level level, const char *logger)
 {
 	uint64_t now = clock_real_ns();
 	time_t secs = (time_t)(now / NSEC_PER_SEC);
 	struct tm tm;
-	size_t n, body;
+	size_t n;
 
 	gmtime_r(&secs, &tm);
 	n = strftime(line, size, "[%Y-%m-%d %H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, size - n, ",%03u] %s: %s: ",
-		(unsigned)(now % NSEC_PER_SEC / NSEC_PER_MSEC), level_names[level], logger);
-	body = n;
-	n += (size_t)MAX(vsnprintf(line + n, size - n - 1, fmt, args), 0);
-	n = MIN(n, size - 2);
-	// A newline in foreign text must not forge a line of its own.
-	for (size_t i = body; i < n; i++)
-		if (line[i] == '\n')
-			line[i] = ' ';
-	line[n++] = '\n';
-	return n;
+	n += (size_t)snprintf(line + n, size - n,
+		",%03u] %s: %s: ", (unsigned)(now % NSEC_PER_SEC / NSEC_PER_MSEC),
+		level_names[level], logger);
+	return MIN(n, size - 2);
+}
+
+/* A newline in foreign text must not forge a line of its own; ours never hold one. */
+static void line_flatten(char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (text[i] == '\n')
+			text[i] = ' ';
 }
 
 void log_line(enum log_level level, const char *logger, const char *fmt, ...)
 {
 	char line[LINE_MAX_BYTES];
 	va_list args;
-	size_t n;
+	size_t n, body;
 
 	if (!log_enabled(level))
 		return;
+	body = n = line_head(line, sizeof(line), level, logger);
 	va_start(args, fmt);
-	n = line_format(line, sizeof(line), level, logger, fmt, args);
+	n += (size_t)MAX(vsnprintf(line + n, sizeof(line) - n - 1, fmt, args), 0);
 	va_end(args);
+	n = MIN(n, sizeof(line) - 2);
+	line_flatten(line + body, n - body);
+	line[n++] = '\n';
 
 	pthread_mutex_lock(&sink.lock);
 	sink.counts[level]++;

@@ -23,11 +23,11 @@ enum log_level {
 };
 
 struct log_config {
-	bool verbose;		// console shows DEBUG too
-	bool console_stderr;	// console lines go to stderr (verbs whose stdout is data)
-	const char *file;	// NULL or empty: no file
-	size_t rotate_size;	// bytes; 0 = never rotate
-	unsigned rotate_count;	// FILE.1 .. FILE.n are kept
+	bool verbose; // console shows DEBUG too
+	bool console_stderr; // console lines go to stderr (verbs whose stdout is data)
+	const char *file; // NULL or empty: no file
+	size_t rotate_size; // bytes; 0 = never rotate
+	unsigned rotate_count; // FILE.1 .. FILE.n are kept
 };
 
 /* Opens the file (parents are created). Return 0 or -errno: the console works even then. */

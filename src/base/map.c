@@ -70,7 +70,7 @@ static int map_rehash(struct map *m, size_t size)
 	bigger.slots = calloc(size, sizeof(*bigger.slots));
 	if (!bigger.slots)
 		return -ENOMEM;
-	map_foreach(slot, m)
+	map_foreach (slot, m)
 		*map_slot(&bigger, slot->key) = *slot;
 	free(m->slots);
 	*m = bigger;
@@ -209,7 +209,7 @@ static int intern_reserve(struct intern *t, size_t bytes)
 int intern_add(struct intern *t, const void *data, size_t len, uint32_t *ret_id)
 {
 	uint64_t hash = hash_bytes(data, len);
-	size_t padded = (len + 8) & ~(size_t)7;	// at least one byte for the NUL
+	size_t padded = (len + 8) & ~(size_t)7; // at least one byte for the NUL
 	uint32_t *slot;
 	int r;
 

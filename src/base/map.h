@@ -15,14 +15,14 @@
 struct map_slot {
 	uint64_t key;
 	uint64_t value;
-	uint8_t used;	// 0 free, 1 used
+	uint8_t used; // 0 free, 1 used
 };
 
 struct map {
 	struct map_slot *slots;
-	size_t len;	// entries
-	size_t size;	// slots, a power of two
-	size_t cap;	// most entries
+	size_t len; // entries
+	size_t size; // slots, a power of two
+	size_t cap; // most entries
 };
 
 void map_init(struct map *m, size_t cap);
@@ -40,7 +40,7 @@ bool map_remove(struct map *m, uint64_t key);
 		if (slot->used)
 
 struct intern_item {
-	uint32_t off;	// into bytes
+	uint32_t off; // into bytes
 	uint32_t len;
 	uint64_t hash;
 };
@@ -48,9 +48,9 @@ struct intern_item {
 struct intern {
 	char *bytes;
 	size_t bytes_len, bytes_size, bytes_cap;
-	struct intern_item *items;	// items[id - 1]
+	struct intern_item *items; // items[id - 1]
 	uint32_t len, items_size, cap;
-	uint32_t *slots;	// id or 0
+	uint32_t *slots; // id or 0
 	uint32_t nslots;
 };
 

@@ -15,32 +15,32 @@
 
 enum capture_event_type {
 	CAPTURE_SAMPLE,
-	CAPTURE_MMAP,		// an executable mapping appeared
+	CAPTURE_MMAP, // an executable mapping appeared
 	CAPTURE_COMM,
-	CAPTURE_FORK,		// a task was created: tid == pid means a process
-	CAPTURE_EXIT,		// a task ended
-	CAPTURE_CGROUP,		// a cgroup was created
-	CAPTURE_KSYMBOL,	// kernel text appeared or vanished (BPF program, trampoline)
-	CAPTURE_LOST,		// records of this CPU were dropped
-	CAPTURE_THROTTLE,	// the kernel throttled the event on this CPU
+	CAPTURE_FORK, // a task was created: tid == pid means a process
+	CAPTURE_EXIT, // a task ended
+	CAPTURE_CGROUP, // a cgroup was created
+	CAPTURE_KSYMBOL, // kernel text appeared or vanished (BPF program, trampoline)
+	CAPTURE_LOST, // records of this CPU were dropped
+	CAPTURE_THROTTLE, // the kernel throttled the event on this CPU
 };
 
 struct capture_sample {
-	const struct rec_sample *rec;	// header; weight, outcome, reason, comm
-	const uint64_t *kernel;		// rec->kernel_words addresses, leaf first
-	const uint64_t *user;		// rec->user_words words, leaf first
-	const struct rec_handoff *handoff;	// NULL unless REC_F_HANDOFF
-	const uint8_t *stack;		// handoff->stack_len bytes
+	const struct rec_sample *rec; // header; weight, outcome, reason, comm
+	const uint64_t *kernel; // rec->kernel_words addresses, leaf first
+	const uint64_t *user; // rec->user_words words, leaf first
+	const struct rec_handoff *handoff; // NULL unless REC_F_HANDOFF
+	const uint8_t *stack; // handoff->stack_len bytes
 };
 
 struct capture_mmap {
-	uint64_t start, len, pgoff;	// bytes
-	uint32_t maj, min;		// device, 0 if a build id came instead
+	uint64_t start, len, pgoff; // bytes
+	uint32_t maj, min; // device, 0 if a build id came instead
 	uint64_t ino, ino_generation;
 	uint32_t prot, flags;
-	uint8_t build_id_len;		// 0 if the record carries device and inode
+	uint8_t build_id_len; // 0 if the record carries device and inode
 	uint8_t build_id[CAPTURE_BUILD_ID_MAX];
-	const char *path;		// as the kernel wrote it: "//anon", "[vdso]", " (deleted)" ...
+	const char *path; // as the kernel wrote it: "//anon", "[vdso]", " (deleted)" ...
 };
 
 struct capture_event {
@@ -60,7 +60,7 @@ struct capture_event {
 		} fork;
 		struct {
 			uint64_t id;
-			const char *path;	// relative to the cgroup v2 root
+			const char *path; // relative to the cgroup v2 root
 		} cgroup;
 		struct {
 			uint64_t addr;
@@ -69,11 +69,11 @@ struct capture_event {
 			const char *name;
 		} ksymbol;
 		struct {
-			uint64_t count;		// records
-			bool samples;		// of the sample ring, else side band
+			uint64_t count; // records
+			bool samples; // of the sample ring, else side band
 		} lost;
 		struct {
-			bool on;		// false: unthrottled
+			bool on; // false: unthrottled
 		} throttle;
 	};
 };

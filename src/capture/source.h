@@ -22,47 +22,47 @@
 
 /* One thing to sample. */
 struct capture_perf_event {
-	const char *name;	// "cycles", "cpu-clock", "instructions" ...
-	uint32_t perf_type;	// PERF_TYPE_*
+	const char *name; // "cycles", "cpu-clock", "instructions" ...
+	uint32_t perf_type; // PERF_TYPE_*
 	uint64_t perf_config;
 };
 
 struct capture_config {
-	unsigned frequency;			// Hz, 1..1000
+	unsigned frequency; // Hz, 1..1000
 	struct capture_perf_event events[CAPTURE_EVENTS_MAX];
-	unsigned nevents;			// 0: discover cycles, cpu-clock, task-clock
+	unsigned nevents; // 0: discover cycles, cpu-clock, task-clock
 	enum bpf_unwind_mode mode;
 	bool kernel_stacks;
 	bool include_idle;
-	const uint32_t *pids;			// NULL: the whole machine
+	const uint32_t *pids; // NULL: the whole machine
 	size_t npids;
-	unsigned stack_bytes;			// stack copied a sample (ring), handed over (bpf)
-	unsigned max_frames;			// 0: default
-	bool own_only;				// unprivileged: exclude_kernel, own processes
-	bool stop_at_sample;			// twin tests
+	unsigned stack_bytes; // stack copied a sample (ring), handed over (bpf)
+	unsigned max_frames; // 0: default
+	bool own_only; // unprivileged: exclude_kernel, own processes
+	bool stop_at_sample; // twin tests
 };
 
 /* What the source counted; monotonic. */
 struct capture_stats {
-	struct rec_counters kernel;	// exact outcomes; the ring source fills the same fields
-	uint64_t samples;		// handed to the callback
-	uint64_t records;		// side-band records handed to the callback
-	uint64_t lost_samples;		// dropped in a sample ring
-	uint64_t lost_records;		// dropped in a side-band ring
-	uint64_t throttled;		// throttle notices
-	uint64_t bpf_run_ns;		// 0 if unknown
-	uint64_t bpf_memory;		// bytes of maps and rings
+	struct rec_counters kernel; // exact outcomes; the ring source fills the same fields
+	uint64_t samples; // handed to the callback
+	uint64_t records; // side-band records handed to the callback
+	uint64_t lost_samples; // dropped in a sample ring
+	uint64_t lost_records; // dropped in a side-band ring
+	uint64_t throttled; // throttle notices
+	uint64_t bpf_run_ns; // 0 if unknown
+	uint64_t bpf_memory; // bytes of maps and rings
 };
 
 /* The memory that the in-kernel walker reads; for sources without BPF ordinary memory.
  * Written by unwind/, see abi/unwind_table.h. */
 struct capture_tables {
-	uint8_t *pool;			// UW_POOL_BYTES + UW_POOL_SLACK
-	uint32_t *dir;			// UW_DIR_ENTRIES
-	uint8_t *used;			// UW_DIR_ENTRIES
-	struct uw_rule *rules;		// UW_RULES
-	struct uw_mapping *maps;	// UW_MAPS
-	uint32_t *epoch;		// what the walker stores into used[]
+	uint8_t *pool; // UW_POOL_BYTES + UW_POOL_SLACK
+	uint32_t *dir; // UW_DIR_ENTRIES
+	uint8_t *used; // UW_DIR_ENTRIES
+	struct uw_rule *rules; // UW_RULES
+	struct uw_mapping *maps; // UW_MAPS
+	uint32_t *epoch; // what the walker stores into used[]
 };
 
 struct capture_source;
@@ -86,11 +86,11 @@ struct capture_source_ops {
 struct capture_source {
 	const struct capture_source_ops *ops;
 	struct capture_tables tables;
-	struct capture_perf_event events[CAPTURE_EVENTS_MAX];	// what is really sampled
+	struct capture_perf_event events[CAPTURE_EVENTS_MAX]; // what is really sampled
 	unsigned nevents;
 	unsigned frequency;
-	unsigned ncpus;			// CPUs sampled
-	int poll_fd;			// an epoll descriptor, readable when a drain is worthwhile; -1
+	unsigned ncpus; // CPUs sampled
+	int poll_fd; // an epoll descriptor, readable when a drain is worthwhile; -1
 };
 
 /* Each returns 0 with *ret, or -errno with a sentence for people (subject, reason, remedy) in why,

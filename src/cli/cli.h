@@ -6,7 +6,7 @@
 struct options;
 
 struct cli_verb {
-	const char *name;	// NULL: the verb-less profile run
+	const char *name; // NULL: the verb-less profile run
 	const char *summary;
 	/* Runs with parsed options and what is left of the command line (argv[0] is the verb).
 	 * Return the exit status. */

@@ -23,43 +23,43 @@
 #define MODULE_SEGMENTS_MAX 16
 
 enum module_state {
-	MODULE_NAMED,		// identity and path only
-	MODULE_OPEN,		// headers read, bytes readable
-	MODULE_UNREADABLE,	// tried: gone, not a regular file, not ELF, hostile headers
+	MODULE_NAMED, // identity and path only
+	MODULE_OPEN, // headers read, bytes readable
+	MODULE_UNREADABLE, // tried: gone, not a regular file, not ELF, hostile headers
 };
 
 /* Identity of a file. build_id_len 0 and ino 0 means: none (then path alone identifies). */
 struct module_key {
-	uint64_t dev;		// makedev(maj, min)
+	uint64_t dev; // makedev(maj, min)
 	uint64_t ino;
-	uint64_t ino_generation;	// 0 if unknown
+	uint64_t ino_generation; // 0 if unknown
 	uint8_t build_id_len;
 	uint8_t build_id[MODULE_BUILD_ID_MAX];
 };
 
 struct module_segment {
 	uint64_t offset, vaddr, filesz, memsz;
-	uint32_t flags;		// PF_X ...
+	uint32_t flags; // PF_X ...
 };
 
 struct module {
 	uint32_t id;
 	enum module_state state;
 	struct module_key key;
-	uint32_t path;		// id in module_table.strings: as mapped, without " (deleted)"
+	uint32_t path; // id in module_table.strings: as mapped, without " (deleted)"
 	bool deleted;
-	bool special;		// [vdso], [vsyscall]: no file
-	int error;		// -errno of the failed open
+	bool special; // [vdso], [vsyscall]: no file
+	int error; // -errno of the failed open
 	/* valid when MODULE_OPEN */
-	int fd;			// -1 if image holds the bytes, or if closed to save descriptors
-	uint8_t *image;		// in-memory copy, owned
-	uint64_t size;		// bytes readable
-	uint16_t machine;	// EM_*
-	uint16_t elf_type;	// ET_*
-	uint64_t entry;		// e_entry, virtual address
-	struct module_segment segments[MODULE_SEGMENTS_MAX];	// PT_LOAD
+	int fd; // -1 if image holds the bytes, or if closed to save descriptors
+	uint8_t *image; // in-memory copy, owned
+	uint64_t size; // bytes readable
+	uint16_t machine; // EM_*
+	uint16_t elf_type; // ET_*
+	uint64_t entry; // e_entry, virtual address
+	struct module_segment segments[MODULE_SEGMENTS_MAX]; // PT_LOAD
 	unsigned nsegments;
-	uint64_t eh_frame_hdr_off, eh_frame_hdr_len;	// PT_GNU_EH_FRAME, file offset; len 0 = none
+	uint64_t eh_frame_hdr_off, eh_frame_hdr_len; // PT_GNU_EH_FRAME, file offset; len 0 = none
 	uint64_t eh_frame_hdr_vaddr;
 	/* for the rooms below: one word each, 0 at birth, theirs to use */
 	uint32_t unwind_slot;
@@ -68,11 +68,11 @@ struct module {
 };
 
 struct module_table {
-	struct module **modules;	// modules[id - 1]; a module never moves
+	struct module **modules; // modules[id - 1]; a module never moves
 	size_t len, size, cap;
-	struct intern keys;		// identities
-	struct map by_key;		// intern id -> module id
-	struct intern strings;		// paths
+	struct intern keys; // identities
+	struct map by_key; // intern id -> module id
+	struct intern strings; // paths
 	unsigned open_fds, max_open_fds;
 };
 

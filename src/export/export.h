@@ -10,8 +10,8 @@
 #include "profile/profile.h"
 
 struct export_collapsed_options {
-	bool header;		// "# {json}" first line, from profile.header
-	bool contexts;		// index and container columns (gprofiler-agent.md 3.3)
+	bool header; // "# {json}" first line, from profile.header
+	bool contexts; // index and container columns (gprofiler-agent.md 3.3)
 	bool insert_dso_name;
 	bool line_numbers;
 };

@@ -17,7 +17,7 @@ struct process_memory_piece {
 	uint64_t addr;
 	void *dst;
 	size_t len;
-	int result;	// 0 or -errno, filled
+	int result; // 0 or -errno, filled
 };
 /* Many pieces in as few system calls as there are; a piece that fails does not fail the others. */
 int process_memory_read_many(uint32_t pid, struct process_memory_piece *pieces, size_t n);

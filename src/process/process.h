@@ -18,17 +18,17 @@
 #include "elf/module.h"
 
 enum mapping_kind {
-	MAPPING_FILE,		// a regular file: module is set
-	MAPPING_VDSO,		// module is the vDSO's
-	MAPPING_ANON,		// anonymous executable memory: JIT
-	MAPPING_NOFILE,		// device, memfd, dma-buf: never opened or read
+	MAPPING_FILE, // a regular file: module is set
+	MAPPING_VDSO, // module is the vDSO's
+	MAPPING_ANON, // anonymous executable memory: JIT
+	MAPPING_NOFILE, // device, memfd, dma-buf: never opened or read
 };
 
 struct mapping {
 	uint64_t start, end, pgoff;
-	uint32_t module;	// id, MODULE_NONE unless FILE or VDSO
-	uint32_t path;		// id in process_table.strings, as mapped
-	uint8_t kind;		// enum mapping_kind
+	uint32_t module; // id, MODULE_NONE unless FILE or VDSO
+	uint32_t path; // id in process_table.strings, as mapped
+	uint8_t kind; // enum mapping_kind
 };
 
 VEC_DEFINE(mapping_vec, struct mapping)
@@ -41,24 +41,24 @@ VEC_DEFINE(thread_name_vec, struct thread_name)
 
 struct process {
 	uint32_t pid;
-	uint32_t uid;		// unique in this run, from 1; a new one after exec (the old one ends)
+	uint32_t uid; // unique in this run, from 1; a new one after exec (the old one ends)
 	uint32_t ppid;
-	uint64_t start_time;	// ns since boot, of the pid (not of the exec); 0 if unknown
-	uint64_t exit_time;	// CLOCK_MONOTONIC ns, 0 while it lives
-	char comm[REC_COMM_LEN];	// at exec; the oldest known name if no exec was seen
-	struct mapping_vec maps;	// executable mappings, sorted, no overlap
-	struct thread_name_vec threads;	// names that differ from comm, capped
-	uint32_t cgroup_path;	// id in strings, 0 unknown
-	uint32_t container;	// id in strings: 64-hex id, 0 none
-	uint64_t resync_time;	// last time /proc/PID/maps was read, ns
+	uint64_t start_time; // ns since boot, of the pid (not of the exec); 0 if unknown
+	uint64_t exit_time; // CLOCK_MONOTONIC ns, 0 while it lives
+	char comm[REC_COMM_LEN]; // at exec; the oldest known name if no exec was seen
+	struct mapping_vec maps; // executable mappings, sorted, no overlap
+	struct thread_name_vec threads; // names that differ from comm, capped
+	uint32_t cgroup_path; // id in strings, 0 unknown
+	uint32_t container; // id in strings: 64-hex id, 0 none
+	uint64_t resync_time; // last time /proc/PID/maps was read, ns
 	bool kernel_thread;
 	bool bits32;
-	bool dirty;		// mappings changed since the last process_table_take_dirty()
+	bool dirty; // mappings changed since the last process_table_take_dirty()
 	bool queued;
-	bool sampled;		// seen in the current window
+	bool sampled; // seen in the current window
 	uint32_t refs;
 	/* for the rooms below: one word each, 0 at birth, theirs to use */
-	uint32_t unwind_slot;	// first entry in uw_maps + 1
+	uint32_t unwind_slot; // first entry in uw_maps + 1
 	uint32_t unwind_count;
 	uint32_t symbol_slot;
 	uint32_t runtime_slot;
@@ -67,24 +67,25 @@ struct process {
 VEC_DEFINE(process_vec, struct process *)
 
 struct process_table {
-	struct map by_pid;		// pid -> pointer, living
-	struct map by_uid;		// uid -> pointer, living and kept
-	struct process_vec dirty;	// mappings changed, or process gone
-	struct process_vec kept;	// ended, not yet swept
+	struct map by_pid; // pid -> pointer, living
+	struct map by_uid; // uid -> pointer, living and kept
+	struct process_vec dirty; // mappings changed, or process gone
+	struct process_vec kept; // ended, not yet swept
 	struct intern strings;
 	struct module_table *modules;
 	uint32_t next_uid;
-	uint32_t vdso_module;		// id, MODULE_NONE until met
-	char proc_root[64];		// "/proc", or a fixture in tests
+	uint32_t vdso_module; // id, MODULE_NONE until met
+	char proc_root[64]; // "/proc", or a fixture in tests
 	struct process_stats {
 		uint64_t forks, execs, exits, mmaps, comms, lost;
-		uint64_t resyncs;	// /proc/PID/maps re-read
-		uint64_t full;		// a cap was reached
-		uint64_t races;		// /proc reads that found the process gone
+		uint64_t resyncs; // /proc/PID/maps re-read
+		uint64_t full; // a cap was reached
+		uint64_t races; // /proc reads that found the process gone
 	} stats;
 };
 
-int process_table_init(struct process_table *t, struct module_table *modules, const char *proc_root);
+int process_table_init(
+	struct process_table *t, struct module_table *modules, const char *proc_root);
 void process_table_deinit(struct process_table *t);
 
 /* Reads every living process (or the given ones) from /proc. Return 0 or -errno. */

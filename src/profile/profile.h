@@ -21,58 +21,58 @@
 enum profile_frame_kind {
 	PROFILE_FRAME_UNKNOWN = 0,
 	PROFILE_FRAME_NATIVE,
-	PROFILE_FRAME_KERNEL,		// "_[k]"
+	PROFILE_FRAME_KERNEL, // "_[k]"
 	PROFILE_FRAME_CPP,
 	PROFILE_FRAME_RUST,
 	PROFILE_FRAME_GO,
 	PROFILE_FRAME_JIT,
-	PROFILE_FRAME_PYTHON,		// "_[p]"
-	PROFILE_FRAME_PYTHON_NATIVE,	// "_[pn]"
+	PROFILE_FRAME_PYTHON, // "_[p]"
+	PROFILE_FRAME_PYTHON_NATIVE, // "_[pn]"
 	PROFILE_FRAME_JAVA,
-	PROFILE_FRAME_RUBY,		// "_[rb]"
-	PROFILE_FRAME_PHP,		// "_[php]"
+	PROFILE_FRAME_RUBY, // "_[rb]"
+	PROFILE_FRAME_PHP, // "_[php]"
 	PROFILE_FRAME_NODE,
-	PROFILE_FRAME_DOTNET,		// "_[net]"
+	PROFILE_FRAME_DOTNET, // "_[net]"
 	PROFILE_FRAME_PERL,
-	PROFILE_FRAME_META,		// "[truncated]", "[Profiling ...]", appid
+	PROFILE_FRAME_META, // "[truncated]", "[Profiling ...]", appid
 	PROFILE_FRAME_KIND_MAX,
 };
 
 enum profile_frame_flags {
 	PROFILE_FRAME_INLINED = 1 << 0,
-	PROFILE_FRAME_BY_FP = 1 << 1,	// found by frame pointer
+	PROFILE_FRAME_BY_FP = 1 << 1, // found by frame pointer
 	PROFILE_FRAME_GUESSED = 1 << 2,
-	PROFILE_FRAME_NO_SYMBOL = 1 << 3,	// name is the "(path)" form
+	PROFILE_FRAME_NO_SYMBOL = 1 << 3, // name is the "(path)" form
 };
 
 /* Interned as bytes: no padding, zero what is unknown. */
 struct profile_frame {
-	uint32_t name;		// string: without suffix; "(path)" when there is no symbol
-	uint32_t system_name;	// string: mangled, 0 same as name
-	uint32_t file;		// string
-	uint32_t module;	// string: path of the file, "[kernel.kallsyms]", 0 none
-	uint32_t build_id;	// string: hex, 0 none
-	uint32_t line;		// executing line, 0 unknown
-	uint32_t start_line;	// first line of the function, 0 unknown
-	uint16_t kind;		// enum profile_frame_kind
-	uint16_t flags;		// enum profile_frame_flags
-	uint64_t address;	// file offset or kernel address; 0 when lines make it moot
+	uint32_t name; // string: without suffix; "(path)" when there is no symbol
+	uint32_t system_name; // string: mangled, 0 same as name
+	uint32_t file; // string
+	uint32_t module; // string: path of the file, "[kernel.kallsyms]", 0 none
+	uint32_t build_id; // string: hex, 0 none
+	uint32_t line; // executing line, 0 unknown
+	uint32_t start_line; // first line of the function, 0 unknown
+	uint16_t kind; // enum profile_frame_kind
+	uint16_t flags; // enum profile_frame_flags
+	uint64_t address; // file offset or kernel address; 0 when lines make it moot
 };
 
 struct profile_node {
-	uint32_t parent;	// node id, 0 = root
-	uint32_t frame;		// frame id
+	uint32_t parent; // node id, 0 = root
+	uint32_t frame; // frame id
 };
 
 /* Who: interned as bytes. */
 struct profile_context {
 	uint32_t pid, tid;
-	uint32_t comm;		// string: process (exec) comm
-	uint32_t thread_comm;	// string
-	uint32_t container;	// string: name or id, 0 none
-	uint32_t appid;		// string, 0 none
-	uint32_t app_metadata;	// index in metadata list, 0 none
-	uint32_t uid;		// process uid: tells a reused pid
+	uint32_t comm; // string: process (exec) comm
+	uint32_t thread_comm; // string
+	uint32_t container; // string: name or id, 0 none
+	uint32_t appid; // string, 0 none
+	uint32_t app_metadata; // index in metadata list, 0 none
+	uint32_t uid; // process uid: tells a reused pid
 };
 
 struct profile_sample_key {
@@ -86,46 +86,46 @@ struct profile_sample {
 VEC_DEFINE(profile_sample_vec, struct profile_sample)
 
 struct profile_value_type {
-	uint32_t type, unit;	// strings: "samples"/"count", "cpu"/"nanoseconds"
+	uint32_t type, unit; // strings: "samples"/"count", "cpu"/"nanoseconds"
 };
 
 /* The loss ledger (REQUIREMENTS O8): every tick accounted for. Counts of samples unless said. */
 struct profile_ledger {
-	uint64_t expected;		// elapsed / period, over all CPUs
-	uint64_t entries;		// times the sampler ran
+	uint64_t expected; // elapsed / period, over all CPUs
+	uint64_t entries; // times the sampler ran
 	uint64_t idle, filtered, kernel_only, complete, handoff, truncated, broken, lost_ring;
 	uint64_t bits32, no_user;
-	uint64_t finished_complete;	// of handoff
+	uint64_t finished_complete; // of handoff
 	uint64_t finished_truncated;
 	uint64_t finished_broken;
-	uint64_t broken_reasons[16];	// enum rec_reason
-	uint64_t not_delivered;		// expected - entries, if positive
+	uint64_t broken_reasons[16]; // enum rec_reason
+	uint64_t not_delivered; // expected - entries, if positive
 	uint64_t throttled;
-	uint64_t side_band_lost;	// records
-	uint64_t frames, frames_unnamed;	// occurrences, weighted by samples
-	uint64_t aggregation_full;	// samples dropped at a cap
+	uint64_t side_band_lost; // records
+	uint64_t frames, frames_unnamed; // occurrences, weighted by samples
+	uint64_t aggregation_full; // samples dropped at a cap
 };
 
 struct profile_meta {
 	uint64_t start_real_ns, duration_ns;
-	uint64_t period;		// of value 0's event: ns for clock events, else events
-	unsigned frequency;		// Hz, 0 unknown
-	uint32_t event;			// string
-	uint32_t hostname;		// string
-	uint32_t source;		// string: "bpf", "ring", "perf script", ...
-	uint32_t command;		// string: what was profiled, 0 = the machine
-	uint32_t comment;		// string
+	uint64_t period; // of value 0's event: ns for clock events, else events
+	unsigned frequency; // Hz, 0 unknown
+	uint32_t event; // string
+	uint32_t hostname; // string
+	uint32_t source; // string: "bpf", "ring", "perf script", ...
+	uint32_t command; // string: what was profiled, 0 = the machine
+	uint32_t comment; // string
 	bool has_ledger;
 	struct profile_ledger ledger;
 };
 
 struct profile {
 	struct intern strings, frames, nodes, contexts, sample_keys;
-	struct profile_sample_vec samples;	// samples[id of sample_keys - 1]
+	struct profile_sample_vec samples; // samples[id of sample_keys - 1]
 	struct profile_value_type types[PROFILE_VALUES_MAX];
 	unsigned ntypes;
 	struct profile_meta meta;
-	json_t *header;		// the .col header object, or NULL
+	json_t *header; // the .col header object, or NULL
 };
 
 /* max_samples caps samples, nodes and frames alike; bytes caps the text. */

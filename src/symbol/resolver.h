@@ -16,34 +16,35 @@
 
 /* Where an address lies. */
 enum symbol_space {
-	SYMBOL_KERNEL,		// addr = kernel address
-	SYMBOL_MODULE,		// owner = module id, addr = file offset
-	SYMBOL_PROCESS,		// owner = process uid, addr = address: JIT, anonymous, unknown
+	SYMBOL_KERNEL, // addr = kernel address
+	SYMBOL_MODULE, // owner = module id, addr = file offset
+	SYMBOL_PROCESS, // owner = process uid, addr = address: JIT, anonymous, unknown
 };
 
 struct symbol_query {
 	/* asked */
-	uint8_t space;		// enum symbol_space
-	bool return_address;	// look up addr - 1
+	uint8_t space; // enum symbol_space
+	bool return_address; // look up addr - 1
 	uint32_t owner;
 	uint64_t addr;
-	uint32_t mapping_path;	// SYMBOL_PROCESS: id in process_table.strings, 0 none
+	uint32_t mapping_path; // SYMBOL_PROCESS: id in process_table.strings, 0 none
 	/* answered; ids in resolver->strings, 0 = unknown */
-	uint32_t name;		// demangled; 0: the caller falls back to the module's path
-	uint32_t module;	// text to show as the module: path, "[kernel.kallsyms]", "[nf_tables]", "[vdso]"
+	uint32_t name; // demangled; 0: the caller falls back to the module's path
+	uint32_t
+		module; // text to show as the module: path, "[kernel.kallsyms]", "[nf_tables]", "[vdso]"
 	uint32_t file;
-	uint32_t line;		// of addr, 0 unknown
-	uint32_t start_line;	// of the function, 0 unknown
-	uint64_t func_start;	// start of the symbol, same space as addr
-	uint32_t first_inline;	// index + 1 into resolver->inlines: innermost first
-	uint32_t ninlines;	// functions inlined at addr; `name` is the outermost, the real one
-	uint8_t kind;		// enum symbol_kind
+	uint32_t line; // of addr, 0 unknown
+	uint32_t start_line; // of the function, 0 unknown
+	uint64_t func_start; // start of the symbol, same space as addr
+	uint32_t first_inline; // index + 1 into resolver->inlines: innermost first
+	uint32_t ninlines; // functions inlined at addr; `name` is the outermost, the real one
+	uint8_t kind; // enum symbol_kind
 };
 
 enum symbol_kind {
 	SYMBOL_KIND_NATIVE,
 	SYMBOL_KIND_KERNEL,
-	SYMBOL_KIND_JIT,	// perf map or jitdump
+	SYMBOL_KIND_JIT, // perf map or jitdump
 	SYMBOL_KIND_GO,
 	SYMBOL_KIND_CPP,
 	SYMBOL_KIND_RUST,
@@ -51,16 +52,16 @@ enum symbol_kind {
 };
 
 struct symbol_inline {
-	uint32_t name, file, line;	// line: of the call or, innermost, of the address
+	uint32_t name, file, line; // line: of the call or, innermost, of the address
 };
 VEC_DEFINE(symbol_inline_vec, struct symbol_inline)
 
 struct resolver_config {
-	bool lines;		// --line-numbers: DWARF lines
-	bool inlines;		// --inline
-	const char *kallsyms;	// "/proc/kallsyms", or a fixture
-	const char *debug_dirs;	// colon list, default "/usr/lib/debug"
-	size_t strings_cap;	// bytes of names
+	bool lines; // --line-numbers: DWARF lines
+	bool inlines; // --inline
+	const char *kallsyms; // "/proc/kallsyms", or a fixture
+	const char *debug_dirs; // colon list, default "/usr/lib/debug"
+	size_t strings_cap; // bytes of names
 };
 
 struct resolver {
@@ -69,16 +70,16 @@ struct resolver {
 	struct module_table *modules;
 	struct process_table *processes;
 	struct resolver_config config;
-	struct kernel_symbols *kernel;	// owned, symbol/kernel.h
+	struct kernel_symbols *kernel; // owned, symbol/kernel.h
 	struct resolver_stats {
 		uint64_t queries, named, unnamed;
-		uint64_t kernel_hidden;	// kptr_restrict: addresses are zero
+		uint64_t kernel_hidden; // kptr_restrict: addresses are zero
 		uint64_t bytes_read;
 	} stats;
 };
 
-int resolver_init(struct resolver *r, struct module_table *modules,
-	struct process_table *processes, const struct resolver_config *config);
+int resolver_init(struct resolver *r, struct module_table *modules, struct process_table *processes,
+	const struct resolver_config *config);
 void resolver_deinit(struct resolver *r);
 
 /* Kernel text that came and went (BPF programs): remembered, so that it is named after it is gone. */

@@ -20,13 +20,13 @@ struct unwind;
 
 struct unwind_stats {
 	uint64_t pages_built, pages_evicted, pages_failed;
-	uint64_t pool_used;		// bytes
-	uint64_t rules;			// distinct
-	uint64_t build_ns;		// CPU time spent making tables
-	uint64_t finished;		// stacks finished here, by outcome:
+	uint64_t pool_used; // bytes
+	uint64_t rules; // distinct
+	uint64_t build_ns; // CPU time spent making tables
+	uint64_t finished; // stacks finished here, by outcome:
 	uint64_t complete, truncated, broken;
-	uint64_t reasons[REC_WHY_MAX];	// of broken
-	uint64_t full;			// a cap was reached
+	uint64_t reasons[REC_WHY_MAX]; // of broken
+	uint64_t full; // a cap was reached
 };
 
 /* source may be NULL in tests: then ordinary memory is used. mode as in abi/config.h. */
@@ -40,9 +40,10 @@ int unwind_update_process(struct unwind *u, struct process *p);
 
 /* A whole user stack. */
 struct unwind_result {
-	uint64_t words[REC_USER_WORDS_MAX];	// frame words, leaf first: those of the kernel, then ours
+	uint64_t words
+		[REC_USER_WORDS_MAX]; // frame words, leaf first: those of the kernel, then ours
 	unsigned nwords;
-	enum rec_outcome outcome;	// COMPLETE, TRUNCATED or BROKEN
+	enum rec_outcome outcome; // COMPLETE, TRUNCATED or BROKEN
 	enum rec_reason reason;
 };
 /* Goes on from where the kernel walker stopped, loading what it lacked. Return 0 or -errno. */

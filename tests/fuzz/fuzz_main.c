@@ -83,7 +83,8 @@ int main(void)
 			mutate(&input, &rng);
 			run(buf_str(&input), input.len);
 		}
-		printf("ok %u - seed %u (%zu bytes, %ld mutations)\n", n + 1, n, seed.len, mutations);
+		printf("ok %u - seed %u (%zu bytes, %ld mutations)\n", n + 1, n, seed.len,
+			mutations);
 	}
 	printf("1..%u\n", n);
 	buf_deinit(&seed);

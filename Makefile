@@ -1,0 +1,50 @@
+# gprofiler: build, try, test. Meson and Ninja do the work; see HACKING.md.
+BUILD ?= build
+SECONDS_ ?= 10
+MESON_FLAGS ?=
+
+.PHONY: build profile test lint bench soak matrix fuzz check-asan clean install deps format
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+# Installs what is missing from Debian's packages; does nothing (and needs no root) when all is there.
+deps:
+	@build-aux/install-deps
+
+$(BUILD)/build.ninja: | deps
+	@meson setup $(BUILD) $(MESON_FLAGS) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; rm -f $(BUILD).setup.log; exit 1; }
+	@rm -f $(BUILD).setup.log
+
+# Ten seconds of this machine, and a flame graph of it.
+profile: build
+	@$(BUILD)/gprofiler -o out -d $(SECONDS_) -f 99 --top 20 --log-file out/gprofiler.log
+
+test: build lint
+	@build-aux/run-tests --build $(BUILD)
+
+lint: deps
+	@build-aux/lint
+
+bench: build
+	@build-aux/run-bench --build $(BUILD)
+
+# What takes longer than the ordinary test run may.
+soak: build
+	@build-aux/run-tests --build $(BUILD) --suite soak
+
+matrix: build
+	@build-aux/run-tests --build $(BUILD) --suite matrix
+
+# Endless fuzzing with libFuzzer, a minute a target by default (FUZZ_SECONDS).
+fuzz: deps
+	@build-aux/run-fuzz
+
+format: deps
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz out
