@@ -27,6 +27,7 @@ struct symbol_query {
 	bool return_address; // look up addr - 1
 	uint32_t owner;
 	uint64_t addr;
+	uint32_t cookie; // the caller's: answers come back in another order
 	uint32_t mapping_path; // SYMBOL_PROCESS: id in process_table.strings, 0 none
 	/* answered; ids in resolver->strings, 0 = unknown */
 	uint32_t name; // demangled; 0: the caller falls back to the module's path
