@@ -50,6 +50,7 @@ enum uw_save {
 	UW_SAVE_CFA, // *(CFA + off)
 	UW_SAVE_UNDEF,
 	UW_SAVE_REG, // in register `off` (DWARF number): vfork keeps its return address in rdi
+	UW_SAVE_FP, // *(fp + off), fp of this frame: realigned frames (fp only); unknown = complex
 };
 
 struct uw_rule {
