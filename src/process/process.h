@@ -56,6 +56,7 @@ struct process {
 	bool dirty; // mappings changed since the last process_table_take_dirty()
 	bool queued;
 	bool sampled; // seen in the current window
+	bool wanted; // the session's: born of the process that was asked for
 	uint32_t refs;
 	/* for the rooms below: one word each, 0 at birth, theirs to use */
 	uint32_t unwind_slot; // first entry in uw_maps + 1
@@ -74,6 +75,8 @@ struct process_table {
 	struct intern strings;
 	struct module_table *modules;
 	uint32_t next_uid;
+	uint32_t lost_epoch;		// grows with every loss of side-band records
+	uint32_t swept_epoch;
 	uint32_t vdso_module; // id, MODULE_NONE until met
 	char proc_root[64]; // "/proc", or a fixture in tests
 	struct process_stats {
@@ -97,8 +100,10 @@ int process_table_apply(struct process_table *t, const struct capture_event *eve
 
 /* Living process of a pid, or NULL. */
 struct process *process_table_find(const struct process_table *t, uint32_t pid);
-/* The same, reading /proc when unknown; NULL only if it is gone and nothing is known of it.
- * Never NULL for a pid that a sample names: an empty record is made then. */
+/* For a sample: the living process; else the one of this pid that ended last and is still kept (the
+ * kernel takes samples of a task after it reported its exit); else what /proc tells; else an empty
+ * record. After lost records each process is re-read here, at its next sample. Never NULL: past the
+ * cap one record, "[other]", stands for all. Marks it sampled. */
 struct process *process_table_ensure(struct process_table *t, uint32_t pid, const char *comm);
 struct process *process_table_by_uid(const struct process_table *t, uint32_t uid);
 
@@ -121,7 +126,9 @@ int process_open_module(struct process_table *t, struct process *p, const struct
 typedef int (*process_fn)(void *arg, struct process *p);
 int process_table_take_dirty(struct process_table *t, process_fn fn, void *arg);
 
-/* Frees ended processes; call when no window refers to them any more. */
+/* Frees ended processes with no refs that take_dirty has shown; call when no window refers to them
+ * any more. Clears `sampled`, and looks in /proc for processes whose exit may have been lost. String
+ * ids may change here (the table of paths is compacted when nearly full). */
 void process_table_sweep(struct process_table *t);
 
 #endif

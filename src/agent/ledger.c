@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ledger.h"
+
+#include "base/clock.h"
+
+void ledger_sample(struct ledger *l, const struct rec_sample *rec, const struct frames_stack *stack)
+{
+	if (rec->outcome == REC_OUT_HANDOFF)
+		l->finished[stack->outcome < REC_OUT_MAX ? stack->outcome : REC_OUT_BROKEN]++;
+	if (stack->outcome == REC_OUT_BROKEN)
+		l->broken_reasons[stack->reason < REC_WHY_MAX ? stack->reason : REC_WHY_NONE]++;
+}
+
+void ledger_fill(
+	const struct ledger *l, const struct ledger_inputs *in, struct profile_meta *ret_meta)
+{
+	struct capture_stats stats = {0};
+	struct profile_ledger *led = &ret_meta->ledger;
+	const __u64 *out = stats.kernel.outcomes;
+
+	in->source->ops->stats(in->source, &stats);
+	led->entries = stats.kernel.entries;
+	led->idle = out[REC_OUT_IDLE];
+	led->filtered = out[REC_OUT_FILTERED] + l->not_wanted;
+	led->kernel_only = out[REC_OUT_KERNEL_ONLY];
+	led->complete = out[REC_OUT_COMPLETE];
+	led->handoff = out[REC_OUT_HANDOFF];
+	led->truncated = out[REC_OUT_TRUNCATED];
+	led->broken = out[REC_OUT_BROKEN];
+	led->bits32 = out[REC_OUT_BITS32];
+	led->lost_ring = out[REC_OUT_LOST_RING];
+	led->no_user = out[REC_OUT_NO_USER];
+	led->finished_complete = l->finished[REC_OUT_COMPLETE];
+	led->finished_truncated = l->finished[REC_OUT_TRUNCATED];
+	led->finished_broken = l->finished[REC_OUT_BROKEN];
+	for (unsigned i = 0; i < REC_WHY_MAX && i < 16; i++)
+		led->broken_reasons[i] = l->broken_reasons[i];
+	led->throttled = stats.throttled;
+	led->side_band_lost = stats.lost_records;
+	led->frames = in->naming->frames;
+	led->frames_unnamed = in->naming->unnamed;
+	led->aggregation_full = in->window->full;
+	if (in->naming->weight_is_ns)
+		led->expected =
+			in->elapsed_ns * in->source->frequency / NSEC_PER_SEC * in->source->ncpus;
+	if (led->expected > led->entries)
+		led->not_delivered = led->expected - led->entries;
+	ret_meta->has_ledger = true;
+}
+
+static void line(struct buf *out, const char *what, uint64_t n, uint64_t of)
+{
+	if (n)
+		buf_printf(out, "  %-38s %10llu %5.1f %%\n", what, (unsigned long long)n,
+			of ? 100.0 * (double)n / (double)of : 0.0);
+}
+
+void ledger_print(struct buf *out, const struct profile_meta *meta)
+{
+	const struct profile_ledger *l = &meta->ledger;
+	uint64_t user = l->complete + l->handoff + l->truncated + l->broken + l->bits32;
+	uint64_t whole = l->complete + l->finished_complete;
+
+	buf_printf(out, "Loss ledger: %llu ticks sampled", (unsigned long long)l->entries);
+	if (l->expected)
+		buf_printf(out, " of %llu by the clock", (unsigned long long)l->expected);
+	buf_append_str(out, "\n");
+	line(out, "idle", l->idle, l->entries);
+	line(out, "of processes not asked for", l->filtered, l->entries);
+	line(out, "kernel only", l->kernel_only, l->entries);
+	line(out, "user stack whole", whole, l->entries);
+	line(out, "  of them finished in user space", l->finished_complete, l->entries);
+	line(out, "user stack truncated", l->truncated + l->finished_truncated, l->entries);
+	line(out, "user stack broken", l->broken + l->finished_broken, l->entries);
+	line(out, "user stack not asked for", l->no_user, l->entries);
+	line(out, "32-bit task, not supported", l->bits32, l->entries);
+	line(out, "lost: ring full", l->lost_ring, l->entries);
+	line(out, "lost: table of samples full", l->aggregation_full, l->entries);
+	line(out, "not delivered by the kernel", l->not_delivered, l->expected);
+	if (l->throttled)
+		buf_printf(out, "  %-38s %10llu times\n", "throttled by the kernel",
+			(unsigned long long)l->throttled);
+	if (l->side_band_lost)
+		buf_printf(out, "  %-38s %10llu (re-read from /proc)\n", "process records lost",
+			(unsigned long long)l->side_band_lost);
+	if (user)
+		buf_printf(out, "  %-38s %10s %5.1f %% of user stacks\n", "whole", "",
+			100.0 * (double)whole / (double)user);
+	if (l->frames)
+		buf_printf(out, "  %-38s %10llu %5.2f %% of frames\n", "frames without a name",
+			(unsigned long long)l->frames_unnamed,
+			100.0 * (double)l->frames_unnamed / (double)l->frames);
+}

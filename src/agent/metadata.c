@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/metadata.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+#define PROC_FILE_MAX (1 << 20)
+
+void metadata_hostname(char *ret, size_t size)
+{
+	if (gethostname(ret, size) < 0 || !ret[0])
+		snprintf(ret, size, "<unknown>");
+	ret[size - 1] = 0;
+}
+
+/* The value behind `key` in text of `key<separators>value` lines; "unknown" if absent. */
+static void line_value(const char *text, const char *key, char *ret, size_t size)
+{
+	size_t n = strlen(key);
+
+	snprintf(ret, size, "unknown");
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		const char *end;
+
+		line += *line == '\n';
+		if (strncmp(line, key, n) != 0)
+			continue;
+		line += n;
+		line += strspn(line, "\t :=\"");
+		end = line + strcspn(line, "\n\"");
+		snprintf(ret, size, "%.*s", (int)(end - line), line);
+		return;
+	}
+}
+
+static void add_text(json_t *o, const char *key, const char *value)
+{
+	json_object_set_new(o, key, json_text(value));
+}
+
+static void add_file_value(json_t *o, const char *path, const char *in, const char *key)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(PROC_FILE_MAX);
+	char value[4096];
+
+	fs_read_file(path, &text);
+	line_value(buf_str(&text), in, value, sizeof(value));
+	add_text(o, key, value);
+}
+
+static void add_memory(json_t *o)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(PROC_FILE_MAX);
+	char value[64];
+
+	fs_read_file("/proc/meminfo", &text);
+	line_value(buf_str(&text), "MemTotal", value, sizeof(value));
+	json_object_set_new(o, "memory_capacity_mb",
+		json_integer((json_int_t)((strtoull(value, NULL, 10) + 512) / 1024)));
+}
+
+static const char *run_mode(void)
+{
+	if (getenv("GPROFILER_IN_K8S"))
+		return "k8s";
+	return getenv("GPROFILER_IN_CONTAINER") ? "container" : "standalone_executable";
+}
+
+static void add_system(json_t *o, const struct metadata_config *config)
+{
+	const char *mode = run_mode();
+	struct utsname u;
+	struct timespec boot;
+	char when[32], host[65];
+
+	uname(&u);
+	clock_iso_utc(config->spawn_real_ns, when);
+	add_text(o, "cloud_provider", "unknown");
+	add_text(o, "agent_version", GP_VERSION);
+	add_text(o, "spawn_time", when);
+	add_text(o, "python_version", "none: " GP_VERSION " is a C program");
+	add_text(o, "run_mode", mode);
+	add_text(o, "deployment_type",
+		!strcmp(mode, "k8s")	     ? "k8s"
+		: !strcmp(mode, "container") ? "containers"
+					     : "instances");
+	add_text(o, "kernel_release", u.release);
+	add_text(o, "kernel_version", u.version);
+	add_text(o, "system_name", u.sysname);
+	json_object_set_new(o, "processors", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+	add_file_value(o, "/proc/cpuinfo", "model name", "cpu_model_name");
+	add_file_value(o, "/proc/cpuinfo", "flags", "cpu_flags");
+	add_memory(o);
+	metadata_hostname(host, sizeof(host));
+	add_text(o, "hostname", host);
+	add_text(o, "system", u.sysname);
+	add_file_value(o, "/etc/os-release", "NAME=", "os_name");
+	add_file_value(o, "/etc/os-release", "VERSION_ID=", "os_release");
+	add_file_value(o, "/etc/os-release", "VERSION_CODENAME=", "os_codename");
+	json_object_set_new(o, "libc_type", json_null());
+	json_object_set_new(o, "libc_version", json_null());
+	add_text(o, "hardware_type", u.machine);
+	json_object_set_new(o, "pid", json_integer(getpid()));
+	json_object_set_new(o, "mac_address", json_null());
+	json_object_set_new(o, "private_ip", json_null());
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	json_object_set_new(o, "spawn_uptime_ms",
+		json_integer((json_int_t)boot.tv_sec * 1000 + boot.tv_nsec / 1000000));
+	json_object_set_new(o, "run_arguments",
+		config->run_arguments ? json_deep_copy(config->run_arguments) : json_object());
+	json_object_set_new(o, "big_data", json_object());
+	json_object_set_new(o, "external_metadata", json_object());
+	clock_iso_utc(clock_real_ns(), when);
+	add_text(o, "current_time", when);
+}
+
+static json_t *containers(const struct profile *p)
+{
+	json_t *list = json_array();
+
+	for (uint32_t id = 1; id <= p->contexts.len; id++) {
+		const char *name = profile_text(p, profile_context_get(p, id)->container);
+		size_t i;
+		json_t *seen;
+
+		if (!name[0])
+			continue;
+		json_array_foreach (list, i, seen)
+			if (!strcmp(json_string_value(seen), name))
+				break;
+		if (i == json_array_size(list))
+			json_array_append_new(list, json_text(name));
+	}
+	return list;
+}
+
+#define LEDGER(field) json_object_set_new(o, #field, json_integer((json_int_t)l->field))
+
+/* Ours, after the reference's keys: consumers look keys up by name. */
+static json_t *ledger(const struct profile_ledger *l)
+{
+	json_t *o = json_object();
+
+	LEDGER(expected);
+	LEDGER(entries);
+	LEDGER(idle);
+	LEDGER(filtered);
+	LEDGER(kernel_only);
+	LEDGER(complete);
+	LEDGER(handoff);
+	LEDGER(finished_complete);
+	LEDGER(finished_truncated);
+	LEDGER(finished_broken);
+	LEDGER(truncated);
+	LEDGER(broken);
+	LEDGER(bits32);
+	LEDGER(no_user);
+	LEDGER(lost_ring);
+	LEDGER(aggregation_full);
+	LEDGER(not_delivered);
+	LEDGER(throttled);
+	LEDGER(side_band_lost);
+	LEDGER(frames);
+	LEDGER(frames_unnamed);
+	return o;
+}
+
+json_t *metadata_header(const struct metadata_config *config, const struct profile *p)
+{
+	json_t *header = json_object(), *metadata = json_object(), *metrics = json_object();
+	char host[65];
+
+	if (config->collect) {
+		add_system(metadata, config);
+	} else {
+		metadata_hostname(host, sizeof(host));
+		add_text(metadata, "hostname", host);
+	}
+	add_text(metadata, "profiling_mode", "cpu");
+	json_object_set_new(metrics, "cpu_avg", json_null());
+	json_object_set_new(metrics, "mem_avg", json_null());
+	json_object_set_new(header, "containers", containers(p));
+	json_object_set_new(header, "container_names_enabled", json_true());
+	json_object_set_new(header, "metadata", metadata);
+	json_object_set_new(header, "metrics", metrics);
+	json_object_set_new(header, "application_metadata", json_pack("[n]"));
+	json_object_set_new(header, "application_metadata_enabled", json_true());
+	add_text(header, "profiling_mode", "cpu");
+	json_object_set_new(header, "hwmetrics", json_null());
+	json_object_set_new(header, "htmlblob", json_null());
+	json_object_set_new(header, "flamegraph_html", json_null());
+	add_text(header, "sampling_event", config->event);
+	add_text(header, "sampling_mode", "frequency");
+	json_object_set_new(header, "sampling_frequency", json_integer(config->frequency));
+	if (p->meta.has_ledger)
+		json_object_set_new(header, "ledger", ledger(&p->meta.ledger));
+	return header;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/metadata.h -- the header object of a .col file (gprofiler-agent.md 3.2 and 5.1): all of its
+ * keys in its order; what is not known in this version is null. */
+#ifndef GP_AGENT_METADATA_H
+#define GP_AGENT_METADATA_H
+
+#include "base/json.h"
+#include "profile/profile.h"
+
+struct metadata_config {
+	const json_t *run_arguments; // borrowed; secrets already masked
+	bool collect; // false: hostname and profiling_mode only
+	uint64_t spawn_real_ns; // start of this program
+	const char *event; // sampled event
+	unsigned frequency; // Hz
+};
+
+/* A new object, or NULL without memory. Reads containers and the ledger from the profile. */
+json_t *metadata_header(const struct metadata_config *config, const struct profile *p);
+
+/* The machine's name; ret holds at least 65 bytes. */
+void metadata_hostname(char *ret, size_t size);
+
+#endif

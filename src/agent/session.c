@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "agent/frames.h"
+#include "agent/ledger.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "process/process.h"
+#include "profile/naming.h"
+#include "profile/window.h"
+#include "unwind/unwind.h"
+
+#define LOGGER "gprofiler"
+#define MODULES_MAX 16384
+#define MODULE_FDS_MAX 512
+#define NOFILE_WANTED 8192
+#define SAMPLES_MAX 65536
+#define POLL_MS 100
+#define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
+#define PROGRESS_NS (500 * NSEC_PER_MSEC)
+
+struct session {
+	struct session_config config;
+	struct module_table modules;
+	struct process_table processes;
+	struct capture_source *source;
+	struct unwind *unwind;
+	struct resolver resolver;
+	struct window windows[CAPTURE_EVENTS_MAX];
+	struct frames frames;
+	struct unwind_result *result; // scratch of one sample
+	uint64_t start_mono, start_real, stop_mono;
+	struct ledger ledger;
+	bool started, processes_built, resolver_built;
+};
+
+static void raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
+		return;
+	limit.rlim_cur = MIN((rlim_t)NOFILE_WANTED, limit.rlim_max);
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The first rung that this machine allows. Each refusal is kept for the log: what a lower rung loses
+ * is said once, here. */
+static int choose_source(struct session *s, char *why)
+{
+	const struct session_config *c = &s->config;
+	char refused[CAPTURE_WHY] = "";
+	int r = -ENOTSUP;
+
+	if (c->rung == SESSION_RUNG_REPLAY)
+		return capture_source_replay_new(c->replay, &s->source, why);
+	if (c->rung != SESSION_RUNG_RING && !c->capture.own_only) {
+		r = capture_source_bpf_new(&c->capture, &s->source, why);
+		if (!r || c->rung == SESSION_RUNG_BPF)
+			return r;
+		snprintf(refused, sizeof(refused), "%s", why);
+	}
+	r = capture_source_ring_new(&c->capture, &s->source, why);
+	if (!r && refused[0])
+		log_warning(LOGGER,
+			"Sampling without BPF: %s. Stacks are unwound from copies of %u bytes, so "
+			"deep ones are cut",
+			refused, c->capture.stack_bytes);
+	return r;
+}
+
+int session_new(const struct session_config *config, struct session **ret, char *why)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	int r;
+
+	snprintf(why, CAPTURE_WHY, "out of memory");
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	raise_nofile();
+	module_table_init(&s->modules, MODULES_MAX, MODULE_FDS_MAX);
+	for (unsigned i = 0; i < CAPTURE_EVENTS_MAX; i++)
+		window_init(
+			&s->windows[i], config->max_samples ? config->max_samples : SAMPLES_MAX);
+	s->result = malloc(sizeof(*s->result));
+	r = s->result ? process_table_init(&s->processes, &s->modules, "/proc") : -ENOMEM;
+	s->processes_built = !r;
+	if (!r) {
+		r = resolver_init(&s->resolver, &s->modules, &s->processes, &config->resolver);
+		s->resolver_built = !r;
+	}
+	if (!r)
+		r = choose_source(s, why);
+	if (!r)
+		r = unwind_new(s->source, &s->processes, config->capture.mode, &s->unwind);
+	if (!r)
+		r = frames_init(&s->frames, &s->processes, config->capture.mode);
+	if (r) {
+		session_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->source)
+		s->source->ops->stop(s->source);
+	unwind_free(s->unwind);
+	if (s->source)
+		s->source->ops->free(s->source);
+	for (unsigned i = 0; i < CAPTURE_EVENTS_MAX; i++)
+		window_deinit(&s->windows[i]);
+	if (s->resolver_built)
+		resolver_deinit(&s->resolver);
+	if (s->processes_built)
+		process_table_deinit(&s->processes);
+	module_table_deinit(&s->modules);
+	free(s->result);
+	free(s);
+}
+
+static int publish(void *arg, struct process *p)
+{
+	struct session *s = arg;
+	int r = unwind_update_process(s->unwind, p);
+
+	return r == -ENOSPC ? 0 : r;
+}
+
+int session_start(struct session *s)
+{
+	int r;
+
+	s->start_real = clock_real_ns();
+	s->start_mono = clock_mono_ns();
+	// Records first, then /proc: what starts between the two is in both, and in neither never.
+	r = s->source->ops->start(s->source);
+	if (!r && s->config.rung != SESSION_RUNG_REPLAY)
+		r = process_table_scan(&s->processes);
+	if (!r)
+		r = process_table_take_dirty(&s->processes, publish, s);
+	s->started = !r;
+	return r;
+}
+
+/* Is it, or was it born of, the process that was asked for? Birth is taken from fork records, so a
+ * child that outlives its parent stays wanted. */
+static bool wanted(const struct session *s, const struct process *p)
+{
+	return !s->config.root_pid || p->wanted || p->pid == s->config.root_pid ||
+	       p->ppid == s->config.root_pid;
+}
+
+/* A process record; `wanted` is handed from parent to child and kept over exec. */
+static int on_process(struct session *s, const struct capture_event *event)
+{
+	bool fork = event->type == CAPTURE_FORK;
+	const struct process *from =
+		process_table_find(&s->processes, fork ? event->fork.ppid : event->pid);
+	bool inherits = s->config.root_pid && from && wanted(s, from);
+	int r = process_table_apply(&s->processes, event);
+	struct process *p;
+
+	if (r || !inherits || (!fork && event->type != CAPTURE_COMM))
+		return r;
+	p = process_table_find(&s->processes, event->pid);
+	if (p)
+		p->wanted = true;
+	return 0;
+}
+
+static int on_sample(struct session *s, const struct capture_event *event)
+{
+	const struct capture_sample *sample = &event->sample;
+	const struct rec_sample *rec = sample->rec;
+	struct window *w = &s->windows[rec->event < s->source->nevents ? rec->event : 0];
+	struct window_context context = {.tid = rec->tid};
+	struct frames_stack stack = {.sample = sample, .now = event->time};
+	int r;
+
+	if (rec->pid) {
+		stack.process = process_table_ensure(&s->processes, rec->pid, rec->comm);
+		if (!stack.process)
+			return 0;
+		if (!wanted(s, stack.process)) {
+			s->ledger.not_wanted++;
+			return 0;
+		}
+		stack.process->sampled = true;
+		context.uid = stack.process->uid;
+	}
+	if (sample->handoff && stack.process) {
+		r = unwind_finish(s->unwind, stack.process, sample, event->time, s->result);
+		if (r)
+			return r;
+		stack.words = s->result->words;
+		stack.nwords = s->result->nwords;
+		stack.outcome = s->result->outcome;
+		stack.reason = s->result->reason;
+	} else {
+		stack.words = sample->user;
+		stack.nwords = rec->user_words;
+		stack.outcome = rec->outcome;
+		stack.reason = rec->reason;
+	}
+	ledger_sample(&s->ledger, rec, &stack);
+	r = frames_build(&s->frames, &stack);
+	if (r)
+		return r;
+	context.thread_comm = window_comm(w, rec->comm);
+	r = window_add(w, &context, s->frames.frames, s->frames.count, rec->weight);
+	return r == -ENOSPC ? 0 : r;
+}
+
+static int on_event(void *arg, const struct capture_event *event)
+{
+	struct session *s = arg;
+
+	switch (event->type) {
+	case CAPTURE_SAMPLE:
+		return on_sample(s, event);
+	case CAPTURE_KSYMBOL:
+		return resolver_ksymbol(&s->resolver, event);
+	default:
+		return on_process(s, event);
+	}
+}
+
+static int drain(struct session *s, uint64_t until)
+{
+	int r = s->source->ops->drain(s->source, until, on_event, s);
+
+	return r ? r : process_table_take_dirty(&s->processes, publish, s);
+}
+
+static void show_progress(const struct session *s, uint64_t now, uint64_t deadline)
+{
+	uint64_t samples = 0;
+
+	for (unsigned i = 0; i < s->source->nevents; i++)
+		samples += s->windows[i].samples;
+	if (deadline)
+		fprintf(stderr, "\r%5.1f of %.0f s, %llu samples ",
+			(double)(now - s->start_mono) / 1e9,
+			(double)(deadline - s->start_mono) / 1e9, (unsigned long long)samples);
+	else
+		fprintf(stderr, "\r%5.1f s, %llu samples ", (double)(now - s->start_mono) / 1e9,
+			(unsigned long long)samples);
+}
+
+int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop)
+{
+	uint64_t shown = 0, now;
+	int r = 0;
+
+	while (!r && !*stop) {
+		struct pollfd fd = {.fd = s->source->poll_fd, .events = POLLIN};
+		int timeout = POLL_MS;
+
+		now = clock_mono_ns();
+		if (deadline && now >= deadline)
+			break;
+		if (deadline && (deadline - now) / NSEC_PER_MSEC < POLL_MS)
+			timeout = (int)((deadline - now) / NSEC_PER_MSEC) + 1;
+		poll(&fd, 1, timeout);
+		if (s->config.rung == SESSION_RUNG_REPLAY)
+			return drain(s, 0);
+		now = clock_mono_ns();
+		r = drain(s, now);
+		if (s->config.progress && now - shown > PROGRESS_NS) {
+			show_progress(s, now, deadline);
+			shown = now;
+		}
+		if (fd.revents)
+			clock_sleep_ns(DRAIN_GAP_NS);
+	}
+	if (s->config.progress)
+		fprintf(stderr, "\r\033[K");
+	return r;
+}
+
+int session_stop(struct session *s)
+{
+	s->source->ops->stop(s->source);
+	s->stop_mono = clock_mono_ns();
+	return s->started ? drain(s, 0) : 0;
+}
+
+unsigned session_events(const struct session *s)
+{
+	return s->source->nevents;
+}
+
+const char *session_event_name(const struct session *s, unsigned event)
+{
+	return s->source->events[event].name;
+}
+
+const char *session_source(const struct session *s)
+{
+	return s->source->ops->name;
+}
+
+int session_profile(struct session *s, unsigned event, struct profile *ret)
+{
+	const char *name = session_event_name(s, event);
+	struct naming naming = {
+		.resolver = &s->resolver,
+		.processes = &s->processes,
+		.modules = &s->modules,
+		.event = name,
+		.weight_is_ns = !strcmp(name, "cpu-clock") || !strcmp(name, "task-clock"),
+	};
+	struct ledger_inputs inputs = {
+		.source = s->source,
+		.unwind = s->unwind,
+		.window = &s->windows[event],
+		.naming = &naming,
+		.elapsed_ns = s->stop_mono - s->start_mono,
+	};
+	int r = naming_run(&naming, &s->windows[event], ret);
+
+	if (r)
+		return r;
+	ret->meta.start_real_ns = s->start_real;
+	ret->meta.duration_ns = s->stop_mono - s->start_mono;
+	ret->meta.frequency = s->source->frequency;
+	if (s->source->frequency && naming.weight_is_ns)
+		ret->meta.period = NSEC_PER_SEC / s->source->frequency;
+	r = profile_string(ret, name, &ret->meta.event);
+	if (!r)
+		r = profile_string(ret, session_source(s), &ret->meta.source);
+	if (!r)
+		ledger_fill(&s->ledger, &inputs, &ret->meta);
+	return r;
+}

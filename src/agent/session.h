@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/session.h -- one profiling run: the rooms put together.
+ *
+ * Records flow source -> process table -> unwinding -> window; at the end of a window it is named and
+ * handed out. This is the one file that knows the whole flow. Owns every room by value or pointer,
+ * builds them top-down and ends them in reverse. One thread. */
+#ifndef GP_AGENT_SESSION_H
+#define GP_AGENT_SESSION_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "capture/source.h"
+#include "profile/profile.h"
+#include "symbol/resolver.h"
+
+enum session_rung {
+	SESSION_RUNG_AUTO, // bpf, else ring, else ring for own processes
+	SESSION_RUNG_BPF,
+	SESSION_RUNG_RING,
+	SESSION_RUNG_REPLAY,
+};
+
+struct session_config {
+	struct capture_config capture;
+	enum session_rung rung;
+	const char *replay; // file, for SESSION_RUNG_REPLAY
+	const char *record; // file to write every captured record to, NULL none
+	uint32_t root_pid; // only this process and its descendants, 0 all
+	struct resolver_config resolver;
+	uint32_t max_samples; // distinct samples a window, 0: default
+	bool progress; // show progress on stderr
+};
+
+struct session;
+
+/* Builds the rooms and chooses the rung (logged with what it loses).
+ * Return 0 or -errno with a sentence in why (CAPTURE_WHY bytes). */
+int session_new(const struct session_config *config, struct session **ret, char *why);
+void session_free(struct session *s);
+
+/* Starts sampling. */
+int session_start(struct session *s);
+
+/* Runs until the CLOCK_MONOTONIC deadline (0: none) or until *stop becomes non-zero.
+ * Return 0 or -errno. */
+int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop);
+
+/* Stops sampling and takes in what is still in the rings. */
+int session_stop(struct session *s);
+
+unsigned session_events(const struct session *s);
+const char *session_event_name(const struct session *s, unsigned event);
+/* "bpf", "ring" ... */
+const char *session_source(const struct session *s);
+
+/* Names what event number `event` gathered. ret must be initialised and empty; its meta and ledger
+ * are filled too. */
+int session_profile(struct session *s, unsigned event, struct profile *ret);
+
+#endif

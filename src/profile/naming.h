@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* profile/naming.h -- a raw window becomes a named profile.
+ *
+ * Every distinct frame is asked for once, in one batch (symbol/resolver.h); inlined functions become
+ * frames of their own; a frame without a symbol is "(path of the module)", never a bare address.
+ * Runs on the thread that owns the process and module tables. */
+#ifndef GP_PROFILE_NAMING_H
+#define GP_PROFILE_NAMING_H
+
+#include "process/process.h"
+#include "profile/profile.h"
+#include "profile/window.h"
+#include "symbol/resolver.h"
+
+struct naming {
+	struct resolver *resolver;
+	struct process_table *processes;
+	struct module_table *modules;
+	bool weight_is_ns; // the event is a clock: the second value is CPU time
+	const char *event; // "cpu-clock", "cycles" ...
+	/* answered: occurrences of frames over all samples, and those without a name */
+	uint64_t frames, unnamed;
+};
+
+/* Fills an initialised, empty profile (types, strings, frames, contexts, samples).
+ * Return 0, -ENOSPC at the profile's cap, -ENOMEM. */
+int naming_run(struct naming *n, const struct window *w, struct profile *ret);
+
+#endif
