@@ -5,6 +5,7 @@
 #ifndef GP_CAPTURE_CPU_LIST_H
 #define GP_CAPTURE_CPU_LIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/vec.h"

@@ -30,11 +30,10 @@ struct perf_ring_scratch {
 	uint64_t bytes[PERF_RING_RECORD_MAX / 8];
 };
 
-/* Maps the ring of an event: pages of data, rounded down to a power of two. On EPERM, ENOMEM or EINVAL
- * half of it is tried, down to one page (locked-memory limits: perf_event_mlock_kb per user and
- * CPU, then RLIMIT_MEMLOCK). *pages is what was mapped. sys may be NULL.
- * Return 0 or -errno of the smallest. */
-int perf_ring_map(const struct perf_sys *sys, int fd, unsigned *pages, struct perf_ring *ret);
+/* Maps the ring of an event; pages of data, a power of two. EPERM: the locked-memory limits
+ * (perf_event_mlock_kb per user and CPU, then RLIMIT_MEMLOCK) do not allow it. sys may be NULL.
+ * Return 0 or -errno. */
+int perf_ring_map(const struct perf_sys *sys, int fd, unsigned pages, struct perf_ring *ret);
 /* A ring over memory that is already there: page, then data. */
 void perf_ring_attach(
 	struct perf_ring *r, struct perf_event_mmap_page *page, const void *data, size_t size);
