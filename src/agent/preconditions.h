@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/preconditions.h -- what must hold before anything is started (gprofiler-agent.md 2.1).
+ *
+ * Messages and exit statuses are those of the reference. The lock is an abstract Unix socket whose
+ * name is the reference's, so that the two never run side by side. */
+#ifndef GP_AGENT_PRECONDITIONS_H
+#define GP_AGENT_PRECONDITIONS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Environment: another lock name, for tests beside a live agent. */
+#define LOCK_NAME_ENV "GPROFILER_LOCK_NAME"
+
+/* Each prints its message on stderr. Return 0, or the exit status + 1 to leave with. */
+int precondition_root(bool rootless);
+int precondition_pid_namespace(void);
+/* ret_fd holds the lock until it is closed. Taken by another: exit status 0. */
+int precondition_lock(int *ret_fd);
+
+/* Writes the pid, decimal, no newline. Return 0 or -errno. */
+int pid_file_write(const char *path);
+
+/* RLIMIT_CORE 0, so that a crash of ours never fills a disk. */
+void core_files_disable(void);
+
+#endif
