@@ -20,7 +20,6 @@
 #ifndef GP_CAPTURE_ORDER_H
 #define GP_CAPTURE_ORDER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,7 +45,6 @@ struct order {
 	size_t nitems, items_size;
 	uint32_t seq;
 	uint64_t delivered_until; // time of the youngest record delivered
-	bool delivering;
 	capture_event_fn fn;
 	void *arg;
 	struct order_stats {
@@ -64,7 +62,7 @@ void order_deinit(struct order *o);
 /* Who gets what a push delivers early and what finish delivers. */
 void order_begin(struct order *o, capture_event_fn fn, void *arg);
 /* Copies a record with its texts; samples (struct capture_sample) with words and stack. Return 0,
- * -ENOMEM, -E2BIG (larger than the arena), or what fn returned. */
+ * -ENOMEM, -E2BIG (larger than the arena), -EINVAL, or what fn returned. fn must not push. */
 int order_push(struct order *o, const struct capture_event *event);
 /* The same for a sample as the kernel side laid it out: struct rec_sample and what follows it
  * (abi/record.h), len bytes. Lengths are checked; one that contradicts itself is dropped and
