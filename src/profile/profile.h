@@ -132,7 +132,11 @@ struct profile {
 void profile_init(struct profile *p, size_t max_samples, size_t max_bytes);
 void profile_deinit(struct profile *p);
 
+/* Ids of texts, frames, nodes, contexts. "" (or NULL) is text 0. Return 0; -ENOSPC at the cap,
+ * -ENOMEM; profile_node -EINVAL for a parent or frame that is not there (a parent's id is always
+ * below its child's). */
 int profile_string(struct profile *p, const char *s, uint32_t *ret);
+int profile_string_n(struct profile *p, const char *s, size_t len, uint32_t *ret);
 static inline const char *profile_text(const struct profile *p, uint32_t id)
 {
 	return intern_str(&p->strings, id);
@@ -140,9 +144,11 @@ static inline const char *profile_text(const struct profile *p, uint32_t id)
 int profile_frame(struct profile *p, const struct profile_frame *frame, uint32_t *ret);
 int profile_node(struct profile *p, uint32_t parent, uint32_t frame, uint32_t *ret);
 int profile_context(struct profile *p, const struct profile_context *context, uint32_t *ret);
-/* Adds values[0..ntypes) to the sample of (context, leaf node). Return 0, -ENOSPC, -ENOMEM. */
+/* Adds values[0..ntypes) to the sample of (context, leaf node); sums saturate.
+ * Return 0, -ENOSPC, -ENOMEM, -EINVAL for ids that are not there. */
 int profile_add(struct profile *p, uint32_t context, uint32_t node, const int64_t *values);
 
+/* An unknown id yields an all-zero struct. Pointers die at the next insertion of their kind. */
 const struct profile_frame *profile_frame_get(const struct profile *p, uint32_t id);
 const struct profile_node *profile_node_get(const struct profile *p, uint32_t id);
 const struct profile_context *profile_context_get(const struct profile *p, uint32_t id);

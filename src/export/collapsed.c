@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collapsed text in the form of gprofiler-agent.md 3.2, 3.3 and 3.5.
+ *
+ * Frames become texts, texts a prefix tree of their own, and samples are summed over it, so that
+ * threads, lines and addresses that look the same give one line and nothing holds whole stacks. */
+#include "export/export.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LINE_MAX_BYTES (64u << 20)
+
+VEC_DEFINE(sum_vec, int64_t)
+VEC_DEFINE(text_ids, uint32_t)
+
+/* Interned as bytes. */
+struct text_node {
+	uint32_t parent, text;
+};
+
+struct text_sample {
+	uint32_t context, node; // text id, text node
+};
+
+struct collapse {
+	const struct profile *p;
+	const struct export_collapsed_options *options;
+	struct intern texts, nodes, samples;
+	struct sum_vec sums; // sums[id of samples - 1]
+	uint32_t *frame_text; // by profile frame
+	uint32_t *node_of; // by profile node
+	uint32_t *context_text; // by profile context
+	struct buf text;
+};
+
+static const char *kind_suffix(const struct profile_frame *f)
+{
+	static const char *const suffix[PROFILE_FRAME_KIND_MAX] = {
+		[PROFILE_FRAME_KERNEL] = "_[k]",
+		[PROFILE_FRAME_PYTHON] = "_[p]",
+		[PROFILE_FRAME_PYTHON_NATIVE] = "_[pn]",
+		[PROFILE_FRAME_RUBY] = "_[rb]",
+		[PROFILE_FRAME_PHP] = "_[php]",
+		[PROFILE_FRAME_DOTNET] = "_[net]",
+	};
+
+	// "(path)" tells what it is by itself, in the reference too.
+	if (f->kind >= PROFILE_FRAME_KIND_MAX || (f->flags & PROFILE_FRAME_NO_SYMBOL))
+		return "";
+	return suffix[f->kind] ? suffix[f->kind] : "";
+}
+
+/* Frames whose module --insert-dso-name shows: what perf would have called a user frame. */
+static bool shows_module(const struct profile_frame *f)
+{
+	switch (f->kind) {
+	case PROFILE_FRAME_UNKNOWN:
+	case PROFILE_FRAME_NATIVE:
+	case PROFILE_FRAME_CPP:
+	case PROFILE_FRAME_RUST:
+	case PROFILE_FRAME_GO:
+	case PROFILE_FRAME_JIT:
+	case PROFILE_FRAME_NODE:
+		return true;
+	}
+	return false;
+}
+
+/* Appends a name so that it can neither end a line nor start a frame: ';' becomes ':' (as
+ * FlameGraph's scripts do), control bytes become spaces, spaces at both ends go. */
+static int append_clean(struct buf *out, const char *s)
+{
+	size_t len;
+
+	while (*s && (unsigned char)*s <= ' ')
+		s++;
+	len = strlen(s);
+	while (len && (unsigned char)s[len - 1] <= ' ')
+		len--;
+	if (buf_append(out, s, len))
+		return out->bad ? -ENOSPC : 0;
+	for (char *c = out->data + out->len - len; c < out->data + out->len; c++) {
+		if (*c == ';')
+			*c = ':';
+		else if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	}
+	return 0;
+}
+
+static void append_module(struct buf *out, const char *module)
+{
+	size_t len = strlen(module);
+
+	buf_append_str(out, " (");
+	// "[vdso]" is shown as "(vdso)", as the reference has it.
+	if (len > 2 && module[0] == '[' && module[len - 1] == ']')
+		buf_append(out, module + 1, len - 2);
+	else
+		append_clean(out, module);
+	buf_append_char(out, ')');
+}
+
+int export_frame_text(struct buf *out, const struct profile *p, uint32_t frame,
+	const struct export_collapsed_options *options)
+{
+	const struct profile_frame *f = profile_frame_get(p, frame);
+	size_t before = out->len;
+	bool has_symbol = !(f->flags & PROFILE_FRAME_NO_SYMBOL);
+	bool unknown;
+
+	append_clean(out, profile_text(p, f->name));
+	if (!out->bad && out->len == before)
+		buf_append_str(out, "[unknown]");
+	unknown = !out->bad && strcmp(out->data + before, "[unknown]") == 0;
+	if (options && options->line_numbers && has_symbol && f->file && f->line &&
+		shows_module(f)) {
+		buf_append_str(out, " (");
+		append_clean(out, profile_text(p, f->file));
+		buf_printf(out, ":%u)", f->line);
+	}
+	if (options && options->insert_dso_name && shows_module(f)) {
+		if (f->module && has_symbol)
+			append_module(out, profile_text(p, f->module));
+		else if (unknown)
+			buf_append_str(out, " (unknown)");
+	}
+	buf_append_str(out, kind_suffix(f));
+	return out->bad ? -ENOSPC : 0;
+}
+
+static int context_text(struct collapse *c, uint32_t id, uint32_t *ret)
+{
+	const struct profile_context *who = profile_context_get(c->p, id);
+
+	buf_clear(&c->text);
+	if (c->options->contexts) {
+		buf_printf(&c->text, "%u;", who->app_metadata);
+		append_clean(&c->text, profile_text(c->p, who->container));
+		buf_append_char(&c->text, ';');
+	}
+	append_clean(&c->text, profile_text(c->p, who->comm));
+	// A line that begins with '#' is a comment to every reader.
+	if (c->text.len && c->text.data[0] == '#')
+		c->text.data[0] = '_';
+	if (who->appid) {
+		if (c->text.len)
+			buf_append_char(&c->text, ';');
+		buf_append_str(&c->text, "appid: ");
+		append_clean(&c->text, profile_text(c->p, who->appid));
+	}
+	if (c->text.bad)
+		return -ENOSPC;
+	return intern_add(&c->texts, buf_str(&c->text), c->text.len, ret);
+}
+
+static int make_texts(struct collapse *c)
+{
+	const struct profile *p = c->p;
+	int r = 0;
+
+	for (uint32_t id = 1; !r && id <= p->frames.len; id++) {
+		buf_clear(&c->text);
+		r = export_frame_text(&c->text, p, id, c->options);
+		if (!r)
+			r = intern_add(
+				&c->texts, buf_str(&c->text), c->text.len, &c->frame_text[id]);
+	}
+	for (uint32_t id = 0; !r && id <= p->contexts.len; id++)
+		r = context_text(c, id, &c->context_text[id]);
+	return r;
+}
+
+/* Parents come before their children, so one pass suffices. */
+static int make_nodes(struct collapse *c)
+{
+	const struct profile *p = c->p;
+
+	for (uint32_t id = 1; id <= p->nodes.len; id++) {
+		const struct profile_node *node = profile_node_get(p, id);
+		struct text_node text = {
+			.parent = c->node_of[node->parent],
+			.text = c->frame_text[node->frame],
+		};
+		int r = intern_add(&c->nodes, &text, sizeof(text), &c->node_of[id]);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int sum_samples(struct collapse *c)
+{
+	vec_foreach (sample, &c->p->samples) {
+		struct text_sample key = {
+			.context = c->context_text[sample->context],
+			.node = c->node_of[sample->node],
+		};
+		uint32_t id;
+		int r = intern_add(&c->samples, &key, sizeof(key), &id);
+
+		if (!r && id > c->sums.len)
+			r = sum_vec_push(&c->sums, 0);
+		if (r)
+			return r;
+		if (__builtin_add_overflow(
+			    c->sums.data[id - 1], sample->values[0], &c->sums.data[id - 1]))
+			c->sums.data[id - 1] = INT64_MAX;
+	}
+	return 0;
+}
+
+static int append_line(struct collapse *c, struct text_ids *stack, uint32_t id)
+{
+	const struct text_sample *key = intern_get(&c->samples, id, NULL);
+	const char *text;
+	size_t len;
+
+	buf_clear(&c->text);
+	stack->len = 0;
+	for (uint32_t n = key->node; n;) {
+		const struct text_node *node = intern_get(&c->nodes, n, NULL);
+		int r = text_ids_push(stack, node->text);
+
+		if (r)
+			return r;
+		n = node->parent;
+	}
+	text = intern_get(&c->texts, key->context, &len);
+	buf_append(&c->text, text, len);
+	for (size_t i = stack->len; i > 0; i--) {
+		if (c->text.len)
+			buf_append_char(&c->text, ';');
+		text = intern_get(&c->texts, stack->data[i - 1], &len);
+		buf_append(&c->text, text, len);
+	}
+	if (!c->text.len)
+		buf_append_str(&c->text, "[unknown]");
+	buf_printf(&c->text, " %lld", (long long)c->sums.data[id - 1]);
+	return c->text.bad ? -ENOSPC : 0;
+}
+
+static int write_lines(struct collapse *c, FILE *f)
+{
+	struct text_ids stack;
+	bool first = true;
+	int r = 0;
+
+	text_ids_init(&stack, UINT32_MAX);
+	if (c->options->header && c->p->header) {
+		buf_clear(&c->text);
+		buf_append_str(&c->text, "# ");
+		r = json_append(&c->text, c->p->header);
+		if (!r)
+			fwrite(c->text.data, 1, c->text.len, f);
+		first = false;
+	}
+	for (uint32_t id = 1; !r && id <= c->samples.len; id++) {
+		// Readers drop zero counts and refuse negative ones.
+		if (c->sums.data[id - 1] <= 0)
+			continue;
+		r = append_line(c, &stack, id);
+		if (r)
+			break;
+		// Lines are separated, not ended, by newlines (3.2).
+		if (!first)
+			fputc('\n', f);
+		first = false;
+		fwrite(c->text.data, 1, c->text.len, f);
+	}
+	text_ids_deinit(&stack);
+	return r;
+}
+
+static int collapse(struct collapse *c, FILE *f)
+{
+	const struct profile *p = c->p;
+	int r;
+
+	c->frame_text = calloc(p->frames.len + 1ull, sizeof(uint32_t));
+	c->node_of = calloc(p->nodes.len + 1ull, sizeof(uint32_t));
+	c->context_text = calloc(p->contexts.len + 1ull, sizeof(uint32_t));
+	if (!c->frame_text || !c->node_of || !c->context_text)
+		return -ENOMEM;
+	r = make_texts(c);
+	if (!r)
+		r = make_nodes(c);
+	if (!r)
+		r = sum_samples(c);
+	if (!r)
+		r = write_lines(c, f);
+	if (!r && (fflush(f) || ferror(f)))
+		r = errno ? -errno : -EIO;
+	return r;
+}
+
+int export_collapsed(
+	FILE *f, const struct profile *p, const struct export_collapsed_options *options)
+{
+	struct collapse c = {.p = p, .options = options, .text = BUF_INIT(LINE_MAX_BYTES)};
+	int r;
+
+	intern_init(&c.texts, UINT32_MAX - 1, UINT32_MAX);
+	intern_init(&c.nodes, UINT32_MAX - 1, UINT32_MAX);
+	intern_init(&c.samples, UINT32_MAX - 1, UINT32_MAX);
+	sum_vec_init(&c.sums, UINT32_MAX);
+	errno = 0;
+	r = collapse(&c, f);
+	buf_deinit(&c.text);
+	sum_vec_deinit(&c.sums);
+	intern_deinit(&c.samples);
+	intern_deinit(&c.nodes);
+	intern_deinit(&c.texts);
+	free(c.frame_text);
+	free(c.node_of);
+	free(c.context_text);
+	return r;
+}
