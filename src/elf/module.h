@@ -74,6 +74,7 @@ struct module_table {
 	struct map by_key; // intern id -> module id
 	struct intern strings; // paths
 	unsigned open_fds, max_open_fds;
+	size_t evict_hand; // where the search for a descriptor to give up goes on
 };
 
 void module_table_init(struct module_table *t, size_t cap, unsigned max_open_fds);
@@ -87,10 +88,14 @@ int module_table_intern(struct module_table *t, const struct module_key *key, co
 struct module *module_get(const struct module_table *t, uint32_t id);
 const char *module_path(const struct module_table *t, const struct module *m);
 
-/* Takes the descriptor of a regular file: checks that it is one and that it is this module (inode
- * or build id), reads its headers. fd is consumed either way. Return 0; -ESTALE another file;
- * -EINVAL not ELF or hostile; -EMEDIUMTYPE not a regular file; -errno. After -EINVAL and
- * -EMEDIUMTYPE the state is MODULE_UNREADABLE. */
+/* Takes the descriptor of a regular file: checks that it is one and that it is this module (build
+ * id where the key has one, else inode), reads its headers. fd is consumed either way. Return 0;
+ * -ESTALE another file; -EINVAL not ELF or hostile; -ENOEXEC an ELF file of another class or byte
+ * order (machine is set: EM_386 ...); -EMEDIUMTYPE not a regular file; -errno. After -EINVAL,
+ * -ENOEXEC and -EMEDIUMTYPE the state is MODULE_UNREADABLE.
+ * At max_open_fds another module gives up its descriptor (files that are not deleted first) and is
+ * MODULE_NAMED again, to be opened anew by its next user; its segments stay valid. So hold no more
+ * than one module at a time across an open. */
 int module_open_fd(struct module_table *t, struct module *m, int fd);
 /* The same from memory: image is malloc'ed and consumed. */
 int module_open_image(struct module_table *t, struct module *m, uint8_t *image, size_t len);
@@ -106,7 +111,7 @@ bool module_vaddr_to_offset(const struct module *m, uint64_t vaddr, uint64_t *re
 /* A section by name. Return 0, -ENOENT, -EINVAL hostile headers, -errno. */
 struct module_section {
 	uint64_t offset, size, vaddr;
-	uint32_t type, link;
+	uint32_t type, link, info;
 	uint64_t flags, entsize;
 };
 int module_section(const struct module *m, const char *name, struct module_section *ret);
