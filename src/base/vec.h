@@ -61,6 +61,6 @@ int vec_grow(void **data, size_t *size, size_t need, size_t cap, size_t elem);
 	}
 
 #define vec_foreach(item, v)                                                                       \
-	for (__typeof__((v)->data) item = (v)->data; item && item < (v)->data + (v)->len; item++)
+	for (__typeof__(&*(v)->data) item = (v)->data; item && item < (v)->data + (v)->len; item++)
 
 #endif
