@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules between options (gprofiler-agent.md 1.4), and what this version refuses by name. */
+#include "config/table.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#define TOP_AT_TERMINAL 20
+#define ALLOC_INTERVAL (2u << 20)
+
+/* The verbs of the reference that have no counterpart yet. */
+static const char *const verbs_not_yet[] = {"upload-file", "extract-resources"};
+
+/* The spelling of an ENUM's value, and whether it is of this version. */
+static bool enum_not_yet(
+	const struct options *o, const struct option_row *row, struct option_value_walk *w)
+{
+	int i = *(const int *)((const char *)o + row->offset);
+
+	*w = (struct option_value_walk){.pos = row->values};
+	while (option_values_next(w))
+		if (w->index == (unsigned)i)
+			return w->not_yet;
+	return false;
+}
+
+/* A value that asks for what does not exist is refused; one that asks for nothing passes. */
+static int refuse_not_yet(const struct options *o, struct buf *why)
+{
+	for (unsigned i = 0; i < OPTION_COUNT; i++) {
+		const struct option_row *row = &option_rows[i];
+		struct option_value_walk w;
+
+		if (row->target != i || !options_given(o, i))
+			continue;
+		if (row->type == OPTION_TYPE_ENUM && enum_not_yet(o, row, &w)) {
+			buf_printf(why, "--%s %s is not in this version (leave it out)", row->name,
+				w.text);
+			return 1;
+		}
+		if (row->flags & OPTION_NOT_YET && !option_is_default(o, i)) {
+			if (row->letter)
+				buf_printf(why, "-%c/", row->letter);
+			buf_printf(why, "--%s is not in this version (leave it out)", row->name);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int validate_together(const struct options *o, struct buf *why)
+{
+	const char *text = NULL;
+
+	if (options_given(o, OPTION_alloc_interval) && o->mode != OPTION_MODE_ALLOCATION)
+		text = "--alloc-interval is only allowed with --mode allocation";
+	else if (options_given(o, OPTION_frequency) && o->mode != OPTION_MODE_CPU)
+		text = "-f/--profiling-frequency is only allowed with --mode cpu";
+	else if (o->pids.len && o->profile_spawned)
+		text = "--pids is not allowed with --profile-spawned-processes (leave one out)";
+	else if (o->command && !o->command_argc)
+		text = "a command is missing after -- (gprofiler -- COMMAND [ARGUMENT...])";
+	else if (o->command && o->pids.len)
+		text = "--pids is not allowed with -- COMMAND (leave one out)";
+	else if (!o->verb && !o->output_dir && !o->command && !o->pids.len)
+		text = "Must pass at least one output method (--upload-results / --output-dir): "
+		       "add -o DIR, or name what to profile: -p PID, or -- COMMAND";
+	if (!text)
+		return 0;
+	buf_append_str(why, text);
+	return 1;
+}
+
+/* What was named at a terminal needs no directory: results go where the person stands. */
+static int fill_in(struct options *o)
+{
+	if (!o->verb && !o->output_dir) {
+		o->output_dir = strdup(".");
+		if (!o->output_dir)
+			return -ENOMEM;
+		if (!options_given(o, OPTION_top))
+			o->top = TOP_AT_TERMINAL;
+	}
+	if (!options_given(o, OPTION_format)) {
+		o->format = OPTION_FORMAT_BIT(OPTION_FORMAT_COLLAPSED);
+		if (o->flamegraph)
+			o->format |= OPTION_FORMAT_BIT(OPTION_FORMAT_HTML);
+	}
+	if (!o->alloc_interval)
+		o->alloc_interval = ALLOC_INTERVAL;
+	return 0;
+}
+
+static int warn_about(struct options *o)
+{
+	static const enum option_id gone[] = {OPTION_spark_sample_period,
+		OPTION_collect_spark_metrics, OPTION_databricks_job_name};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(gone); i++)
+		if (!option_is_default(o, gone[i]))
+			r = option_warn(
+				o, "--%s has no effect any more", option_rows[gone[i]].name);
+	if (!r && options_given(o, OPTION_python_mode) && o->python_mode == OPTION_PYTHON_AUTO)
+		r = option_warn(o, "--python-mode auto: this version shows Python processes by "
+				   "their native stacks only");
+	return r;
+}
+
+int option_validate(struct options *o, struct buf *why)
+{
+	int r;
+
+	for (size_t i = 0; o->verb && i < ARRAY_SIZE(verbs_not_yet); i++) {
+		if (strcmp(o->verb, verbs_not_yet[i]) == 0) {
+			buf_printf(why, "%s is not in this version", o->verb);
+			return 1;
+		}
+	}
+	r = refuse_not_yet(o, why);
+	if (!r)
+		r = validate_together(o, why);
+	if (!r)
+		r = fill_in(o);
+	return r ? r : warn_about(o);
+}
