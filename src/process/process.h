@@ -51,8 +51,13 @@ struct process {
 	uint32_t cgroup_path; // id in strings, 0 unknown
 	uint32_t container; // id in strings: 64-hex id, 0 none
 	uint64_t resync_time; // last time /proc/PID/maps was read, ns
+	uint32_t nthreads; // living, as far as records and /proc tell
+	uint32_t epoch; // process_table.lost_epoch when last known to be right
+	bool leader_gone; // the group leader exited before its threads
+	bool unsure; // made without /proc or a fork record: sweep looks whether it lives
+	bool cgroup_stale; // inherited or before an exec: read again at the next sample
 	bool kernel_thread;
-	bool bits32;
+	bool bits32; // its vDSO lies below 4 GiB
 	bool dirty; // mappings changed since the last process_table_take_dirty()
 	bool queued;
 	bool sampled; // seen in the current window
@@ -70,12 +75,15 @@ VEC_DEFINE(process_vec, struct process *)
 struct process_table {
 	struct map by_pid; // pid -> pointer, living
 	struct map by_uid; // uid -> pointer, living and kept
+	struct map ended_by_pid; // pid -> pointer, the newest one that ended and is kept
+	struct map retry; // module id -> CLOCK_MONOTONIC ns before which it is not tried
+	struct process *other; // stands for what the caps refused
 	struct process_vec dirty; // mappings changed, or process gone
 	struct process_vec kept; // ended, not yet swept
 	struct intern strings;
 	struct module_table *modules;
 	uint32_t next_uid;
-	uint32_t lost_epoch;		// grows with every loss of side-band records
+	uint32_t lost_epoch; // grows with every loss of side-band records
 	uint32_t swept_epoch;
 	uint32_t vdso_module; // id, MODULE_NONE until met
 	char proc_root[64]; // "/proc", or a fixture in tests
@@ -84,6 +92,8 @@ struct process_table {
 		uint64_t resyncs; // /proc/PID/maps re-read
 		uint64_t full; // a cap was reached
 		uint64_t races; // /proc reads that found the process gone
+		uint64_t denied; // /proc/PID/maps we may not read
+		uint64_t from_memory; // modules rebuilt from a target's memory
 	} stats;
 };
 
