@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* capture/cpu_list.h -- which CPUs are online. Any thread.
  *
- * Format "0-3,8,10-11" of /sys/devices/system/cpu/online (Linux Documentation/admin-guide/cputopology.rst). */
+ * Format "0-3,8,10-11" of /sys/devices/system/cpu/online (Linux
+ * Documentation/admin-guide/cputopology.rst). */
 #ifndef GP_CAPTURE_CPU_LIST_H
 #define GP_CAPTURE_CPU_LIST_H
 

@@ -327,7 +327,8 @@ int order_push_record(struct order *o, const void *data, size_t len)
 	struct rec_sample head;
 	int r;
 
-	// The ring buffer rounds nothing up, but len may include padding: the record's own length counts.
+	// The ring buffer rounds nothing up, but len may include padding: the record's own length
+	// counts.
 	if (len < sizeof(head)) {
 		o->stats.malformed++;
 		return 0;

@@ -9,10 +9,11 @@
  *	... push every record of every ring, as deep as the ring is ...
  *	order_finish(o, order_horizon(t0, until));
  *
- * A record stamped before t0 - ORDER_SLACK_NS is in its ring by t0: it is stamped, then written, with
- * interrupts off. So what is delivered can only be overtaken by a CPU that stood still for longer than the
- * slack between the two (a stolen virtual CPU); such a record is delivered when it comes, and counted.
- * Records of one instant: fork, comm and exec, mmap, what else there is, sample, exit.
+ * A record stamped before t0 - ORDER_SLACK_NS is in its ring by t0: it is stamped, then written,
+ * with interrupts off. So what is delivered can only be overtaken by a CPU that stood still for
+ * longer than the slack between the two (a stolen virtual CPU); such a record is delivered when it
+ * comes, and counted. Records of one instant: fork, comm and exec, mmap, what else there is,
+ * sample, exit.
  *
  * Everything pushed is copied into an arena whose size is given at birth (address space; pages are
  * taken when used and given back after a peak). When it is full, the older half is delivered early

@@ -27,8 +27,8 @@ struct perf_sys {
 /* The kernel itself. */
 extern const struct perf_sys perf_sys_kernel;
 
-/* What an event may go without, newest feature first. (use_clockid, Linux 4.1, is not among them: no
- * order of records could be had without it, and the oldest kernel of the ladder is 4.18.) */
+/* What an event may go without, newest feature first. (use_clockid, Linux 4.1, is not among them:
+ * no order of records could be had without it, and the oldest kernel of the ladder is 4.18.) */
 enum perf_feature {
 	PERF_FEATURE_READ_LOST = 1 << 0, // Linux 6.0: read() tells lost samples
 	PERF_FEATURE_INHERIT_THREAD = 1 << 1, // Linux 5.13: threads inherit, children do not
@@ -43,9 +43,10 @@ enum perf_feature {
 	PERF_FEATURE_ALL = (1 << 10) - 1,
 };
 
-/* Opens. Tries attr as given; if the kernel refuses it as malformed (EINVAL, E2BIG, EOPNOTSUPP), without each one of the features it asks for, then without the newest, the two
- * newest and so on. attr is left as it was opened; *lost gains the bits of what it went without.
- * sys may be NULL. Return a descriptor or -errno (of the first attempt). */
+/* Opens. Tries attr as given; if the kernel refuses it as malformed (EINVAL, E2BIG, EOPNOTSUPP),
+ * without each one of the features it asks for, then without the newest, the two newest and so on.
+ * attr is left as it was opened; *lost gains the bits of what it went without. sys may be NULL.
+ * Return a descriptor or -errno (of the first attempt). */
 int perf_open(const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu,
 	uint32_t *lost);
 

@@ -2,12 +2,9 @@
 /* capture/sideband.h -- the kernel's own account of processes: executable mappings, comm, exec,
  * fork, exit, new cgroups, kernel symbols.
  *
- * One dummy software event per online CPU, each with a ring. Whole machine by default, whatever
- * processes are sampled: a process that is chosen later, or a parent, is then known. Without
- * privileges (own_only) one event per CPU and thread of the given processes, all of one CPU writing
- * into one ring; threads that appear later are found in /proc at each recheck and their processes'
- * mappings until then are not seen (inherit=1 cannot be mmapped for a pid on all CPUs, but can per
- * CPU, and is used so).
+ * One dummy software event per online CPU, each with a ring (ring_set.h). Whole machine by default,
+ * whatever processes are sampled: a process that is chosen later, or a parent, is then known.
+ * Without privileges (own_only) one event per CPU and thread of the given processes.
  *
  * cgroups that exist already are not announced by the kernel; nor is what already runs.
  * Owned by the source's thread. Sentences for people go to `why` (CAPTURE_WHY bytes). */
@@ -21,10 +18,11 @@
 #include "capture/order.h"
 #include "capture/perf_open.h"
 #include "capture/perf_ring.h"
+#include "capture/ring_set.h"
 
 #define SIDEBAND_PAGES 64 // of data, per CPU
 #define SIDEBAND_MEMORY_MAX (16u << 20) // bytes of all rings together; fewer pages on many CPUs
-#define SIDEBAND_RECHECK_NS 5000000000ull // how often online CPUs are looked at
+#define SIDEBAND_OWN_PAGES 8 // the same for own processes: locked memory is scarce there
 
 struct sideband_config {
 	unsigned pages; // per CPU, 0: SIDEBAND_PAGES
@@ -62,9 +60,9 @@ int sideband_start(struct sideband *s);
 void sideband_stop(struct sideband *s);
 /* Pushes everything in every ring. Return 0 or what order_push returned. */
 int sideband_drain(struct sideband *s, struct order *o);
-/* Opens CPUs that came and lets go of those that went (after draining them), if SIDEBAND_RECHECK_NS
- * have passed since the last time. A CPU that came late pushes a CAPTURE_LOST record, since what
- * happened on it before is unknown. Call it in drain. Return 0 or what order_push returned. */
+/* Opens CPUs that came and lets go of those that went (after draining them), every
+ * RING_SET_RECHECK_NS. A CPU that came pushes a CAPTURE_LOST record with count 0: what happened on
+ * it before is unknown. Call it in each drain. Return 0 or what order_push returned. */
 int sideband_recheck(struct sideband *s, struct order *o, uint64_t now);
 /* An epoll descriptor, readable when a ring is a quarter full. Owned by s. */
 int sideband_fd(const struct sideband *s);
@@ -73,8 +71,8 @@ void sideband_get_stats(const struct sideband *s, struct sideband_stats *ret);
 /* The event of the side band: for tests and for a source that lets its sampling events carry it. */
 void sideband_attr(struct perf_event_attr *attr, bool own_only);
 
-/* Reads one record of a side-band ring (attr as above) into ret, whose texts point into the record or into
- * nothing. Return 0; 1 if it is of no interest; -EINVAL malformed. */
+/* Reads one record of a side-band ring (attr as above) into ret, whose texts point into the record.
+ * Return 0; 1 if it is of no interest; -EINVAL malformed. */
 int sideband_decode(const struct perf_event_header *h, uint32_t cpu, struct capture_event *ret);
 
 #endif
