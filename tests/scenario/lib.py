@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scenario tests share: TAP, running gprofiler, reading its .col files, starting workloads.
+
+A test file defines functions test_*() and calls lib.main(globals()). A function passes unless it raises;
+lib.skip("reason") skips it. Everything a test starts is ended by pid when the test ends."""
+import collections
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+GPROFILER = os.environ["GPROFILER"]
+WORKLOADS = os.environ["GPROFILER_WORKLOADS"]
+
+Stack = collections.namedtuple("Stack", "container comm frames count")
+
+
+class Skip(Exception):
+    pass
+
+
+class Env:
+    """One test's directory and children."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="gprofiler-test-")
+        os.chmod(self.dir, 0o755)
+        self.children = []
+
+    def start(self, *argv, **kw):
+        p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL,
+                             stdout=kw.pop("stdout", subprocess.DEVNULL), **kw)
+        self.children.append(p)
+        return p
+
+    def close(self):
+        for p in self.children:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+env = None
+
+
+def skip(reason):
+    raise Skip(reason)
+
+
+def workload(name):
+    path = os.path.join(WORKLOADS, "workload_" + name)
+    if not os.path.exists(path):
+        skip(f"workload {name} was not built (its compiler is absent)")
+    return path
+
+
+def start(name, *args, **kw):
+    """Starts a workload."""
+    return env.start(workload(name), *args, **kw)
+
+
+def start_gprofiler(*args, prefix=(), **kw):
+    out = os.path.join(env.dir, kw.pop("out", "out"))
+    environ = dict(os.environ, GPROFILER_LOCK_NAME=f"gprofiler-test-{os.getpid()}-{time.monotonic_ns()}",
+                   GPROFILER_SYSTEM_CONFIG="")
+    environ.update(kw.pop("environ", {}))
+    argv = [*prefix, GPROFILER, "-o", out, "--log-file", os.path.join(out, "log"),
+            "--pid-file", os.path.join(out, "pid"), *[str(a) for a in args]]
+    p = env.start(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, text=True, **kw)
+    p.out = out
+    return p
+
+
+def gprofiler(*args, expect=0, timeout=90, **kw):
+    """Runs gprofiler to its end and returns the Profile it left (or the process if it left none)."""
+    p = start_gprofiler(*args, **kw)
+    stdout, stderr = p.communicate(timeout=timeout)
+    p.stdout_text, p.stderr_text = stdout, stderr
+    if expect is not None and p.returncode != expect:
+        raise AssertionError(f"exit status {p.returncode}, not {expect}\n{stdout[-3000:]}\n{stderr[-3000:]}")
+    path = os.path.join(p.out, "last_profile.col")
+    return Profile(path, p) if os.path.exists(path) else p
+
+
+class Profile:
+    def __init__(self, path, process=None):
+        self.path, self.process = path, process
+        self.text = open(path, encoding="utf-8").read()
+        lines = self.text.split("\n")
+        assert lines[0].startswith("# "), lines[0][:80]
+        self.header = json.loads(lines[0][2:])
+        self.ledger = self.header.get("ledger", {})
+        self.stacks = []
+        for line in lines[1:]:
+            if not line:
+                continue
+            stack, _, count = line.rpartition(" ")
+            parts = stack.split(";")
+            assert parts[0].isdigit(), line
+            self.stacks.append(Stack(parts[1], parts[2], parts[3:], int(count)))
+
+    def of(self, comm):
+        """Stacks of a process name (the kernel keeps 15 characters of it)."""
+        return [s for s in self.stacks if s.comm == comm[:15]]
+
+    def total(self, stacks=None):
+        return sum(s.count for s in (self.stacks if stacks is None else stacks))
+
+    def with_frame(self, name, stacks=None):
+        return [s for s in (self.stacks if stacks is None else stacks) if name in s.frames]
+
+
+def share(part, whole):
+    return part / whole if whole else 0.0
+
+
+def check_near(what, value, expected, tolerance):
+    assert abs(value - expected) <= tolerance, f"{what}: {value:.4f}, expected {expected} +- {tolerance}"
+
+
+def note(text):
+    print("# " + str(text).replace("\n", "\n# "), flush=True)
+
+
+def main(names):
+    global env
+    tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
+    only = sys.argv[1:]
+    if only:
+        tests = [(n, f) for n, f in tests if any(o in n for o in only)]
+    print(f"1..{len(tests)}")
+    failed = 0
+    for i, (name, fn) in enumerate(tests, 1):
+        case = os.path.basename(sys.argv[0])[5:-3] + "__" + name[5:]
+        env = Env()
+        try:
+            fn()
+            print(f"ok {i} - {case}", flush=True)
+        except Skip as e:
+            print(f"ok {i} - {case} # SKIP {e}", flush=True)
+        except BaseException as e:
+            failed += 1
+            print(f"not ok {i} - {case}", flush=True)
+            note(traceback.format_exc())
+            if isinstance(e, KeyboardInterrupt):
+                raise
+        finally:
+            env.close()
+    sys.exit(1 if failed else 0)
+
+
+def need_root():
+    if os.geteuid() != 0:
+        skip("needs root")
+
+
+def send(process, sig):
+    os.kill(process.pid, sig)
+
+
+SIGTERM, SIGINT, SIGKILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
