@@ -12,8 +12,6 @@
 #include "base/fs.h"
 
 #define LEAVE(status) ((status) + 1)
-/* The reference binds NUL + "\0gprofiler_lock": 16 bytes (gprofiler-agent.md 2.1). */
-#define LOCK_NAME "\0gprofiler_lock"
 
 int precondition_root(bool rootless)
 {
@@ -42,19 +40,15 @@ int precondition_pid_namespace(void)
 	return LEAVE(1);
 }
 
-static socklen_t lock_address(struct sockaddr_un *addr)
+/* The reference's name is a NUL more than an abstract name needs: NUL, NUL, "gprofiler_lock", 16 bytes
+ * (gprofiler-agent.md 2.1). */
+static socklen_t lock_address(const char *name, struct sockaddr_un *addr)
 {
-	const char *other = getenv(LOCK_NAME_ENV);
-	size_t n = sizeof(LOCK_NAME) - 1;
+	size_t n = MIN(strlen(name), sizeof(addr->sun_path) - 2);
 
 	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (other && other[0]) {
-		n = MIN(strlen(other), sizeof(addr->sun_path) - 2);
-		memcpy(addr->sun_path + 1, other, n);
-	} else {
-		memcpy(addr->sun_path + 1, LOCK_NAME, n);
-	}
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+	memcpy(addr->sun_path + 2, name, n);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 2 + n);
 }
 
 /* A socket in the network namespace of pid 1, so that agents in different containers meet. */
@@ -74,10 +68,10 @@ static int lock_socket(void)
 	return r;
 }
 
-int precondition_lock(int *ret_fd)
+int precondition_lock(const char *name, int *ret_fd)
 {
 	struct sockaddr_un addr;
-	socklen_t len = lock_address(&addr);
+	socklen_t len = lock_address(name, &addr);
 	_cleanup_close_ int fd = lock_socket();
 	int r = fd < 0 ? fd : bind(fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
 

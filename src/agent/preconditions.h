@@ -9,14 +9,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Environment: another lock name, for tests beside a live agent. */
-#define LOCK_NAME_ENV "GPROFILER_LOCK_NAME"
-
 /* Each prints its message on stderr. Return 0, or the exit status + 1 to leave with. */
 int precondition_root(bool rootless);
 int precondition_pid_namespace(void);
-/* ret_fd holds the lock until it is closed. Taken by another: exit status 0. */
-int precondition_lock(int *ret_fd);
+/* name: "gprofiler_lock" but in tests. ret_fd holds the lock until it is closed. Taken by another:
+ * exit status 0. */
+int precondition_lock(const char *name, int *ret_fd);
 
 /* Writes the pid, decimal, no newline. Return 0 or -errno. */
 int pid_file_write(const char *path);
