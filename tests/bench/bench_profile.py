@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Completeness, cost and memory of profiling, beside perf on the same load."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import lib
+
+SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
+MIXED = ["split", "threads", "templates", "spin_go", "spin_rust", "split_musl", "signals", "syscalls"]
+
+
+def mixed():
+    return [[lib.workload(w), "120"] for w in MIXED if os.path.exists(lib.workload(w))] + [[lib.workload("deep"), "120", "60"]]
+
+
+def is_root(frame):
+    frame = re.sub(r"\+0x[0-9a-f]+$", "", frame)
+    return frame in ("_start", "clone3", "__clone3", "clone", "__clone", "_start_c", "runtime.goexit", "runtime.goexit.abi0",
+                     "runtime.mstart", "runtime.rt0_go.abi0", "runtime.rt0_go", "_rt0_amd64_linux", "ret_from_fork")
+
+
+def perf_complete(mode):
+    """Share of user stacks whose last frame is a thread's first, over the workloads."""
+    d = tempfile.mkdtemp()
+    try:
+        subprocess.run([lib.PERF, "record", "-q", "-F", "99", "-a", "-e", "cpu-clock", "--call-graph", mode, "-o", d + "/data",
+                        "--", "sleep", str(SECONDS)], check=True, capture_output=True)
+        text = subprocess.run([lib.PERF, "script", "-i", d + "/data", "-F", "comm,ip,sym"], capture_output=True, text=True).stdout
+    finally:
+        shutil.rmtree(d)
+    whole = total = 0
+    for block in text.split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        if not lines[0].strip().startswith("workload_") or len(lines) < 2:
+            continue
+        frames = [l.split(None, 1)[1] if len(l.split(None, 1)) > 1 else "" for l in lines[1:] if l.strip()]
+        total += 1
+        whole += is_root(frames[-1])
+    return whole / total if total else 0
+
+
+def completeness():
+    with lib.Load(*mixed()):
+        time.sleep(0.5)
+        a = lib.Agent("-d", SECONDS, "-f", 99)
+        try:
+            a.wait()
+            _, stacks = a.profile()
+        finally:
+            a.close()
+        ours = [(f, n) for comm, f, n in stacks if comm.startswith("workload_")]
+        whole = sum(n for f, n in ours if f and is_root(f[0]))
+        total = sum(n for _, n in ours)
+        peer = {m: perf_complete(m) for m in ("dwarf", "fp")} if lib.PERF else {}
+    command = f"gprofiler -d {SECONDS} -f 99; perf record -F 99 -a --call-graph dwarf|fp, on {', '.join(MIXED)}, deep"
+    for mode, value in peer.items():
+        lib.row(f"stacks whole, mixed load (peer: perf {mode})", f"{100 * whole / total:.2f} %", f"{100 * value:.2f} %",
+                f"{whole / total / value:.2f}x" if value else "-", "> 99 %", command)
+
+
+def bpf_cost():
+    """Run time of the sampling program a sample, 30 native frames, warm."""
+    stats = "/proc/sys/kernel/bpf_stats_enabled"
+    before = open(stats).read().strip()
+    try:
+        open(stats, "w").write("1")
+        with lib.Load([lib.workload("deep"), "60", "27"]) as load:
+            a = lib.Agent("-d", 6, "-f", 997, "-p", load.procs[0].pid)
+            try:
+                time.sleep(5.5)
+                total_ns = runs = 0
+                for fd in os.listdir(f"/proc/{a.pid}/fdinfo"):
+                    text = open(f"/proc/{a.pid}/fdinfo/{fd}").read()
+                    m = re.search(r"run_time_ns:\s+(\d+)", text)
+                    c = re.search(r"run_cnt:\s+(\d+)", text)
+                    if m and c and int(c.group(1)):
+                        total_ns += int(m.group(1))
+                a.wait()
+                header, _ = a.profile()
+                led = header["ledger"]
+                runs = led["complete"] + led["handoff"]
+            finally:
+                a.close()
+    finally:
+        open(stats, "w").write(before)
+    lib.row("in-kernel cost of a sample, 30 frames, warm", f"{total_ns / max(runs, 1) / 1000:.2f} us", "-", "-", "< 6 us",
+            "bpf_stats, gprofiler -f 997 -p workload_deep 27")
+
+
+def agent_cpu():
+    """CPU of the agent at 99 Hz with two busy CPUs, against perf record of the same."""
+    with lib.Load([lib.workload("split"), "120"], [lib.workload("templates"), "120"]):
+        a = lib.Agent("-d", 3 * SECONDS, "-f", 99)
+        try:
+            time.sleep(2)
+            c0, t0 = lib.cpu_seconds(a.pid), time.monotonic()
+            time.sleep(3 * SECONDS - 4)
+            ours = (lib.cpu_seconds(a.pid) - c0) / (time.monotonic() - t0)
+            m = lib.memory(a.pid)
+            a.wait()
+        finally:
+            a.close()
+        peer = None
+        if lib.PERF:
+            d = tempfile.mkdtemp()
+            p = subprocess.Popen([lib.PERF, "record", "-q", "-F", "99", "-a", "-e", "cpu-clock", "--call-graph", "dwarf", "-o", d + "/data",
+                                  "--", "sleep", str(SECONDS)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(2)
+            c0, t0 = lib.cpu_seconds(p.pid), time.monotonic()
+            time.sleep(SECONDS - 4)
+            peer = (lib.cpu_seconds(p.pid) - c0) / (time.monotonic() - t0)
+            pm = lib.memory(p.pid)
+            p.wait()
+            shutil.rmtree(d)
+    lib.row("CPU of the agent at 99 Hz, 2 CPUs busy (without BPF run time)", f"{100 * ours:.2f} % of a CPU",
+            f"{100 * peer:.2f} %" if peer is not None else "-", f"{ours / peer:.2f}x" if peer else "-", "< 1 %",
+            f"gprofiler -d {3 * SECONDS} -f 99; perf record -F 99 -a --call-graph dwarf")
+    lib.row("memory while profiling, anonymous", lib.mb(m["anonymous"]), lib.mb(pm["anonymous"]) if peer else "-", "-", "20 MB", "the same")
+    lib.row("memory while profiling, resident", lib.mb(m["resident"]), lib.mb(pm["resident"]) if peer else "-", "-", "35 MB", "the same")
+    lib.row("memory while profiling, BPF and rings", lib.mb(m["bpf"]), "-", "-", "16 MB", "the same")
+
+
+def start_up():
+    """From exec to the first sample, by the agent's own log."""
+    import datetime
+    best = None
+    for _ in range(3):
+        a = lib.Agent("-d", 1, "-f", 99, "-v")
+        wall = time.time()
+        try:
+            a.wait()
+        finally:
+            log = open(a.dir + "/log").read()
+            a.close()
+        m = re.search(r"\[([\d-]+ [\d:]+),(\d+)\].*First sample", log)
+        if m:
+            t = datetime.datetime.strptime(m.group(1), "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.timezone.utc).timestamp() + int(m.group(2)) / 1000
+            best = min(best or 9, t - wall)
+    lib.row("from start to first sample", f"{1000 * best:.0f} ms" if best else "not logged", "-", "-", "< 300 ms", "gprofiler -d 1 -v")
+
+
+def storm():
+    a = lib.Agent("-d", 34, "-f", 99)
+    try:
+        time.sleep(1)
+        out = subprocess.run([lib.workload("spawn"), "2000", "20"], capture_output=True, text=True, timeout=120).stdout
+        a.proc.send_signal(15)
+        a.wait()
+        header, stacks = a.profile()
+    finally:
+        a.close()
+    mine = [(f, n) for _, f, n in stacks if "child_work" in f]
+    total = sum(n for _, n in mine)
+    whole = sum(n for f, n in mine if f[0] == "_start")
+    led = header["ledger"]
+    lib.row("2000 processes of 20 ms: samples whole", f"{100 * whole / max(total, 1):.2f} % of {total}", "-", "-", "all",
+            f"side band lost {led['side_band_lost']}, ring lost {led['lost_ring']}, {len(out.split())} started")
+
+
+def big_binary():
+    """clang compiles a large file: libLLVM and libclang-cpp are the large tables."""
+    clang = shutil.which("clang")
+    if not clang:
+        return
+    d = tempfile.mkdtemp()
+    src = d + "/big.cc"
+    with open(src, "w") as f:
+        f.write("#include <map>\n#include <string>\n#include <vector>\n#include <algorithm>\n#include <regex>\n")
+        for i in range(60):
+            f.write(f"int f{i}(std::map<std::string, std::vector<int>> &m) {{ std::regex r(\"a{i}\"); return (int)m.size() + std::count_if(m.begin(), m.end(), [](auto &p) {{ return p.second.size() > {i}; }}); }}\n")
+    a = lib.Agent("-d", 40, "-f", 199)
+    try:
+        time.sleep(1)
+        c0 = lib.cpu_seconds(a.pid)
+        subprocess.run([clang, "-x", "c++", "-O2", "-c", src, "-o", d + "/big.o"], capture_output=True, timeout=120)
+        cpu = lib.cpu_seconds(a.pid) - c0
+        m = lib.memory(a.pid)
+        a.proc.send_signal(15)
+        a.wait()
+        header, stacks = a.profile()
+    finally:
+        a.close()
+        shutil.rmtree(d)
+    mine = [(f, n) for c, f, n in stacks if c.startswith("clang")]
+    total = sum(n for _, n in mine)
+    whole = sum(n for f, n in mine if f and is_root(f[0]))
+    lib.row("clang -O2 of a large file: stacks whole", f"{100 * whole / max(total, 1):.2f} % of {total}", "-", "-", "> 99 %", "gprofiler -f 199")
+    lib.row("clang: agent CPU during it, tables built from nothing", f"{cpu:.2f} s", "-", "-", "< 1 s", "the same")
+    lib.row("clang: anonymous memory at its end", lib.mb(m["anonymous"]), "-", "-", "40 MB", "the same")
+
+
+if __name__ == "__main__":
+    only = sys.argv[1:]
+    for fn in (completeness, bpf_cost, agent_cpu, start_up, storm, big_binary):
+        if not only or fn.__name__ in only:
+            fn()
