@@ -358,6 +358,62 @@ int module_open_image(struct module_table *t, struct module *m, uint8_t *image, 
 	return finish_open(t, m, NULL);
 }
 
+static int standalone(struct module *m, struct module **ret)
+{
+	int r = module_read_headers(m);
+
+	if (r) {
+		module_standalone_free(m);
+		return r;
+	}
+	m->state = MODULE_OPEN;
+	*ret = m;
+	return 0;
+}
+
+int module_standalone_fd(int fd, struct module **ret)
+{
+	_cleanup_close_ int owned = fd;
+	struct module *m;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EMEDIUMTYPE;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->fd = steal_fd(&owned);
+	m->size = (uint64_t)st.st_size;
+	return standalone(m, ret);
+}
+
+int module_standalone_image(uint8_t *image, size_t len, struct module **ret)
+{
+	struct module *m = calloc(1, sizeof(*m));
+
+	if (!m || !image) {
+		free(m);
+		free(image);
+		return -ENOMEM;
+	}
+	m->fd = -1;
+	m->image = image;
+	m->size = len;
+	return standalone(m, ret);
+}
+
+void module_standalone_free(struct module *m)
+{
+	if (!m)
+		return;
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m->image);
+	free(m);
+}
+
 ssize_t module_read(const struct module *m, uint64_t off, void *dst, size_t len)
 {
 	if (off >= m->size)

@@ -101,6 +101,16 @@ int module_open_fd(struct module_table *t, struct module *m, int fd);
 int module_open_image(struct module_table *t, struct module *m, uint8_t *image, size_t len);
 void module_mark_unreadable(struct module *m, int error);
 
+/* Modules outside any table: debug files, MiniDebugInfo. id is 0. fd and image are consumed either
+ * way. Return 0, -EMEDIUMTYPE, -EINVAL, -ENOEXEC, -ENOMEM, -errno. */
+int module_standalone_fd(int fd, struct module **ret);
+int module_standalone_image(uint8_t *image, size_t len, struct module **ret);
+void module_standalone_free(struct module *m);
+static inline void module_standalone_cleanup(struct module **m)
+{
+	module_standalone_free(*m);
+}
+
 /* Reads up to len bytes at a file offset. Return bytes read (short at the end) or -errno. */
 ssize_t module_read(const struct module *m, uint64_t off, void *dst, size_t len);
 
