@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-#define BATCH 256 // iovecs a call; UIO_MAXIOV is 1024
+#define BATCH 64 // iovecs a call; UIO_MAXIOV is 1024
 
 /* A group leader that exited before its threads has no memory any more; they have. Return a thread
  * of pid that is not the leader, or 0. */
@@ -72,7 +72,7 @@ int process_memory_read(uint32_t pid, uint64_t addr, void *dst, size_t len)
  * first byte that it cannot read: whole pieces before it are done, the next one failed. */
 static size_t read_batch(uint32_t pid, struct process_memory_piece *pieces, size_t n)
 {
-	struct iovec local[BATCH], remote[BATCH];
+	struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
 	ssize_t got;
 	size_t i;
 

@@ -80,6 +80,7 @@ struct process_table {
 	struct process *other; // stands for what the caps refused
 	struct process_vec dirty; // mappings changed, or process gone
 	struct process_vec kept; // ended, not yet swept
+	size_t kept_left; // of them, could not be freed at the last attempt
 	struct intern strings;
 	struct module_table *modules;
 	uint32_t next_uid;

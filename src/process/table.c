@@ -11,6 +11,7 @@
 /* The table of paths is rebuilt at a sweep when three quarters of it are used. */
 #define STRINGS_COMPACT_AT (PROCESS_STRINGS_MAX / 4 * 3)
 #define STRINGS_BYTES_COMPACT_AT (PROCESS_STRINGS_BYTES / 4 * 3)
+#define EVICT_STEP 1024 // ended processes
 #define RESYNC_INTERVAL_NS (100 * NSEC_PER_MSEC)
 
 static struct process *pointer(const uint64_t *value)
@@ -132,10 +133,36 @@ static struct process *add_process(struct process_table *t, uint32_t pid)
 	return p;
 }
 
+static void free_ended(struct process_table *t, bool unseen_only)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < t->kept.len; i++) {
+		struct process *p = t->kept.data[i];
+
+		if (p->refs || p->queued || (unseen_only && p->sampled)) {
+			t->kept.data[left++] = p;
+			continue;
+		}
+		if (pointer(map_get(&t->ended_by_pid, p->pid)) == p)
+			map_remove(&t->ended_by_pid, p->pid);
+		map_remove(&t->by_uid, p->uid);
+		process_free(p);
+	}
+	t->kept.len = left;
+}
+
 struct process *process_new(struct process_table *t, uint32_t pid)
 {
-	struct process *p = add_process(t, pid);
+	struct process *p;
 
+	// In a storm of processes that no sample hit, nobody needs the ended ones. (Not before there
+	// are some more of them than the last time: those left then are left now.)
+	if (t->by_uid.len >= t->by_uid.cap && t->kept.len >= t->kept_left + EVICT_STEP) {
+		free_ended(t, true);
+		t->kept_left = t->kept.len;
+	}
+	p = add_process(t, pid);
 	if (!p) {
 		t->stats.full++;
 		return NULL;
@@ -320,6 +347,7 @@ int process_table_take_dirty(struct process_table *t, process_fn fn, void *arg)
 		p->dirty = false;
 		r = fn(arg, p);
 	}
+	t->kept_left = 0;
 	process_vec_remove(&t->dirty, 0, i);
 	return r;
 }
@@ -380,22 +408,9 @@ static void compact_strings(struct process_table *t)
 
 void process_table_sweep(struct process_table *t)
 {
-	size_t left = 0;
-
 	sweep_lost(t);
-	for (size_t i = 0; i < t->kept.len; i++) {
-		struct process *p = t->kept.data[i];
-
-		if (p->refs || p->queued) {
-			t->kept.data[left++] = p;
-			continue;
-		}
-		if (pointer(map_get(&t->ended_by_pid, p->pid)) == p)
-			map_remove(&t->ended_by_pid, p->pid);
-		map_remove(&t->by_uid, p->uid);
-		process_free(p);
-	}
-	t->kept.len = left;
+	free_ended(t, false);
+	t->kept_left = 0;
 	map_foreach (slot, &t->by_uid)
 		pointer(&slot->value)->sampled = false;
 	t->other->sampled = false;
