@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unwind/build.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "unwind/rule.h"
+
+#define EM_X86_64 62
+#define PF_EXEC 1
+#define ENTRY_BYTES 64 // code at the entry point that never returns
+#define ENTRY_GAP_MAX 256 // a gap this small around it is all of that kind
+#define PLT_ENTRY 16
+
+void builder_init(struct builder *b, struct tables *tables)
+{
+	memset(b, 0, sizeof(*b));
+	b->tables = tables;
+	frames_scratch_init(&b->frames);
+	frames_scratch_init(&b->debug);
+	go_scratch_init(&b->go);
+	window_init(&b->text);
+	page_rows_init(&b->rows);
+}
+
+void builder_deinit(struct builder *b)
+{
+	frames_scratch_deinit(&b->frames);
+	frames_scratch_deinit(&b->debug);
+	go_scratch_deinit(&b->go);
+	window_deinit(&b->text);
+	page_rows_deinit(&b->rows);
+}
+
+void builder_drop(struct builder *b)
+{
+	frames_scratch_drop(&b->frames);
+	frames_scratch_drop(&b->debug);
+	go_scratch_drop(&b->go);
+	window_drop(&b->text);
+}
+
+static void find_plts(const struct module *m, struct build_module *bm)
+{
+	static const char *const names[BUILD_PLTS] = {".plt", ".plt.sec", ".plt.got"};
+	struct module_section s;
+
+	for (unsigned i = 0; i < BUILD_PLTS; i++) {
+		if (module_section(m, names[i], &s) || s.vaddr + s.size < s.vaddr)
+			continue;
+		bm->plts[i] = (struct build_plt){s.vaddr, s.vaddr + s.size, i == 0};
+	}
+}
+
+int build_open(struct builder *b, const struct module *m, struct build_module *bm)
+{
+	int r;
+
+	if (bm->opened)
+		return 0;
+	if (m->machine == EM_X86_64) {
+		r = frames_open_eh(m, &b->frames, &bm->eh);
+		if (r)
+			return r;
+		go_table_open(m, &b->go, &bm->go);
+		find_plts(m, bm);
+	}
+	bm->opened = true;
+	return 0;
+}
+
+void build_close(struct build_module *bm)
+{
+	frames_close(&bm->eh);
+	frames_close(&bm->debug);
+}
+
+/* .debug_frame must be scanned as a whole, so only when something needs it. */
+static const struct frames *debug_frames(
+	struct builder *b, const struct module *m, struct build_module *bm)
+{
+	if (!bm->debug_tried) {
+		bm->debug_tried = true;
+		if (frames_open_debug(m, &b->debug, &bm->debug))
+			bm->debug.kind = FRAMES_NONE;
+	}
+	return &bm->debug;
+}
+
+static uint16_t rule_number(struct builder *b, const struct uw_rule *rule)
+{
+	struct build_rule_slot *slot =
+		&b->cache[hash_bytes(rule, sizeof(*rule)) % BUILD_RULES_CACHED];
+
+	if (!slot->used || memcmp(&slot->rule, rule, sizeof(*rule))) {
+		slot->rule = *rule;
+		slot->number = tables_rule(b->tables, rule);
+		slot->used = true;
+	}
+	return slot->number;
+}
+
+/* One run over a piece of an executable segment that lies in the page. */
+struct run {
+	struct builder *b;
+	const struct module *m;
+	struct build_module *bm;
+	uint64_t origin; // virtual address of the page's first byte
+	uint64_t start, end; // of the piece
+	uint64_t pos; // told up to here
+	uint64_t entry; // virtual address, 0: none
+	const struct cfi_cie *cie;
+	bool whole_end; // the FDE holds the entry point
+};
+
+static int put(struct run *r, uint64_t start, uint64_t end, const struct uw_rule *rule)
+{
+	start = MAX(start, r->start);
+	end = MIN(end, r->end);
+	if (start >= end)
+		return 0;
+	if (start < r->pos)
+		page_rows_cut(&r->b->rows, (uint32_t)(start - r->origin));
+	r->pos = MAX(r->pos, end);
+	return page_rows_add(&r->b->rows, (uint32_t)(start - r->origin), rule_number(r->b, rule));
+}
+
+static int put_plt(struct run *r, const struct build_plt *plt, uint64_t start, uint64_t end)
+{
+	struct uw_rule rule = {.cfa = UW_CFA_REG, .reg = CFI_REG_SP, .cfa_off = 8};
+	uint64_t head = plt->start + 6;
+	int err;
+
+	start = MAX(start, plt->start);
+	end = MIN(end, plt->end);
+	if (!plt->lazy)
+		return put(r, start, end, &rule);
+	// Entry 0 is entered with the number on the stack and pushes once more in its first
+	// instruction; the others push after 11 bytes.
+	rule.cfa_off = 16;
+	err = put(r, start, MIN(end, head), &rule);
+	rule.cfa_off = 24;
+	if (!err)
+		err = put(r, MAX(start, head), MIN(end, plt->start + PLT_ENTRY), &rule);
+	rule = (struct uw_rule){.cfa = UW_CFA_PLT, .aux = 11};
+	return err ? err : put(r, MAX(start, plt->start + PLT_ENTRY), end, &rule);
+}
+
+/* Code known by its bytes. */
+static int put_patterns(struct run *r, uint64_t start, uint64_t end)
+{
+	static const uint8_t sigreturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+	// call *%r9; mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall
+	static const uint8_t clone[] = {
+		0x41, 0xff, 0xd1, 0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05};
+	const struct uw_rule signal = {.cfa = UW_CFA_SIGNAL}, last = {.cfa = UW_CFA_END};
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	const uint8_t *p, *at;
+	uint64_t off;
+	size_t len = end - start;
+	int err;
+
+	if (!module_vaddr_to_offset(r->m, start, &off))
+		return 0;
+	p = window_get(&r->b->text, r->m, off, len);
+	if (!p)
+		return 0;
+	for (at = p; (at = memmem(at, len - (size_t)(at - p), sigreturn, sizeof(sigreturn)));) {
+		uint64_t v = start + (uint64_t)(at - p);
+
+		// A handler returns to the first byte; return addresses are looked up one before.
+		err = put(r, v - 1, v + sizeof(sigreturn), &signal);
+		if (!err)
+			err = put(r, v + sizeof(sigreturn), end, &none);
+		if (err)
+			return err;
+		at += sizeof(sigreturn);
+	}
+	at = memmem(p, len, clone, sizeof(clone));
+	if (!at || r->b->rows.rows[r->b->rows.len - 1].off > start + (uint64_t)(at - p) - r->origin)
+		return 0;
+	start += (uint64_t)(at - p);
+	err = put(r, start, start + sizeof(clone), &last);
+	return err ? err : put(r, start + sizeof(clone), end, &none);
+}
+
+/* What no source covers. */
+static int put_gap(struct run *r, uint64_t start, uint64_t end)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE}, last = {.cfa = UW_CFA_END};
+	bool entry = r->entry >= start && r->entry < end;
+	int err;
+
+	if (start >= end || (end - start < BUILD_GAP_MIN && !entry && start > r->start)) {
+		r->pos = MAX(r->pos, end);
+		return 0;
+	}
+	err = put(r, start, end, &none);
+	if (!err)
+		err = put_patterns(r, start, end);
+	for (unsigned i = 0; !err && i < BUILD_PLTS; i++) {
+		const struct build_plt *plt = &r->bm->plts[i];
+
+		if (plt->start >= end || plt->end <= start)
+			continue;
+		err = put_plt(r, plt, start, end);
+		if (!err)
+			err = put(r, MAX(start, plt->end), end, &none);
+	}
+	if (err || !entry)
+		return err;
+	if (end - start <= ENTRY_GAP_MAX)
+		return put(r, start, end, &last);
+	err = put(r, r->entry, MIN(end, r->entry + ENTRY_BYTES), &last);
+	return err ? err : put(r, r->entry + ENTRY_BYTES, end, &none);
+}
+
+static int on_row(void *arg, uint64_t start, uint64_t end, const struct cfi_row *row)
+{
+	struct run *r = arg;
+	struct uw_rule rule;
+
+	if (end <= r->start)
+		return 0;
+	if (start >= r->end)
+		return 1;
+	if (r->whole_end)
+		rule = (struct uw_rule){.cfa = UW_CFA_END};
+	else
+		rule_from_row(row, r->cie->signal, &rule);
+	return put(r, start, end, &rule);
+}
+
+static int put_fde(struct run *r, const struct cfi_cie *cie, const struct cfi_fde *fde)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	uint64_t from = MAX(fde->start, r->start), to = MIN(fde->end, r->end);
+	int err;
+
+	r->cie = cie;
+	r->whole_end = r->entry >= fde->start && r->entry < fde->end;
+	err = cfi_run(cie, fde, on_row, r);
+	if (err == -EINVAL && r->pos < to) // what a broken program did not reach is unknown
+		err = put(r, MAX(from, r->pos), to, &none);
+	return err == 1 ? 0 : err;
+}
+
+static int on_debug_fde(void *arg, const struct cfi_cie *cie, const struct cfi_fde *fde)
+{
+	struct run *r = arg;
+	int err = 0;
+
+	if (fde->start > r->pos)
+		err = put_gap(r, r->pos, MIN(fde->start, r->end));
+	return err ? err : put_fde(r, cie, fde);
+}
+
+/* From r->pos to end .eh_frame says nothing. */
+static int put_uncovered(struct run *r, uint64_t end)
+{
+	const struct frames *debug;
+	struct run sub = *r;
+	int err;
+
+	if (end - r->pos < BUILD_GAP_MIN)
+		return put_gap(r, r->pos, end);
+	debug = debug_frames(r->b, r->m, r->bm);
+	if (debug->kind == FRAMES_NONE)
+		return put_gap(r, r->pos, end);
+	struct frames_query q = {r->m, debug, &r->b->debug, r->pos, end};
+
+	sub.end = end;
+	sub.start = r->pos;
+	err = frames_range(&q, on_debug_fde, &sub);
+	if (!err && sub.pos < end)
+		err = put_gap(&sub, sub.pos, end);
+	r->pos = end;
+	return err;
+}
+
+static int on_fde(void *arg, const struct cfi_cie *cie, const struct cfi_fde *fde)
+{
+	struct run *r = arg;
+	int err = 0;
+
+	if (fde->start > r->pos)
+		err = put_uncovered(r, MIN(fde->start, r->end));
+	return err ? err : put_fde(r, cie, fde);
+}
+
+static int on_go_row(void *arg, uint64_t start, uint64_t end, const struct uw_rule *rule)
+{
+	struct run *r = arg;
+
+	return put(r, start, end, rule);
+}
+
+/* [from, to) by call frame information. */
+static int run_frames(struct run *r, uint64_t from, uint64_t to)
+{
+	struct run sub = *r;
+	struct frames_query q = {r->m, &r->bm->eh, &r->b->frames, from, to};
+	int err;
+
+	if (from >= to)
+		return 0;
+	sub.start = sub.pos = from;
+	sub.end = to;
+	err = frames_range(&q, on_fde, &sub);
+	return !err && sub.pos < to ? put_uncovered(&sub, to) : err;
+}
+
+static int run_go(struct run *r, uint64_t from, uint64_t to)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	struct run sub = *r;
+	struct go_query q = {r->m, &r->bm->go, &r->b->go, from, to};
+	int err;
+
+	if (from >= to)
+		return 0;
+	sub.start = sub.pos = from;
+	sub.end = to;
+	err = put(&sub, from, to, &none);
+	return err ? err : go_table_range(&q, on_go_row, &sub);
+}
+
+/* The part of one executable segment that lies in the page. */
+static int run_piece(struct run *r)
+{
+	const struct go_table *g = &r->bm->go;
+	uint64_t from, to;
+	int err;
+
+	if (!g->present)
+		return run_frames(r, r->start, r->end);
+	from = MIN(MAX(g->start, r->start), r->end);
+	to = MAX(MIN(g->end, r->end), from);
+	err = run_frames(r, r->start, from);
+	if (!err)
+		err = run_go(r, from, to);
+	return err ? err : run_frames(r, to, r->end);
+}
+
+/* Executable segments in order of file offset, whatever order the program headers have. */
+static const struct module_segment *next_segment(const struct module *m, uint64_t from)
+{
+	const struct module_segment *best = NULL;
+
+	for (unsigned i = 0; i < m->nsegments; i++) {
+		const struct module_segment *g = &m->segments[i];
+
+		if ((g->flags & PF_EXEC) && g->filesz && g->offset + g->filesz > from &&
+			(!best || g->offset < best->offset))
+			best = g;
+	}
+	return best;
+}
+
+int build_page(struct builder *b, const struct module *m, struct build_module *bm, uint64_t page)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	uint64_t start = page << UW_PAGE_SHIFT, end = start + UW_PAGE_BYTES, at = start;
+	int err = build_open(b, m, bm);
+
+	if (!err)
+		err = page_rows_start(&b->rows);
+	if (m->machine != EM_X86_64)
+		return err;
+	while (!err && at < end) {
+		const struct module_segment *g = next_segment(m, at);
+		struct run r = {.b = b, .m = m, .bm = bm, .entry = m->entry};
+
+		if (!g || g->offset >= end)
+			break;
+		uint64_t from = MAX(g->offset, at), to = MIN(g->offset + g->filesz, end);
+
+		r.origin = g->vaddr - g->offset + start;
+		r.start = r.pos = g->vaddr + (from - g->offset);
+		r.end = r.start + (to - from);
+		// A segment whose address wraps is a lie.
+		if (r.end <= r.start || r.origin > r.start)
+			break;
+		err = run_piece(&r);
+		at = to;
+		if (!err && at < end)
+			err = page_rows_add(
+				&b->rows, (uint32_t)(at - start), rule_number(b, &none));
+	}
+	// A page with more rows than fit is one that no linker made: gap.
+	return err == -ENOSPC || err == -EINVAL ? page_rows_start(&b->rows) : err;
+}
+
+int build_find(struct builder *b, const struct build_address *a, frames_fn fn, void *arg)
+{
+	struct frames_query q = {a->m, &a->bm->eh, &b->frames, a->vaddr, a->vaddr + 1};
+	int r = build_open(b, a->m, a->bm);
+
+	if (r)
+		return r;
+	r = frames_range(&q, fn, arg);
+	if (r || a->bm->debug.kind == FRAMES_NONE)
+		return r;
+	q.f = &a->bm->debug;
+	q.s = &b->debug;
+	return frames_range(&q, fn, arg);
+}

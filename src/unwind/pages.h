@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unwind/pages.h -- the room's state, and the page tables made on demand. Inside unwind/ only.
+ * Pipeline thread. */
+#ifndef GP_UNWIND_PAGES_H
+#define GP_UNWIND_PAGES_H
+
+#include "base/vec.h"
+#include "unwind/build.h"
+#include "unwind/tables.h"
+#include "unwind/unwind.h"
+
+VEC_DEFINE(build_module_vec, struct build_module *)
+
+struct unwind {
+	struct process_table *processes;
+	enum bpf_unwind_mode mode;
+	struct tables tables;
+	struct builder builder;
+	struct build_module_vec modules; // [module.unwind_slot - 1]
+	struct uw_mapping *scratch; // UW_MAPS_PER_PROCESS
+	uint8_t *page; // PAGE_BYTES_MAX
+	struct unwind_stats stats;
+};
+
+/* The same as unwind_new() with sizes of table memory. */
+int unwind_new_sized(const struct tables_config *config, struct process_table *processes,
+	enum bpf_unwind_mode mode, struct unwind **ret);
+
+/* What the room keeps of a module, made if new. Return 0 or -ENOMEM. */
+int pages_module(struct unwind *u, struct module *m, struct build_module **ret);
+
+/* Makes and publishes the table of the page that file offset `off` of a mapping lies in. An
+ * unreadable file's page is one gap. Return 0, -ENOSPC the pool is full, -ENOMEM. */
+int pages_load(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off);
+
+/* The rule of a file offset, its page loaded if need be; a rule NONE if it cannot be. */
+void pages_rule(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off,
+	struct uw_rule *ret);
+
+#endif

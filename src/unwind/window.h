@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unwind/window.h -- a piece of a module in memory, moved along as it is read.
+ *
+ * Tables are made from small parts of large files: what is needed is read in pieces of a few KiB,
+ * never mapped. Owned by whoever builds; pipeline thread. */
+#ifndef GP_UNWIND_WINDOW_H
+#define GP_UNWIND_WINDOW_H
+
+#include "elf/module.h"
+
+#define WINDOW_STEP 8192 // bytes read at a time
+#define WINDOW_MAX (512 << 10) // the largest single request
+
+struct window {
+	const struct module *m; // whose bytes are in buf
+	uint64_t off;
+	size_t len, size;
+	uint8_t *buf;
+	uint64_t reads; // system calls
+};
+
+void window_init(struct window *w);
+void window_deinit(struct window *w);
+/* Forgets the contents (the module may be freed or reopened). */
+void window_drop(struct window *w);
+/* n bytes at a file offset, or NULL: past the end, unreadable, n > WINDOW_MAX. They live until the
+ * next call. */
+const uint8_t *window_get(struct window *w, const struct module *m, uint64_t off, size_t n);
+/* At least min bytes; ret_len: all that are at hand. */
+const uint8_t *window_peek(
+	struct window *w, const struct module *m, uint64_t off, size_t min, size_t *ret_len);
+
+#endif
