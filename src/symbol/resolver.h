@@ -86,7 +86,9 @@ void resolver_deinit(struct resolver *r);
 /* Kernel text that came and went (BPF programs): remembered, so that it is named after it is gone. */
 int resolver_ksymbol(struct resolver *r, const struct capture_event *event);
 
-/* Answers all queries; the array is reordered. Return 0 or -ENOMEM: what could not be named stays 0. */
+/* Answers all queries; the array is reordered. Ids into strings and inlines of earlier calls die
+ * here: they are emptied first. Modules that are not open are opened through a living process that
+ * maps them. Return 0 or -ENOMEM: what could not be named stays 0. */
 int resolver_resolve(struct resolver *r, struct symbol_query *queries, size_t n);
 
 #endif
