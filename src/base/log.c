@@ -158,14 +158,16 @@ void log_line(enum log_level level, const char *logger, const char *fmt, ...)
 	char line[LINE_MAX_BYTES];
 	va_list args;
 	size_t n, body;
+	int length;
 
 	if (!log_enabled(level))
 		return;
 	body = n = line_head(line, sizeof(line), level, logger);
 	va_start(args, fmt);
-	n += (size_t)MAX(vsnprintf(line + n, sizeof(line) - n - 1, fmt, args), 0);
+	// Not inside MAX(), which would format twice: the second time past the arguments.
+	length = vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
 	va_end(args);
-	n = MIN(n, sizeof(line) - 2);
+	n = MIN(n + (size_t)MAX(length, 0), sizeof(line) - 2);
 	line_flatten(line + body, n - body);
 	line[n++] = '\n';
 
