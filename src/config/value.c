@@ -493,6 +493,8 @@ bool option_is_default(const struct options *o, enum option_id id)
 	value_append(o, row, &text);
 	if (*row->def)
 		return strcmp(buf_str(&text), row->def) == 0;
+	if (option_is_flag(row))
+		return strcmp(buf_str(&text), "false") == 0;
 	if (row->type == OPTION_TYPE_UINT || row->type == OPTION_TYPE_SIZE)
 		return strcmp(buf_str(&text), "0") == 0;
 	if (row->type == OPTION_TYPE_ENUM)
