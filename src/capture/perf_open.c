@@ -133,7 +133,8 @@ static const struct {
 	{PERF_FEATURE_INHERIT_THREAD,
 		"children of the chosen processes are sampled and thrown away (needs Linux 5.13)"},
 	{PERF_FEATURE_BUILD_ID,
-		"mappings carry device and inode, build ids are read from the files (needs Linux 5.12)"},
+		"mappings carry device and inode, build ids are read from the files (needs "
+		"Linux 5.12)"},
 	{PERF_FEATURE_CGROUP,
 		"new cgroups are found by reading /proc, not announced (needs Linux 5.7)"},
 	{PERF_FEATURE_SAMPLE_CGROUP, "samples carry no cgroup (needs Linux 5.7)"},
