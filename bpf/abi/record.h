@@ -114,7 +114,9 @@ struct rec_sample {
 	__u8 outcome; // enum rec_outcome
 	__u8 reason; // enum rec_reason
 	__u8 event; // index of the sampled event
-	__u8 pad[5];
+	__u8 handoff_exact; // the frame to go on from is the interrupted one: its address is exact
+	__u8 handoff_mark; // enum rec_frame_mark of that frame
+	__u8 pad[3];
 	char comm[REC_COMM_LEN]; // of the thread
 };
 ABI_SIZE(struct rec_sample, 72);

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* sample.bpf.c -- the sampling program: one entry a tick of a perf event.
+ *
+ * filter -> kernel stack -> registers -> walk -> emit, on a per-CPU record. Two shapes of the same
+ * steps: sample_loop walks in one program by bpf_loop (Linux 5.17); sample_tail walks in bounded
+ * pieces joined by tail calls, for kernels without it. User space loads the one that works.
+ * Every entry ends in exactly one outcome of struct rec_counters. */
+#include <linux/bpf.h>
+#include <linux/bpf_perf_event.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "bpf/abi/config.h"
+#include "bpf/abi/record.h"
+#include "bpf/abi/unwind_table.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define PF_KTHREAD 0x00200000 // <linux/sched.h>
+#define USER_CS32 0x23 // __USER32_CS, <asm/segment.h>
+#define THREAD_SIZE 16384 // x86-64 without KASAN; only for kernels without bpf_task_pt_regs
+#define FRAMES_A_PIECE 48 // frames walked between two tail calls
+#define PIECES_MAX 30 // of 33 tail calls
+#define HANDOFF_PAGES 3 // whole pages copied after the first, partial one
+
+#define WORDS_MAX (REC_KERNEL_WORDS_MAX + REC_USER_WORDS_MAX)
+#define WORDS_MASK 2047u
+
+_Static_assert(WORDS_MAX <= WORDS_MASK, "a word index is masked");
+_Static_assert(HANDOFF_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_MAX, "slice fits");
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct {
+	unsigned int flags;
+	void *mm;
+	void *stack;
+};
+#pragma clang attribute pop
+
+struct sample_buf;
+#define WALK_ENV struct sample_buf *
+#define WALK_INLINE static __always_inline
+#include "bpf/walk/walk.h"
+
+struct sample_buf {
+	struct walk_state w;
+	struct pt_regs regs;
+	__u32 pieces;
+	__u32 pad;
+	struct rec_sample rec;
+	__u64 words[WORDS_MAX];
+	__u8 tail[sizeof(struct rec_handoff) + REC_STACK_MAX];
+};
+_Static_assert(sizeof(struct sample_buf) <= 32768, "a per-CPU value is at most 32 KiB");
+_Static_assert(__builtin_offsetof(struct sample_buf, words) ==
+		       __builtin_offsetof(struct sample_buf, rec) + sizeof(struct rec_sample),
+	"the record is contiguous");
+
+const volatile struct bpf_config config = {};
+const volatile __u32 have_task_pt_regs = 0;
+const volatile __u32 have_attach_cookie = 0;
+const volatile __u32 wake_bytes = 65536; // fill of the ring that wakes the reader
+
+__u32 epoch = 0;
+
+struct big_pool {
+	__u8 bytes[UW_POOL_BYTES + UW_POOL_SLACK];
+};
+struct big_dir {
+	__u32 entries[UW_DIR_ENTRIES];
+};
+struct big_used {
+	__u8 entries[UW_DIR_ENTRIES];
+};
+struct big_rules {
+	struct uw_rule rules[UW_RULES];
+};
+struct big_maps {
+	struct uw_mapping maps[UW_MAPS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct big_pool);
+} uw_pool SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct big_dir);
+} uw_dir SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct big_used);
+} uw_used SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct big_rules);
+} uw_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct big_maps);
+} uw_maps SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UW_PROCESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct uw_process);
+} procs SEC(".maps");
+
+/* The pids that were asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UW_PROCESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} chosen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sample_buf);
+} bufs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rec_counters);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} pieces SEC(".maps");
+
+static __always_inline void *only(void *map)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(map, &zero);
+}
+
+#define WALK_READ(env, dst, len, addr) bpf_probe_read_user((dst), (len), (void *)(addr))
+#define WALK_POOL(env) ((const __u8 *)only(&uw_pool))
+#define WALK_DIR(env) ((const __u32 *)only(&uw_dir))
+#define WALK_USED(env) ((__u8 *)only(&uw_used))
+#define WALK_RULES(env) ((const struct uw_rule *)only(&uw_rules))
+#define WALK_MAPS(env) ((const struct uw_mapping *)only(&uw_maps))
+#define WALK_EPOCH(env) epoch
+#include "bpf/walk/native.h"
+
+static __always_inline void count(__u32 outcome, __u32 reason, __u32 frames)
+{
+	struct rec_counters *c = only(&counters);
+
+	if (!c)
+		return;
+	c->outcomes[outcome < REC_OUT_MAX ? outcome : REC_OUT_BROKEN]++;
+	c->user_frames += frames;
+	if (outcome == REC_OUT_HANDOFF || outcome == REC_OUT_BROKEN)
+		c->reasons[reason < REC_WHY_MAX ? reason : REC_WHY_NONE]++;
+}
+
+static __always_inline void push_word(struct sample_buf *s, __u64 word)
+{
+	__u32 at = (__u32)s->rec.kernel_words + s->rec.user_words;
+
+	s->words[(at & WORDS_MASK) < WORDS_MAX ? at & WORDS_MASK : 0] = word;
+	s->rec.user_words++;
+}
+
+/* One frame: emit it, go to its caller. 0: go on. */
+static __always_inline int walk_frame(struct sample_buf *s)
+{
+	struct walk_state *w = &s->w;
+
+	if (s->rec.user_words >= config.max_frames) {
+		walk_stop(w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
+		return 1;
+	}
+	push_word(s, REC_FRAME(REC_FRAME_NATIVE, w->mark, w->exact, w->ip));
+	if (walk_native_step(s, w) == WALK_MORE)
+		return 0;
+	// User space goes on from this very frame: it is not ours then.
+	if (w->outcome == REC_OUT_HANDOFF)
+		s->rec.user_words--;
+	return 1;
+}
+
+/* The registers of the frame at which the walk stopped, and the stack above it, piece by piece: an
+ * absent page costs only itself. Returns the bytes. */
+static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
+{
+	const struct walk_state *w = &s->w;
+	__u64 off = (__u64)words * 8, addr = w->sp, first;
+	struct rec_handoff *h;
+	__u8 *dst;
+
+	if (off > sizeof(s->words))
+		return 0;
+	dst = (__u8 *)s->words + off;
+	h = (struct rec_handoff *)dst;
+	h->valid =
+		w->regs_valid | 1ull << WALK_REG_FP | 1ull << WALK_REG_SP | 1ull << REC_REG_X86_IP;
+	for (int i = 0; i < 17; i++)
+		h->regs[i] = w->regs[i];
+	h->regs[WALK_REG_FP] = w->fp;
+	h->regs[WALK_REG_SP] = w->sp;
+	h->regs[REC_REG_X86_IP] = w->ip;
+	h->stack_base = addr;
+	h->absent = 0;
+	first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
+	dst += sizeof(*h);
+	if (bpf_probe_read_user(dst, first, (void *)addr))
+		h->absent |= 1;
+	dst += first;
+	addr += first;
+#pragma unroll
+	for (int i = 0; i < HANDOFF_PAGES; i++) {
+		if (bpf_probe_read_user(dst, REC_STACK_PAGE, (void *)addr))
+			h->absent |= 2u << i;
+		dst += REC_STACK_PAGE;
+		addr += REC_STACK_PAGE;
+	}
+	h->stack_len = (__u32)first + HANDOFF_PAGES * REC_STACK_PAGE;
+	return sizeof(*h) + h->stack_len;
+}
+
+static __always_inline void emit(struct sample_buf *s)
+{
+	__u32 words = (__u32)s->rec.kernel_words + s->rec.user_words;
+	__u64 flags = BPF_RB_NO_WAKEUP;
+	__u32 len;
+
+	s->rec.outcome = s->w.outcome;
+	s->rec.reason = s->w.reason;
+	if (words > WORDS_MAX)
+		words = WORDS_MAX;
+	len = sizeof(s->rec) + words * 8;
+	if (s->w.outcome == REC_OUT_HANDOFF) {
+		s->rec.flags |= REC_F_HANDOFF;
+		s->rec.handoff_exact = s->w.exact;
+		s->rec.handoff_mark = s->w.mark;
+		len += attach_stack(s, words);
+		flags = BPF_RB_FORCE_WAKEUP;
+	} else if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes) {
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
+	if (len > sizeof(s->rec) + sizeof(s->words) + sizeof(s->tail))
+		len = sizeof(s->rec);
+	s->rec.len = len;
+	if (bpf_ringbuf_output(&ring, &s->rec, len, flags))
+		count(REC_OUT_LOST_RING, 0, 0);
+	else
+		count(s->w.outcome, s->w.reason, s->rec.user_words);
+	if (config.stop_at_sample)
+		bpf_send_signal(19); // SIGSTOP
+}
+
+/* The user registers of the current task, wherever the tick hit. 0: there are none. */
+static __always_inline int user_regs(struct bpf_perf_event_data *ctx, struct sample_buf *s)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pt_regs *r = &s->regs;
+
+	if ((ctx->regs.cs & 3) == 3) {
+		__builtin_memset(r, 0, sizeof(*r));
+		r->rip = ctx->regs.rip;
+		r->rsp = ctx->regs.rsp;
+		r->rbp = ctx->regs.rbp;
+		r->rax = ctx->regs.rax;
+		r->rbx = ctx->regs.rbx;
+		r->rcx = ctx->regs.rcx;
+		r->rdx = ctx->regs.rdx;
+		r->rsi = ctx->regs.rsi;
+		r->rdi = ctx->regs.rdi;
+		r->r8 = ctx->regs.r8;
+		r->r9 = ctx->regs.r9;
+		r->r10 = ctx->regs.r10;
+		r->r11 = ctx->regs.r11;
+		r->r12 = ctx->regs.r12;
+		r->r13 = ctx->regs.r13;
+		r->r14 = ctx->regs.r14;
+		r->r15 = ctx->regs.r15;
+		r->cs = ctx->regs.cs;
+		return 1;
+	}
+	s->rec.flags |= REC_F_IN_KERNEL;
+	if (have_task_pt_regs) {
+		long p = bpf_task_pt_regs(bpf_get_current_task_btf());
+
+		return !bpf_probe_read_kernel(r, sizeof(*r), (void *)p);
+	}
+	return !bpf_probe_read_kernel(
+		r, sizeof(*r), (char *)BPF_CORE_READ(task, stack) + THREAD_SIZE - sizeof(*r));
+}
+
+static __always_inline void kernel_stack(struct bpf_perf_event_data *ctx, struct sample_buf *s)
+{
+	long n;
+
+	if (!config.kernel_stacks || (ctx->regs.cs & 3) == 3)
+		return;
+	n = bpf_get_stack(ctx, s->words, REC_KERNEL_WORDS_MAX * 8, 0);
+	if (n <= 0)
+		return;
+	s->rec.kernel_words = (__u16)(n / 8);
+	if (s->rec.kernel_words == REC_KERNEL_WORDS_MAX)
+		s->rec.flags |= REC_F_KERNEL_CUT;
+}
+
+static __always_inline void begin_walk(struct sample_buf *s)
+{
+	const struct pt_regs *r = &s->regs;
+	struct walk_state *w = &s->w;
+
+	w->ip = r->rip;
+	w->sp = r->rsp;
+	w->fp = r->rbp;
+	w->regs[0] = r->rax;
+	w->regs[1] = r->rdx;
+	w->regs[2] = r->rcx;
+	w->regs[3] = r->rbx;
+	w->regs[4] = r->rsi;
+	w->regs[5] = r->rdi;
+	w->regs[8] = r->r8;
+	w->regs[9] = r->r9;
+	w->regs[10] = r->r10;
+	w->regs[11] = r->r11;
+	w->regs[12] = r->r12;
+	w->regs[13] = r->r13;
+	w->regs[14] = r->r14;
+	w->regs[15] = r->r15;
+	w->regs_valid = 0xff3f;
+	w->exact = 1;
+	w->mark = REC_MARK_LEAF;
+	w->mode = (__u8)config.mode;
+}
+
+/* Everything before the walk. 1: walk; 0: the sample is finished. */
+static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const struct uw_process *p;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 pid = id >> 32;
+
+	__builtin_memset(&s->rec, 0, sizeof(s->rec));
+	s->rec.type = REC_SAMPLE;
+	s->rec.time = bpf_ktime_get_ns();
+	s->rec.weight = ctx->sample_period;
+	s->rec.cgroup = bpf_get_current_cgroup_id();
+	s->rec.pid = pid;
+	s->rec.tid = (__u32)id;
+	s->rec.cpu = bpf_get_smp_processor_id();
+	if (have_attach_cookie)
+		s->rec.event = (__u8)bpf_get_attach_cookie(ctx);
+	bpf_get_current_comm(s->rec.comm, sizeof(s->rec.comm));
+	kernel_stack(ctx, s);
+	walk_stop(&s->w, pid ? REC_OUT_KERNEL_ONLY : REC_OUT_IDLE, REC_WHY_NONE);
+	if (!pid || BPF_CORE_READ(task, flags) & PF_KTHREAD || !BPF_CORE_READ(task, mm))
+		return 0;
+	walk_stop(&s->w, REC_OUT_NO_USER, REC_WHY_NONE);
+	if (config.mode == BPF_UNWIND_OFF)
+		return 0;
+	walk_stop(&s->w, REC_OUT_KERNEL_ONLY, REC_WHY_STACK_READ);
+	if (!user_regs(ctx, s))
+		return 0;
+	walk_stop(&s->w, REC_OUT_BITS32, REC_WHY_BITS32);
+	if ((s->regs.cs & 0xffff) == USER_CS32)
+		return 0;
+	begin_walk(s);
+	walk_stop(&s->w, REC_OUT_HANDOFF, REC_WHY_NO_PROCESS);
+	p = bpf_map_lookup_elem(&procs, &pid);
+	if (!p && config.mode != BPF_UNWIND_FP)
+		return 0;
+	s->w.map_first = p ? p->first : 0;
+	s->w.map_count = p ? p->count : 0;
+	walk_stop(&s->w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
+	return 1;
+}
+
+/* Not for us: counted, nothing else is done. */
+static __always_inline int filtered(void)
+{
+	struct rec_counters *c = only(&counters);
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	if (!c)
+		return 1;
+	c->entries++;
+	if (config.filter_pids && !bpf_map_lookup_elem(&chosen, &pid)) {
+		c->outcomes[REC_OUT_FILTERED]++;
+		return 1;
+	}
+	if (!pid && !config.include_idle) {
+		c->outcomes[REC_OUT_IDLE]++;
+		return 1;
+	}
+	return 0;
+}
+
+static long walk_step(__u32 i, void *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+
+	return !s || walk_frame(s);
+}
+
+SEC("perf_event")
+int sample_loop(struct bpf_perf_event_data *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+
+	if (filtered() || !s)
+		return 0;
+	if (begin(ctx, s))
+		bpf_loop(REC_USER_WORDS_MAX + 1, walk_step, NULL, 0);
+	emit(s);
+	return 0;
+}
+
+SEC("perf_event")
+int sample_tail(struct bpf_perf_event_data *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+	struct rec_counters *c = only(&counters);
+
+	if (filtered() || !s || !c)
+		return 0;
+	s->pieces = 0;
+	if (begin(ctx, s)) {
+		bpf_tail_call(ctx, &pieces, 0);
+		c->tail_call_failed++;
+	}
+	emit(s);
+	return 0;
+}
+
+SEC("perf_event")
+int walk_piece(struct bpf_perf_event_data *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < FRAMES_A_PIECE; i++) {
+		if (walk_frame(s)) {
+			emit(s);
+			return 0;
+		}
+	}
+	if (++s->pieces < PIECES_MAX)
+		bpf_tail_call(ctx, &pieces, 0);
+	emit(s);
+	return 0;
+}
