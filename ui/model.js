@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// model.js -- the container (src/export/html_container.h) -> typed arrays. No DOM.
+//
+// A tree is columns over nodes in preorder: item (function, or nfuns + context), parent, depth, end
+// (first index after the subtree), flags, and for each value type self and total. Node 0 is the root.
+
+import { visible } from "./format.js";
+
+export const FLAG = { INLINED: 1, BY_FP: 2, GUESSED: 4, NO_SYMBOL: 8, FOLDED: 16 };
+export const CONTEXT = { CONTAINER: 0, PROCESS: 1, THREAD: 2 };
+const SECTIONS = { META: 1, STR: 2, FUN: 3, CTX: 4, NODE: 5 };
+const MAX_NODES = 1 << 26;
+
+function damaged(section, why) {
+  const e = new Error(`section ${section} of the profile is damaged: ${why}`);
+  e.section = section;
+  return e;
+}
+
+export function fromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text.trim());
+  const out = new Uint8Array(binary.length);
+  for (let i = 0; i < out.length; i++) out[i] = binary.charCodeAt(i);
+  return out;
+}
+
+export async function inflate(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// Varints of one section. Values above 2^31 go through doubles; nothing here needs more than 2^53.
+function reader(bytes, section) {
+  let at = 0;
+  const r = {
+    get left() { return bytes.length - at; },
+    varint() {
+      let b = bytes[at++];
+      if (b < 0x80) return b;
+      let v = b & 0x7f, scale = 128;
+      do {
+        if (at >= bytes.length || scale > 2 ** 63) throw damaged(section, "a number runs past its end");
+        b = bytes[at++];
+        v += (b & 0x7f) * scale;
+        scale *= 128;
+      } while (b >= 0x80);
+      return v;
+    },
+    signed() {
+      const v = r.varint();
+      return v % 2 ? -(v + 1) / 2 : v / 2;
+    },
+    count(max) {
+      const n = r.varint();
+      if (!(n <= max)) throw damaged(section, "a count is larger than the section");
+      return n;
+    },
+    column(n, make, limit) {
+      const out = new make(n);
+      for (let i = 0; i < n; i++) {
+        const v = r.varint();
+        if (!(v < limit)) throw damaged(section, "a number is out of range");
+        out[i] = v;
+      }
+      return out;
+    },
+    signedColumn(n) {
+      const out = new Float64Array(n);
+      for (let i = 0; i < n; i++) {
+        out[i] = r.signed();
+        if (out[i] !== out[i]) throw damaged(section, "it ends too early");
+      }
+      return out;
+    },
+    rest() { return bytes.subarray(at); },
+  };
+  return r;
+}
+
+function sections(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 12 || view.getUint32(0, true) !== 0x31465047) throw damaged("head", "not a profile");
+  if (view.getUint32(4, true) !== 1) throw damaged("head", `version ${view.getUint32(4, true)} is unknown`);
+  const n = view.getUint32(8, true), found = {};
+  if (12 + 12 * n > bytes.length) throw damaged("head", "it ends too early");
+  for (let i = 0; i < n; i++) {
+    const [id, offset, length] = [0, 4, 8].map((o) => view.getUint32(12 + 12 * i + o, true));
+    if (offset + length > bytes.length) throw damaged(id, "it ends too early");
+    found[id] = bytes.subarray(offset, offset + length);
+  }
+  return (name) => {
+    if (!found[SECTIONS[name]]) throw damaged(name, "it is absent");
+    return found[SECTIONS[name]];
+  };
+}
+
+function readStrings(bytes) {
+  const r = reader(bytes, "STR");
+  const n = r.count(bytes.length);
+  const rest = r.rest();
+  const decoder = new TextDecoder();
+  const strings = new Array(n);
+  let at = 0;
+  for (let i = 0; i < n; i++) {
+    const end = rest.indexOf(0, at);
+    if (end < 0) throw damaged("STR", "it ends too early");
+    strings[i] = decoder.decode(rest.subarray(at, end));
+    at = end + 1;
+  }
+  return strings;
+}
+
+function readFunctions(bytes, nstrings) {
+  const r = reader(bytes, "FUN");
+  const n = r.count(bytes.length);
+  const name = new Int32Array(n);
+  for (let i = 0, v = 0; i < n; i++) {
+    v += r.signed();
+    if (!(v >= 0 && v < nstrings)) throw damaged("FUN", "a name is out of range");
+    name[i] = v;
+  }
+  const strings = () => r.column(n, Int32Array, nstrings);
+  const fun = { n, name, module: strings(), file: strings(), build: strings() };
+  fun.line = r.column(n, Float64Array, 2 ** 32);
+  fun.kind = r.column(n, Uint8Array, 256);
+  return fun;
+}
+
+function readContexts(bytes, strings) {
+  const r = reader(bytes, "CTX");
+  const n = r.count(bytes.length);
+  const list = Array.from({ length: n }, () => ({}));
+  for (const [key, limit] of [["kind", 3], ["name", strings.length], ["container", strings.length],
+    ["appid", strings.length], ["pid", 2 ** 32], ["tid", 2 ** 32], ["uid", 2 ** 32]]) {
+    const column = r.column(n, Float64Array, limit);
+    for (let i = 0; i < n; i++) list[i][key] = column[i];
+  }
+  for (const c of list) for (const key of ["name", "container", "appid"]) c[key] = strings[c[key]];
+  return list;
+}
+
+// Columns without sums -> a tree. `children` is consumed in preorder; it must close exactly.
+export function makeTree(item, children, flags, self) {
+  const n = item.length;
+  const parent = new Int32Array(n), depth = new Int32Array(n);
+  const left = new Int32Array(n);
+  let at = -1;
+  for (let i = 0; i < n; i++) {
+    while (at >= 0 && left[at] === 0) at = parent[at];
+    if (at < 0 && i > 0) throw damaged("NODE", "the tree closes too early");
+    parent[i] = at;
+    depth[i] = at < 0 ? 0 : depth[at] + 1;
+    if (at >= 0) left[at]--;
+    left[i] = children[i];
+    at = i;
+  }
+  while (at >= 0 && left[at] === 0) at = parent[at];
+  if (at >= 0) throw damaged("NODE", "the tree does not close");
+  parent[0] = -1;
+  return sums({ n, item, parent, depth, flags, self });
+}
+
+// end and totals from parent and self.
+export function sums(tree) {
+  const { n, parent } = tree;
+  const end = new Int32Array(n);
+  tree.total = tree.self.map((column) => Float64Array.from(column));
+  for (let i = n - 1; i >= 0; i--) {
+    if (!end[i]) end[i] = i + 1;
+    const p = parent[i];
+    if (p < 0) continue;
+    if (end[p] < end[i]) end[p] = end[i];
+    for (const total of tree.total) total[p] += total[i];
+  }
+  tree.end = end;
+  return tree;
+}
+
+function readNodes(bytes, nitems) {
+  const r = reader(bytes, "NODE");
+  const n = r.count(Math.min(bytes.length, MAX_NODES));
+  const ntypes = r.count(16);
+  if (!n) throw damaged("NODE", "it is empty");
+  const item = r.column(n, Int32Array, Math.max(nitems, 1));
+  const children = r.column(n, Int32Array, n);
+  const flags = r.column(n, Uint8Array, 256);
+  const self = [];
+  for (let v = 0; v < ntypes; v++) self.push(r.signedColumn(n));
+  item[0] = -1;
+  return makeTree(item, children, flags, self);
+}
+
+export function parseContainer(bytes) {
+  const section = sections(bytes);
+  let meta;
+  try {
+    meta = JSON.parse(new TextDecoder().decode(section("META")));
+  } catch (e) {
+    throw e.section ? e : damaged("META", e.message);
+  }
+  const strings = readStrings(section("STR"));
+  const fun = readFunctions(section("FUN"), strings.length);
+  const contexts = readContexts(section("CTX"), strings);
+  const tree = readNodes(section("NODE"), fun.n + contexts.length);
+  return makeModel({ meta, strings, fun, contexts, tree });
+}
+
+export function makeModel(model) {
+  const { fun, strings, contexts, meta } = model;
+  const shown = new Array(fun.n + contexts.length);
+  model.nitems = fun.n + contexts.length;
+  model.isContext = (item) => item >= fun.n;
+  model.context = (item) => contexts[item - fun.n];
+  // Unaltered name: what searches and links go by. Item -1 is the root.
+  model.rawName = (item) => item < 0 ? "all" : item >= fun.n ? contexts[item - fun.n].name : strings[fun.name[item]];
+  // Safe to show: context rows carry their numbers.
+  model.name = (item) => {
+    if (item < 0) return "all";
+    if (shown[item] === undefined) shown[item] = visible(item >= fun.n ? contextName(contexts[item - fun.n]) : strings[fun.name[item]] || "[unknown]");
+    return shown[item];
+  };
+  model.origin = (item) => item < 0 || item >= fun.n ? "context" : (meta.kinds || [])[fun.kind[item]] || "unknown";
+  model.module = (item) => item < 0 || item >= fun.n ? "" : strings[fun.module[item]];
+  model.file = (item) => item < 0 || item >= fun.n ? "" : strings[fun.file[item]];
+  model.buildId = (item) => item < 0 || item >= fun.n ? "" : strings[fun.build[item]];
+  model.line = (item) => item < 0 || item >= fun.n ? 0 : fun.line[item];
+  model.nsPerSample = meta.frequency ? 1e9 / meta.frequency : /clock/.test(meta.event || "") ? meta.period : 0;
+  model.compare = !!meta.compare && model.tree.self.length >= 2;
+  return model;
+}
+
+function contextName(c) {
+  if (c.kind === CONTEXT.CONTAINER) return c.name || "host (no container)";
+  const number = c.kind === CONTEXT.PROCESS ? c.pid : c.tid;
+  const word = c.kind === CONTEXT.THREAD ? "thread " : "";
+  return word + (c.name || "?") + (number ? ` (${number})` : "");
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// panel.js -- the words around the graph: header, status line, details, ledger, chips, menu, help.
+
+import { byId, el, fill } from "./dom.js";
+import { clip, count, errorBound, nanoseconds, percent, valueFormat, visible, when } from "./format.js";
+import { tableOf } from "./transform.js";
+import { ancestors } from "./layout.js";
+import { CHANGE, ORIGINS, SURFACE } from "./color.js";
+import { contextsOf, contextsText, filtersOf, filtersText } from "./state.js";
+
+export const VERBS = [
+  ["k", "keep", "keep stacks with this frame (elsewhere: focus)"],
+  ["d", "drop", "drop stacks with this frame (elsewhere: ignore)"],
+  ["m", "fold", "fold these frames into their callers (elsewhere: hide, merge)"],
+  ["s", "start at", "stacks start at this frame (elsewhere: show from, focus subtree)"],
+  ["x", "cut below", "what this frame calls becomes its own (elsewhere: prune)"],
+];
+export const PRESETS = [
+  ["Python interpreter internals", "m", "/^(_?Py[A-Z_]|_PyEval|cfunction_|method_vectorcall|vectorcall_|object_|slot_|builtin_)/"],
+  ["C library", "m", "mod:/\\/(libc|libpthread|ld-linux|ld-musl)[^/]*$/"],
+  ["Allocator", "x", "/^(_?int_)?(malloc|free|calloc|realloc|cfree|operator new|operator delete)|^(je|tc|mi)_(malloc|free)/"],
+  ["Go scheduler waits", "d", "/^runtime\\.(findRunnable|futexsleep|notesleep|stopm|mPark|netpoll|gopark)/"],
+  ["Tokio and Rust glue", "m", "/^(tokio::runtime|core::ops::function|std::panicking|std::rt::|std::sys::backtrace)/"],
+  ["V8 internals", "m", "/^(Builtins?[_:]|v8::|node::|LazyCompile:.*node:internal)/"],
+];
+
+// The ledger's sums: every sample reported is whole, truncated or broken; the rest of the ticks was
+// idle, not wanted or lost.
+export function ledgerSums(l) {
+  const finished = l.finished_complete + l.finished_truncated + l.finished_broken;
+  const whole = l.complete + l.kernel_only + l.no_user + l.finished_complete;
+  const truncated = l.truncated + l.finished_truncated;
+  const broken = l.broken + l.bits32 + l.finished_broken + Math.max(0, l.handoff - finished);
+  const lost = l.lost_ring + l.aggregation_full + l.not_delivered + l.throttled;
+  return { whole, truncated, broken, lost, reported: whole + truncated + broken, idle: l.idle + l.filtered };
+}
+
+function facts(meta, samples, format) {
+  const rate = meta.frequency ? `${meta.event || "samples"} at ${meta.frequency} Hz` : meta.event || "";
+  return [meta.command, when(meta.start) && `${when(meta.start)}, ${nanoseconds(meta.duration * 1e9)}`, rate, format.text(samples),
+    meta.processes ? `${count(meta.processes)} ${meta.processes === 1 ? "process" : "processes"}` : "", meta.source && `by ${meta.source}`].filter(Boolean);
+}
+
+export function showHeader(app) {
+  const { model } = app, { meta } = model;
+  const root = model.tree.total.length ? model.tree.total[0][0] : 0;
+  const line = meta.compare
+    ? ["A: " + facts(meta.compare.a, root, app.format(0)).slice(0, 4).join(" · "), "B: " + facts(meta.compare.b, model.tree.total[1][0], app.format(1)).slice(0, 4).join(" · ")]
+    : facts(meta, root, app.format(0));
+  byId("title").textContent = visible(meta.compare ? `Compare ${meta.compare.a.host || "A"} with ${meta.compare.b.host || "B"}` : meta.host || "Profile");
+  byId("facts").textContent = visible(line.join(" · "));
+  byId("facts").title = visible(line.join("\n"));
+  const ledger = meta.compare ? meta.compare.b.ledger : meta.ledger;
+  if (!ledger) {
+    byId("ledger-words").textContent = "no loss ledger";
+    byId("ledger-segments").hidden = true;
+    return;
+  }
+  const s = ledgerSums(ledger), all = s.reported + s.lost || 1;
+  fill(byId("ledger-segments"), ...["whole", "truncated", "broken", "lost"].map((k) => el("span", { class: `seg-${k}`, width: `${100 * s[k] / all}%`, title: `${k} ${count(s[k])}` })));
+  app.wholeShare = s.reported ? s.whole / all : 1;
+  const low = app.wholeShare < 0.95;
+  byId("ledger-words").textContent = `${low ? "! " : ""}${percent(s.whole, all)} whole`;
+  byId("ledger-words").className = low ? "warn" : "";
+}
+
+function ledgerTable(rows, whole) {
+  return el("table", { class: "plain" }, el("tr", {}, el("th", {}, ""), el("th", {}, "samples"), el("th", {}, "share")),
+    ...rows.filter(([, v]) => v).map(([name, v]) => el("tr", {}, el("td", {}, name), el("td", {}, count(v)), el("td", {}, percent(v, whole)))));
+}
+
+function ledgerOf(meta, heading) {
+  const l = meta.ledger;
+  if (!l) return [heading && el("h3", {}, heading), el("p", {}, "This profile carries no ledger: it was made by a program that does not keep one.")];
+  const s = ledgerSums(l), ticks = Math.max(l.expected, l.entries);
+  return [
+    heading && el("h3", {}, heading),
+    el("h3", {}, "Against the clock"),
+    ledgerTable([["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle], ["not asked for", l.filtered],
+      ["lost: not delivered by the kernel", l.not_delivered], ["lost: throttled", l.throttled], ["lost: ring full", l.lost_ring], ["lost: table full", l.aggregation_full]], ticks),
+    el("h3", {}, "Stacks reported"),
+    ledgerTable([["whole", s.whole], ["… kernel only", l.kernel_only], ["… finished in user space", l.finished_complete], ["truncated (too deep)", s.truncated], ["broken", s.broken], ["… 32-bit", l.bits32]], s.reported),
+    Object.keys(l.reasons).length ? el("h3", {}, "Why broken") : null,
+    Object.keys(l.reasons).length ? ledgerTable(Object.entries(l.reasons), s.reported) : null,
+    el("h3", {}, "Frames"),
+    ledgerTable([["frames", l.frames], ["without a name", l.frames_unnamed]], l.frames),
+    l.side_band_lost ? el("p", { class: "warn" }, `${count(l.side_band_lost)} process records were lost; names may be missing.`) : null,
+  ];
+}
+
+export function showLedger(app) {
+  const { meta } = app.model;
+  const parts = meta.compare ? [...ledgerOf(meta.compare.a, "A"), ...ledgerOf(meta.compare.b, "B")] : ledgerOf(meta, "");
+  fill(byId("pane-ledger"), ...parts,
+    meta.folded ? el("p", {}, `The file holds ${count(meta.nodes)} frames; ${count(meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`) : null,
+    el("p", { class: "muted" }, `gprofiler ${meta.agent}`));
+}
+
+// ---- status line ----
+
+export function nodeWords(app, { pane, node }) {
+  const { model, view } = app, { tree } = pane.lay, u = view.u;
+  const total = tree.total[u][node], item = tree.item[node], f = app.format(u);
+  const up = tree.parent[node];
+  const words = [];
+  if (model.compare) {
+    const [a, b] = [tree.total[0][node], tree.total[1][node]], t = model.tree.total;
+    words.push(`A ${count(a)} (${percent(a, t[0][0])})`, `B ${count(b)} (${percent(b, t[1][0])})`);
+  } else {
+    words.push(`total ${f.text(total)} ${f.approx(total)}`.trim(), `self ${count(tree.self[u][node])}`);
+    words.push(`${percent(total, view.all)} of all`);
+    if (Math.abs(view.viewSum) !== Math.abs(view.all)) words.push(`${percent(total, view.viewSum)} of view`);
+    if (up > 0) words.push(`${percent(total, tree.total[u][up])} of ${pane.mark ? "callee" : "parent"}`);
+    if (Math.abs(view.all) < 100 && view.all > 0) words.push(`±${errorBound(total, view.all).toFixed(0)} points`);
+  }
+  if (app.wholeShare < 0.95) words.push("share of recorded samples");
+  const module = visible(model.module(item));
+  const origin = item >= 0 ? (ORIGINS[model.origin(item)] || ORIGINS.unknown).word : "";
+  return { name: model.name(item), rest: [origin, module, ...words].filter(Boolean).join(" · ") };
+}
+
+export function showStatus(app, hit) {
+  const status = byId("status");
+  if (!hit) {
+    fill(status, app.idleStatus || "");
+  } else if (hit.run) {
+    const r = hit.run, lay = r.pane.lay;
+    fill(status, `${count(r.count)} frames too narrow to draw, ${percent(r.to - r.from, lay.whole)} together; click zooms to them`);
+  } else {
+    const words = nodeWords(app, hit);
+    fill(status, el("b", {}, clip(words.name, 300)), ` · ${words.rest}`);
+  }
+}
+
+// ---- details ----
+
+function shares(app, v) {
+  const { view } = app;
+  return [el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)), el("td", {}, percent(v, view.viewSum))];
+}
+
+function neighbours(app, item) {
+  const { base, u } = app.view, callers = new Map(), callees = new Map();
+  const add = (map, k, v) => map.set(k, (map.get(k) || 0) + v);
+  for (let i = 1, covered = -1; i < base.n; i++) {
+    if (base.item[i] !== item) continue;
+    if (i >= covered) {
+      covered = base.end[i];
+      if (base.parent[i] > 0) add(callers, base.item[base.parent[i]], base.total[u][i]);
+    }
+    for (let c = i + 1; c < base.end[i]; c = base.end[c]) if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
+  }
+  const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, 5);
+  return { callers: top(callers), callees: top(callees) };
+}
+
+function linkList(app, list, whole) {
+  if (!list.length) return el("p", { class: "muted" }, "none");
+  return el("ul", { class: "links" }, ...list.map(([item, v]) => el("li", {}, el("button", { type: "button", onclick: () => app.commands.selectItem(item), title: app.model.name(item) },
+    el("span", { class: "n" }, percent(v, whole)), el("span", { class: "f" }, clip(app.model.name(item), 300))))));
+}
+
+function foundBy(flags) {
+  const words = [];
+  if (flags & 2) words.push("by frame pointer (some stacks)");
+  if (flags & 4) words.push("guessed from a return address (some stacks)");
+  if (flags & 16) words.push("stands for frames left out of the file");
+  return words.join("; ") || "by unwind table or runtime";
+}
+
+export function showDetails(app) {
+  const at = app.view && (app.view.selected || app.view.zoom);
+  const pane = byId("pane-details");
+  if (!at || at.node < 0) {
+    fill(pane, el("p", { class: "muted" }, "Click a frame, or move with the arrow keys, to see who calls it, what it calls, and its shares."));
+    return;
+  }
+  const { model, view } = app, { tree } = at.pane.lay, i = at.node, item = tree.item[i], u = view.u;
+  const every = item >= 0 ? tableOf(view.base, model.nitems, (k) => k === item ? k : -1) : null;
+  const around = item >= 0 ? neighbours(app, item) : null;
+  const c = app.commands, isFun = item >= 0 && !model.isContext(item);
+  const line = model.line(item);
+  const total = every ? every.total[u][item] : 0;
+  fill(pane,
+    el("h2", {}, clip(model.name(item), 20000)),
+    el("div", {}, item >= 0 ? el("span", { class: "badge" }, app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
+      tree.flags[i] & 1 ? el("span", { class: "badge" }, "inlined") : null, tree.flags[i] & 8 ? el("span", { class: "badge" }, "no symbol") : null,
+      tree.repeat && tree.repeat[i] ? el("span", { class: "badge" }, `${tree.repeat[i] + 1} frames as one`) : null),
+    el("dl", { class: "facts" }, ...[
+      ["module", isFun && visible(model.module(item))], ["build id", isFun && model.buildId(item)],
+      ["file", isFun && model.file(item) && visible(model.file(item)) + (line ? `:${line}` : "")], ["found", isFun && foundBy(tree.flags[i])],
+      ["application", model.isContext(item) && item >= 0 && visible(model.context(item).appid)], ["container", model.isContext(item) && item >= 0 && visible(model.context(item).container)],
+    ].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
+    el("table", { class: "plain" }, el("tr", {}, el("th", {}, ""), el("th", {}, app.valueName(u)), el("th", {}, "of all"), el("th", {}, "of view")),
+      el("tr", {}, el("td", {}, "this frame, total"), ...shares(app, tree.total[u][i])),
+      el("tr", {}, el("td", {}, "this frame, self"), ...shares(app, tree.self[u][i])),
+      every ? el("tr", {}, el("td", {}, `everywhere (${count(every.frames[item])}×), total`), ...shares(app, total)) : null,
+      every ? el("tr", {}, el("td", {}, "everywhere, self"), ...shares(app, every.self[u][item])) : null,
+      el("tr", {}, el("td", {}, "of its parent"), el("td", {}, tree.parent[i] > 0 ? percent(tree.total[u][i], tree.total[u][tree.parent[i]]) : "–"), el("td", {}, ""), el("td", {}, ""))),
+    el("div", { class: "buttons" }, ...[
+      ["Copy name", c.copyName], ["Copy stack", c.copyStack], isFun && ["Callers & callees", () => c.pivotItem(item)], ["Keep", () => c.keepItem(item)],
+      ["Drop", () => c.filterItem("d", item)], isFun && ["Fold", () => c.filterItem("m", item)], isFun && ["Start here", () => c.filterItem("s", item)],
+    ].filter(Boolean).map(([text, f]) => el("button", { type: "button", onclick: f }, text))),
+    ...(around && isFun ? [el("h3", {}, "Callers (share of its total)"), linkList(app, around.callers, total), el("h3", {}, "Callees"), linkList(app, around.callees, total)] : []),
+    el("h3", {}, "Stack, root first"),
+    el("ol", { class: "stack" }, ...stackOf(app, at).slice(-400).map((k) => el("li", {}, clip(model.name(k), 400)))));
+}
+
+// Items of a frame's stack, root first, whichever way the pane runs.
+export function stackOf(app, { pane, node }) {
+  const { tree } = pane.lay;
+  const items = [tree.item[node], ...ancestors(tree, node).filter((p) => p > 0 || tree.item[p] >= 0).map((p) => tree.item[p])].filter((k) => k >= 0);
+  return pane.mark || app.view.turned ? items : items.reverse();
+}
+
+// ---- chips, legend, notices ----
+
+export function showChips(app) {
+  const { store, model } = app, state = store.get(), chips = [];
+  const chip = (text, title, edit, remove) => chips.push(el("span", { class: "chip" },
+    el("button", { type: "button", title, onclick: edit }, clip(visible(text), 120)), el("button", { type: "button", "aria-label": `Remove ${visible(text)}`, onclick: remove }, "×")));
+  filtersOf(state).forEach((f, i, list) => {
+    const verb = VERBS.find(([v]) => v === f.verb);
+    chip(`${verb[1]} ${f.pattern}`, verb[2], () => app.commands.editFilter(i), () => store.change({ f: filtersText(list.filter((_, k) => k !== i)) }, { push: true }));
+  });
+  contextsOf(state).forEach((c, i, list) => {
+    const word = { p: "process", t: "thread", c: "container", o: "origin" }[c.kind];
+    const known = c.kind === "p" && model.contexts.find((k) => k.kind === 1 && String(k.pid) === c.id);
+    chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`, "Only these stacks", () => {}, () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
+  });
+  if (app.view.pivot >= 0) chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {}, () => store.change({ p: "", w: "g", z: "", a: "" }, { push: true }));
+  byId("chips").hidden = !chips.length;
+  fill(byId("chips"), ...chips, chips.length > 1 ? el("button", { type: "button", onclick: () => store.change({ f: "", x: "", p: "", w: "g", z: "", a: "" }, { push: true }) }, "Remove all") : null);
+}
+
+export function showLegend(app) {
+  const { model, store, view } = app, legend = byId("legend");
+  if (model.compare) {
+    const scale = CHANGE[app.theme], words = ["less", "", "", "", "same or noise", "", "", "", "more"];
+    fill(legend, el("li", {}, "Share in B against A: "), ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }), words[i] ? ` ${words[i]} ` : "")));
+    return;
+  }
+  const t = tableOf(view.base, 32, (item) => item >= 0 && item < model.fun.n ? model.fun.kind[item] : -1);
+  const seen = new Map();
+  for (let k = 0; k < 32; k++) if (t.frames[k]) {
+    const origin = (model.meta.kinds || [])[k] || "unknown";
+    seen.set(origin, (seen.get(origin) || 0) + t.self[view.u][k]);
+  }
+  const folded = new Set(filtersOf(store.get()).filter((f) => f.verb === "m" && f.pattern.startsWith("origin:")).map((f) => f.pattern.slice(7)));
+  for (const origin of folded) if (!seen.has(origin)) seen.set(origin, 0);
+  fill(legend, ...[...seen].sort((a, b) => b[1] - a[1]).map(([origin, self]) => {
+    const o = ORIGINS[origin] || ORIGINS.unknown;
+    return el("li", {}, el("button", {
+      type: "button", class: folded.has(origin) ? "off" : "", title: `${o.word}: self ${percent(self, view.all)}. Click folds these frames into their callers, Shift+click keeps only stacks with them.`,
+      onclick: (e) => e.shiftKey ? app.commands.onlyOrigin(origin) : app.commands.foldOrigin(origin),
+    }, el("span", { class: `swatch sign-${o.sign || "none"}`, color: o[app.theme] }), o.word));
+  }));
+}
+
+export function notice(text, key) {
+  const box = byId("notices");
+  for (const old of box.querySelectorAll(`[data-key="${key}"]`)) old.remove();
+  if (!text) return;
+  const n = el("div", { class: "notice", "data-key": key }, el("span", {}, text));
+  n.append(el("button", { type: "button", "aria-label": "Dismiss", onclick: () => n.remove() }, "×"));
+  box.append(n);
+}
+
+// ---- states without a picture ----
+
+export function showNothing(app) {
+  const { model, view } = app, box = byId("nothing");
+  const all = model.tree.total.reduce((m, t) => Math.max(m, Math.abs(t[0])), 0);
+  const now = view.panes[0].lay.whole;
+  byId("graph").hidden = byId("overview").hidden = !now;
+  box.hidden = !!now;
+  if (now) return;
+  if (!all) {
+    const l = model.meta.ledger;
+    fill(box, el("h2", {}, "No samples"), el("p", {}, l && l.idle ? `The sampler ran ${count(l.entries)} times and the machine was idle ${count(l.idle)} of them.` : "Nothing was sampled: nothing ran, or nothing could be seen."),
+      el("p", {}, "Try a longer or a faster run, or ask what this machine allows:"), el("p", {}, el("code", {}, "gprofiler -d 30 -f 199 -o out")), el("p", {}, el("code", {}, "gprofiler check")));
+    return;
+  }
+  fill(box, el("h2", {}, "The filters leave nothing"), el("p", {}, `The profile holds ${app.format(0).text(all)}; together these filters remove them all:`),
+    el("ul", {}, ...filtersOf(app.store.get()).map((f) => el("li", {}, `${VERBS.find(([v]) => v === f.verb)[1]} ${visible(f.pattern)}`)), ...contextsOf(app.store.get()).map((c) => el("li", {}, `only ${visible(c.id)}`))),
+    el("button", { type: "button", onclick: () => app.store.change({ f: "", x: "", p: "" }, { push: true }) }, "Remove all filters"));
+}
+
+// ---- menu and help ----
+
+export function openMenu(entries, x, y, back) {
+  const menu = byId("menu");
+  const close = () => {
+    menu.hidden = true;
+    document.removeEventListener("pointerdown", outside, true);
+    if (back) back.focus();
+  };
+  const outside = (e) => {
+    if (!menu.contains(e.target)) close();
+  };
+  fill(menu, ...entries.map((entry) => entry === "-" ? el("hr", {}) : el("button", { role: "menuitem", type: "button", tabindex: -1, onclick: () => { close(); entry.run(); } }, entry.text, entry.key ? el("kbd", {}, entry.key) : null)));
+  menu.hidden = false;
+  menu.style.left = `${Math.max(0, Math.min(x, innerWidth - menu.offsetWidth - 4))}px`;
+  menu.style.top = `${Math.max(0, Math.min(y, innerHeight - menu.offsetHeight - 4))}px`;
+  const items = [...menu.querySelectorAll("button")];
+  items[0].focus();
+  menu.onkeydown = (e) => {
+    const at = items.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[e.key];
+    if (to !== undefined) items[(to + items.length) % items.length].focus();
+    else if (e.key === "Escape" || e.key === "Tab") close();
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  };
+  document.addEventListener("pointerdown", outside, true);
+  return close;
+}
+
+export function openDialog(title, ...content) {
+  const d = byId("dialog");
+  fill(d, el("h2", {}, title), ...content);
+  d.onclick = (e) => {
+    if (e.target === d) d.close();
+  };
+  d.showModal();
+  return d;
+}
+
+export function showHelp(keys) {
+  openDialog("Keys and mouse", el("div", { class: "keys" }, ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
+    el("p", { class: "muted" }, "Letters work while the graph has the focus. Everything you see is in the address: copy it (l) to send this view."),
+    el("form", { method: "dialog" }, el("button", {}, "Close")));
+}
+
+export const tokens = SURFACE;
+export const formatOf = valueFormat;

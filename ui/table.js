@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// table.js -- sums by function, file, module, origin or context: a virtual grid, sorted, linked to
+// the graph. Only the rows in sight are elements.
+
+import { byId, el, fill, options } from "./dom.js";
+import { tableOf } from "./transform.js";
+import { changeScore, ORIGINS } from "./color.js";
+import { clip, count, percent, visible } from "./format.js";
+
+const ROW = 24;
+const GROUPS = [["function", "function"], ["file", "file"], ["module", "module"], ["origin", "origin"], ["process", "process"],
+  ["name", "process name"], ["thread", "thread"], ["container", "container"]];
+const CONTEXT_KIND = { container: 0, process: 1, name: 1, thread: 2 };
+
+// Keys of a grouping: {n, key(item), name(k), item(k)}: item of a row, or -1 where it has none.
+function grouping(model, by) {
+  const { fun, strings } = model;
+  const dense = (of, name) => {
+    const numbers = new Map(), names = [], items = [];
+    const keys = new Int32Array(model.nitems).fill(-1);
+    for (let i = 0; i < model.nitems; i++) {
+      const v = of(i);
+      if (v === null) continue;
+      if (!numbers.has(v)) {
+        numbers.set(v, names.length);
+        names.push(name(i));
+        items.push(i);
+      }
+      keys[i] = numbers.get(v);
+    }
+    return { n: names.length, key: (item) => item < 0 ? -1 : keys[item], name: (k) => names[k], items };
+  };
+  if (by === "function") return { n: fun.n, key: (item) => item < fun.n ? item : -1, name: (k) => model.name(k), items: null };
+  if (by === "file") return dense((i) => i < fun.n ? fun.file[i] : null, (i) => visible(strings[fun.file[i]]) || "(no file)");
+  if (by === "module") return dense((i) => i < fun.n ? fun.module[i] : null, (i) => visible(strings[fun.module[i]]) || "(no module)");
+  if (by === "origin") return dense((i) => i < fun.n ? model.origin(i) : null, (i) => (ORIGINS[model.origin(i)] || ORIGINS.unknown).word);
+  const kind = CONTEXT_KIND[by];
+  return dense((i) => i >= fun.n && model.context(i).kind === kind ? (by === "name" ? model.context(i).name : i) : null,
+    (i) => by === "name" ? visible(model.context(i).name) || "?" : model.name(i));
+}
+
+export function createTable(app) {
+  const { model, store } = app;
+  let by = "function", scope = "all", rows = [], sums = null, group = grouping(model, by), cursor = 0;
+  let key = "";
+
+  const groupSelect = el("select", { "aria-label": "Rows", onchange: () => { by = groupSelect.value; group = grouping(model, by); cursor = 0; update(); } });
+  options(groupSelect, GROUPS, by);
+  const scopeButton = el("button", { type: "button", title: "Count the whole profile, or only what the graph is zoomed to", onclick: () => { scope = scope === "all" ? "view" : "all"; update(); } });
+  const info = el("span", { class: "muted" });
+  const head = el("thead", {}), body = el("tbody", {});
+  const table = el("table", { class: "grid", role: "grid", "aria-label": "Functions" }, head, body);
+  const scroller = el("div", { class: "table-scroll", onscroll: () => requestAnimationFrame(paint) }, table);
+  fill(byId("pane-functions"), el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect), scopeButton, info), scroller);
+  new ResizeObserver(() => paint()).observe(scroller);
+
+  function columns() {
+    const c = [{ id: "mark", text: "", width: "22px" }, { id: "name", text: "Function" }];
+    if (by === "function" && scroller.clientWidth > 520) c.push({ id: "module", text: "Module", width: "22%" });
+    if (model.compare) {
+      c.push({ id: "a", text: "A", width: "64px", num: true }, { id: "b", text: "B", width: "64px", num: true },
+        { id: "change", text: "Change", width: "76px", num: true }, { id: "score", text: "z", width: "52px", num: true });
+    } else {
+      c.push({ id: "self", text: "Self", width: "64px", num: true }, { id: "bar", text: "", width: "50px" }, { id: "total", text: "Total", width: "64px", num: true });
+      if (scroller.clientWidth > 420) c.push({ id: "frames", text: "Frames", width: "62px", num: true });
+    }
+    return c;
+  }
+
+  // The tree that is summed and the node range, for what is in view.
+  function source(view) {
+    const context = CONTEXT_KIND[by] !== undefined;
+    const zoomed = scope === "view" && view.zoom && !view.turned && !view.zoom.pane.mark;
+    if (view.pivot >= 0 && !context) {
+      const tree = view.panes[0].lay.tree;
+      return zoomed ? [tree, view.zoom.node, tree.end[view.zoom.node]] : [tree, 0, tree.n];
+    }
+    if (context) return [view.source, 0, view.source.n];
+    if (!zoomed) return [view.base, 0, view.base.n];
+    const tree = view.zoom.pane.lay.tree;
+    return [tree, view.zoom.node, tree.end[view.zoom.node]];
+  }
+
+  function value(id, k) {
+    const u = app.view.u, { fa, fb } = app.view.norm || { fa: 1, fb: 1 };
+    switch (id) {
+      case "self": return sums.self[u][k];
+      case "total": return sums.total[u][k];
+      case "frames": return sums.frames[k];
+      case "a": return sums.total[0][k];
+      case "b": return sums.total[1][k];
+      case "change": return sums.self[1][k] * fb - sums.self[0][k] * fa;
+      case "score": return changeScore(sums.self[0][k], sums.self[1][k], fa, fb);
+      default: return 0;
+    }
+  }
+
+  function sort() {
+    const [, id, down] = /^([a-z]+)(-?)$/.exec(store.get().t);
+    const wanted = model.compare && id === "self" ? "change" : id;
+    if (wanted === "name" || wanted === "module") {
+      const text = wanted === "name" ? group.name : (k) => by === "function" ? model.module(k) : "";
+      rows.sort((x, y) => text(x) < text(y) ? -1 : text(x) > text(y) ? 1 : 0);
+      if (down) rows.reverse();
+      return;
+    }
+    const values = new Float64Array(group.n);
+    for (const k of rows) values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
+    const tie = sums.total[app.view.u];
+    rows.sort((x, y) => (down ? values[y] - values[x] : values[x] - values[y]) || tie[y] - tie[x] || x - y);
+  }
+
+  function update() {
+    const { view } = app, state = store.get();
+    if (!view) return;
+    const bits = app.search && app.search.bits;
+    const next = [by, scope, state.t, state.q, state.qf, state.x, state.f, state.g, state.r, state.l, state.u, state.p, state.d, scope === "view" ? state.z : "", state.o, state.n].join("|");
+    if (next !== key) {
+      key = next;
+      const [tree, from, to] = source(view);
+      sums = tableOf(tree, group.n, group.key, from, to);
+      rows = [];
+      for (let k = 0; k < group.n; k++) {
+        if (!sums.frames[k]) continue;
+        if (bits && by === "function" && !bits[k]) continue;
+        if (bits && by !== "function" && CONTEXT_KIND[by] !== undefined && app.search.functions && !group.items.some((i, g) => g === k && bits[i]) && app.searchHitsContext) continue;
+        rows.push(k);
+      }
+      sort();
+      scroller.scrollTop = 0;
+    }
+    scopeButton.textContent = scope === "all" ? "Whole profile" : "Zoomed part";
+    scopeButton.setAttribute("aria-pressed", scope === "view");
+    info.textContent = `${count(rows.length)} rows${bits && by === "function" ? " that match" : ""}`;
+    paint();
+  }
+
+  function header(cols) {
+    const t = store.get().t, id = t.replace("-", "");
+    fill(head, el("tr", { role: "row" }, ...cols.map((c) => {
+      const mine = id === c.id || (model.compare && id === "self" && c.id === "change");
+      const th = el("th", { scope: "col", class: c.num ? "num" : "", "aria-sort": mine ? (t.endsWith("-") ? "descending" : "ascending") : "none" },
+        c.id === "mark" || c.id === "bar" ? "" : el("button", { type: "button", onclick: () => {
+          store.change({ t: mine && t.endsWith("-") ? c.id : c.id + "-" });
+          update();
+        } }, c.text + (mine ? (t.endsWith("-") ? " ▾" : " ▴") : "")));
+      if (c.width) th.style.width = c.width;
+      return th;
+    })));
+  }
+
+  function cell(c, k, max) {
+    const u = app.view.u, f = app.format(u);
+    if (c.id === "mark") {
+      const item = group.items ? group.items[k] : k;
+      const swatch = by === "function" || by === "origin" ? app.swatch(item) : "";
+      return el("td", { class: "cell-swatch" }, swatch);
+    }
+    if (c.id === "name") return el("td", { class: "name", title: clip(group.name(k), 2000) }, clip(group.name(k), 300));
+    if (c.id === "module") return el("td", { class: "muted", title: visible(model.module(k)) }, visible(model.module(k)).split("/").pop());
+    if (c.id === "bar") return el("td", {}, el("span", { class: "bar", width: `${max ? 100 * Math.abs(value("self", k)) / max : 0}%` }));
+    const v = value(c.id, k);
+    if (c.id === "frames") return el("td", { class: "num" }, count(v));
+    if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1));
+    if (c.id === "change") return el("td", { class: "num" }, (v > 0 ? "+" : "") + count(v));
+    return el("td", { class: "num", title: f.text(v) }, app.share(v, c.id));
+  }
+
+  function paint() {
+    if (!sums || !app.view) return;
+    const cols = columns();
+    header(cols);
+    table.setAttribute("aria-rowcount", rows.length + 1);
+    const from = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 4);
+    const to = Math.min(rows.length, from + Math.ceil(scroller.clientHeight / ROW) + 9);
+    let max = 0;
+    for (const k of rows) max = Math.max(max, Math.abs(value("self", k)));
+    const spacer = (h) => {
+      const tr = el("tr", { "aria-hidden": "true" });
+      tr.style.height = `${h}px`;
+      return tr;
+    };
+    const selected = app.selectedItem();
+    const focused = body.contains(document.activeElement);
+    fill(body, spacer(from * ROW), ...rows.slice(from, to).map((k, i) => {
+      const item = group.items ? group.items[k] : k;
+      const at = from + i;
+      return el("tr", {
+        class: "row", role: "row", "aria-rowindex": at + 2, tabindex: at === cursor ? 0 : -1, "data-at": at,
+        "aria-selected": by === "function" && item === selected ? "true" : "false",
+        onclick: () => { cursor = at; choose(item); },
+        onmouseenter: () => by === "function" && app.hoverItem(item), onmouseleave: () => app.hoverItem(-2),
+        oncontextmenu: (e) => { e.preventDefault(); app.itemMenu(item, e.clientX, e.clientY); },
+        ondblclick: () => by === "function" && app.commands.pivotItem(item),
+      }, ...cols.map((c) => cell(c, k, max)));
+    }), spacer((rows.length - to) * ROW));
+    if (focused) focusRow();
+  }
+
+  function choose(item) {
+    if (by === "function") app.commands.selectItem(item);
+    else if (CONTEXT_KIND[by] !== undefined) app.commands.onlyContext(item);
+    else if (by === "origin") app.commands.onlyOrigin(model.origin(item));
+    else if (by === "module") app.commands.searchFor(`mod:=${model.module(item)}`);
+    else app.commands.searchFor(`file:=${model.file(item)}`);
+  }
+
+  function focusRow() {
+    const tr = body.querySelector(`[data-at="${cursor}"]`);
+    if (tr) tr.focus({ preventScroll: true });
+  }
+
+  function move(to) {
+    cursor = Math.max(0, Math.min(rows.length - 1, to));
+    const top = cursor * ROW;
+    if (top < scroller.scrollTop) scroller.scrollTop = top;
+    else if (top + ROW * 2 > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + ROW * 2 - scroller.clientHeight;
+    paint();
+    focusRow();
+  }
+
+  body.addEventListener("keydown", (e) => {
+    const page = Math.floor(scroller.clientHeight / ROW) - 2;
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 }[e.key];
+    const item = rows.length ? (group.items ? group.items[rows[cursor]] : rows[cursor]) : -1;
+    if (step) move(cursor + step);
+    else if (e.key === "Enter" && e.shiftKey) app.commands.keepItem(item);
+    else if (e.key === "Enter" && by === "function") app.commands.pivotItem(item);
+    else if (e.key === "Enter" || e.key === " ") choose(item);
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  });
+
+  return {
+    update,
+    repaint: paint,
+    focus: () => { paint(); focusRow(); },
+    hottest: () => { const t = tableOf(app.view.base, model.fun.n, (i) => i < model.fun.n ? i : -1); return t.self[app.view.u].reduce((best, v, i, a) => v > a[best] ? i : best, 0); },
+    // All rows as text, for CSV and print.
+    rows: (limit) => rows.slice(0, limit).map((k) => {
+      const u = app.view.u;
+      return { name: group.name(k), module: by === "function" ? visible(model.module(k)) : "", self: sums.self[u][k], total: sums.total[u][k],
+        other: model.compare ? [sums.total[0][k], sums.total[1][k]] : null, frames: sums.frames[k], share: percent(sums.total[u][k], app.view.all) };
+    }),
+  };
+}

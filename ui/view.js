@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// view.js -- model and state -> what is on the screen: trees, panes, window, sums. No DOM.
+//
+// Stages are remembered by what they depend on, so that a zoom does not filter again.
+
+import { applyVerb, byWeight, callees, foldChains, foldRecursion, groupBy, invert, selectContexts, selfSeeds, totalSeeds } from "./transform.js";
+import { layOut, selfWidths } from "./layout.js";
+import { changeClass } from "./color.js";
+import { contextsOf, filtersOf, followPath, hasher, pathOf } from "./state.js";
+
+const GROWN_PER_PIXEL = 1.3; // a turned tree grows where it is wider than a window / 1.3 px
+const GROWN_NODES = 150000;
+
+function stage() {
+  let key, value;
+  return (k, make) => {
+    if (key !== k) {
+      value = make();
+      key = k;
+    }
+    return value;
+  };
+}
+
+export function defaultLevels(model) {
+  return model.contexts.some((c) => c.kind === 0 && c.name) ? "c,n" : "n";
+}
+
+function factors(model, n) {
+  if (!model.compare) return null;
+  const [a, b] = [model.tree.total[0][0], model.tree.total[1][0]];
+  const { a: ma, b: mb } = model.meta.compare;
+  if (n === "total") return { fa: 1, fb: b ? a / b : 1 };
+  if (n === "dur") return { fa: 1, fb: mb.duration ? ma.duration / mb.duration : 1 };
+  return { fa: 1, fb: n === "none" ? 1 : Number(n) || 1 };
+}
+
+export function createViewer(model) {
+  const hashOf = hasher(model);
+  const stages = { filtered: stage(), grouped: stage(), measured: stage(), panes: stage() };
+  let itemsByHash = null;
+
+  function itemOf(text, tree, u) {
+    if (!itemsByHash) {
+      itemsByHash = new Map();
+      for (let i = 0; i < model.nitems; i++) {
+        const h = hashOf(i);
+        if (!itemsByHash.has(h)) itemsByHash.set(h, []);
+        itemsByHash.get(h).push(i);
+      }
+    }
+    const items = itemsByHash.get(text) || [];
+    if (items.length < 2) return items.length ? items[0] : -1;
+    const sum = new Map(items.map((i) => [i, 0])); // of several of one name, the largest
+    for (let i = 1; i < tree.n; i++) if (sum.has(tree.item[i])) sum.set(tree.item[i], sum.get(tree.item[i]) + tree.self[u][i] + tree.total[u][i]);
+    return items.reduce((best, i) => sum.get(i) > sum.get(best) ? i : best);
+  }
+
+  function filtered(state) {
+    return stages.filtered(`${state.x}|${state.f}`, () => {
+      let tree = selectContexts(model, model.tree, contextsOf(state));
+      const bad = [];
+      for (const filter of filtersOf(state)) {
+        try {
+          tree = applyVerb(model, tree, filter);
+        } catch (e) {
+          bad.push(`${filter.pattern}: ${e.message}`);
+        }
+      }
+      return { tree, bad };
+    });
+  }
+
+  function grouped(state, source, u) {
+    return stages.grouped(`${state.x}|${state.f}|${state.g}|${state.r}|${state.l}|${u}`, () => {
+      const levels = state.g === "" ? defaultLevels(model) : state.g;
+      let tree = groupBy(model, source, levels);
+      const where = tree.where;
+      if (state.r !== "0") tree = foldRecursion(tree, model.nitems, Number(state.r));
+      if (state.l) tree = foldChains(model, tree, u);
+      return { tree, where: tree.where === where ? where : null };
+    });
+  }
+
+  // Seeds grow into a turned tree, fine enough for the window that `path` and `range` name.
+  function turned(tree, seeds, whole, state, px, path) {
+    const parts = path.replace(/^\^/, "").replace(/^\d+~/, "").split(".").filter(Boolean).map((p) => p.split("!")[0]);
+    const range = state.a ? state.a.split(",").map(Number) : null;
+    const least = whole / px / GROWN_PER_PIXEL * (range ? Math.max(1e-6, (range[1] - range[0]) / 1e6) : 1);
+    const standing = [parts.length ? 1 : 2];
+    let inside = least;
+    return invert(tree, seeds, (i, item, parent, total) => {
+      let size = 0;
+      for (const t of total) size = Math.max(size, Math.abs(t[i]));
+      const up = standing[parent[i]] || 0;
+      let depth = 0;
+      if (up === 1) for (let p = i; p > 0; p = parent[p]) depth++;
+      const step = up === 1 && parts[depth - 1] === hashOf(item[i]);
+      standing[i] = up === 2 ? 2 : step ? (depth === parts.length ? 2 : 1) : 0;
+      if (step && standing[i] === 2) inside = size / px / GROWN_PER_PIXEL;
+      if (i > GROWN_NODES) return false;
+      return standing[i] === 1 || size >= (standing[i] === 2 ? inside : least);
+    });
+  }
+
+  function measured(tree, state, u, norm) {
+    const compare = norm && { by: state.v2, ...norm };
+    let lay = layOut(tree, selfWidths(tree, u, compare));
+    if (state.o === "w") {
+      const ordered = byWeight(tree, lay.width);
+      lay = layOut(ordered, selfWidths(ordered, u, compare));
+    }
+    return lay;
+  }
+
+  function panes(state, base, u, norm, px) {
+    const lazy = state.d === "b" || state.p ? `${state.z}|${state.a}|${px}` : "";
+    const key = [state.x, state.f, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p, state.y, lazy].join("|");
+    return stages.panes(key, () => {
+      const item = state.p ? itemOf(state.p, base, u) : -1;
+      if (item >= 0) return sandwich(state, base, item, u, norm, px);
+      let tree = base;
+      if (state.d === "b") {
+        let whole = 0;
+        for (const t of base.total) whole = Math.max(whole, Math.abs(t[0]));
+        tree = turned(base, selfSeeds(base), whole, state, px, state.z);
+      }
+      const lay = measured(tree, state, u, norm);
+      const flame = state.y === "f";
+      return { item, list: [{ lay, up: flame, base: 0, top: flame ? lay.rows - 1 : 0, mark: "" }], rows: lay.rows };
+    });
+  }
+
+  // The pivot's row in the middle; callers grow upwards from it, callees downwards.
+  function sandwich(state, base, item, u, norm, px) {
+    const seeds = totalSeeds(base, item);
+    let whole = 0;
+    for (const amounts of seeds[0].amounts) whole = Math.max(whole, Math.abs(amounts.reduce((a, b) => a + b, 0)));
+    const above = turned(base, seeds, whole, state, px, state.z.startsWith("^") ? state.z : "");
+    const down = measured(callees(base, item, model.nitems), state, u, norm);
+    const up = measured(above, state, u, norm);
+    const pivotRow = Math.max(0, up.rows - 2);
+    return {
+      item, pivotRow, rows: pivotRow + down.rows,
+      list: [{ lay: down, up: false, base: 0, top: pivotRow, mark: "" }, { lay: up, up: true, base: 1, top: pivotRow, mark: "^" }],
+    };
+  }
+
+  function place(view, text) {
+    const pane = view.panes.find((p) => p.mark === (text.startsWith("^") ? "^" : "")) || view.panes[0];
+    const node = followPath(pane.lay.tree, text, hashOf);
+    return node < 0 ? null : { pane, node };
+  }
+
+  function windowOf(view, state) {
+    const lay = view.panes[0].lay;
+    if (state.a) {
+      const [a, b] = state.a.split(",").map((v) => Math.min(1e6, Number(v)) / 1e6 * lay.whole);
+      if (b > a) return { x0: a, x1: b };
+    }
+    const z = view.zoom;
+    if (!z || z.node <= 0) return { x0: 0, x1: lay.whole };
+    return { x0: z.pane.lay.start[z.node], x1: z.pane.lay.start[z.node] + z.pane.lay.width[z.node] };
+  }
+
+  function derive(state, px) {
+    const u = Math.min(Number(state.u), model.tree.self.length - 1);
+    const norm = factors(model, state.n);
+    const { tree: source, bad } = filtered(state);
+    const { tree: base, where } = grouped(state, source, u);
+    const p = panes(state, base, u, norm, Math.max(px, 200));
+    const view = { model, u, norm, source, base, where, bad, panes: p.list, rows: p.rows, pivot: p.item, pivotRow: p.pivotRow };
+    const missing = [];
+    view.zoom = state.z ? place(view, state.z) : null;
+    if (state.z && !view.zoom) missing.push("zoomed frame");
+    view.selected = state.s ? place(view, state.s) : null;
+    if (state.s && !view.selected) missing.push("selected frame");
+    if (state.p && p.item < 0) missing.push("pivot function");
+    view.missing = missing;
+    view.window = windowOf(view, state);
+    view.all = model.tree.total[u] ? model.tree.total[u][0] : 0;
+    view.turned = state.d === "b" && p.item < 0;
+    const z = view.zoom;
+    view.viewSum = z ? z.pane.lay.tree.total[u][z.node] : view.panes[0].lay.tree.total[u][0];
+    if (model.compare) {
+      const t = model.tree.total;
+      view.change = (tree, i) => changeClass(tree.total[0][i], tree.total[1][i], t[0][0], t[1][0], norm.fa, norm.fb);
+    }
+    return view;
+  }
+
+  return {
+    derive, hashOf,
+    path: (pane, node) => node > 0 || pane.mark ? pane.mark + pathOf(pane.lay.tree, node, hashOf) : "",
+  };
+}
