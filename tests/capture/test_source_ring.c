@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ring source on a program whose stack is known. */
+#include "tests/harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "capture/source_ring.h"
+#include "tests/capture/capture_harness.h"
+
+#define DEPTH 12
+
+struct seen {
+	uint32_t pid; // of interest
+	uint64_t samples, mine, others, outcomes[REC_OUT_MAX];
+	uint64_t backwards, last;
+	uint64_t in_leaf; // with the instruction pointer in burn_here
+	uint64_t deep; // frame-pointer chains that hold the recursion
+	uint64_t stack_ok; // stack copies that start at the stack pointer and hold bytes
+	uint64_t kernel; // with kernel words
+	uint64_t named; // with the thread's name
+	uint64_t weight;
+	uint64_t events[CAPTURE_EVENTS_MAX];
+	uint64_t forks, execs, lost;
+};
+
+/* The leaf of the known stack: burns for some time. */
+__attribute__((noinline)) static void burn_here(uint64_t rounds)
+{
+	for (volatile uint64_t i = 0; i < rounds; i++)
+		;
+}
+
+__attribute__((noinline)) static int recurse(int depth)
+{
+	int r;
+
+	if (!depth) {
+		burn_here(2000000);
+		return 0;
+	}
+	r = recurse(depth - 1);
+	// Keeps the call from becoming a jump.
+	__asm__ volatile("" : "+r"(r));
+	return r + 1;
+}
+
+static bool in_leaf(uint64_t pc)
+{
+	return pc >= (uint64_t)(uintptr_t)burn_here && pc < (uint64_t)(uintptr_t)burn_here + 128;
+}
+
+static unsigned frames_in_recurse(const struct capture_sample *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->rec->user_words; i++) {
+		uint64_t pc = s->user[i] & REC_FRAME_DATA_MASK;
+
+		assert_int_equal(REC_FRAME_MARK(s->user[i]), i ? REC_MARK_FP : REC_MARK_LEAF);
+		n += pc >= (uint64_t)(uintptr_t)recurse && pc < (uint64_t)(uintptr_t)recurse + 256;
+	}
+	return n;
+}
+
+static void see_mine(struct seen *s, const struct capture_sample *c)
+{
+	s->mine++;
+	s->weight += c->rec->weight;
+	s->events[c->rec->event]++;
+	s->kernel += c->rec->kernel_words > 0;
+	s->named += !strcmp(c->rec->comm, "known-stack");
+	if (c->handoff) {
+		s->in_leaf += in_leaf(c->handoff->regs[REC_REG_X86_IP]);
+		s->stack_ok += c->handoff->stack_len >= 512 &&
+			       c->handoff->stack_base == c->handoff->regs[REC_REG_X86_SP];
+		assert_int_equal(c->handoff->valid & 0x1ffff, 0x1ffff);
+	} else if (c->rec->user_words) {
+		s->in_leaf += in_leaf(c->user[0] & REC_FRAME_DATA_MASK);
+		s->deep += frames_in_recurse(c) >= DEPTH;
+	}
+}
+
+static int see(void *arg, const struct capture_event *e)
+{
+	struct seen *s = arg;
+
+	s->backwards += e->time < s->last;
+	s->last = e->time;
+	s->forks += e->type == CAPTURE_FORK;
+	s->execs += e->type == CAPTURE_COMM && e->comm.exec;
+	s->lost += e->type == CAPTURE_LOST && e->lost.samples ? e->lost.count : 0;
+	if (e->type != CAPTURE_SAMPLE)
+		return 0;
+	s->samples++;
+	s->outcomes[e->sample.rec->outcome]++;
+	if (e->pid == s->pid)
+		see_mine(s, &e->sample);
+	else
+		s->others++;
+	return 0;
+}
+
+/* A child of ours that recurses and burns until it is told to end. */
+static pid_t start_known_stack(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "known-stack");
+	for (;;)
+		recurse(DEPTH);
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static int run(struct capture_source *s, struct seen *seen, uint64_t ns, bool draining)
+{
+	uint64_t end = clock_mono_ns() + ns;
+	int r = s->ops->start(s);
+
+	while (!r && clock_mono_ns() < end) {
+		struct pollfd p = {.fd = s->poll_fd, .events = POLLIN};
+
+		if (poll(&p, 1, 50) < 0)
+			return -errno;
+		if (draining)
+			r = s->ops->drain(s, clock_mono_ns(), see, seen);
+	}
+	s->ops->stop(s);
+	return r ? r : s->ops->drain(s, 0, see, seen);
+}
+
+/* The ledger is exact. Return whether it is. */
+static bool exact(struct capture_source *s, const struct seen *seen, struct capture_stats *ret)
+{
+	uint64_t sum = 0;
+
+	s->ops->stats(s, ret);
+	for (int i = 0; i < REC_OUT_MAX; i++)
+		sum += ret->kernel.outcomes[i];
+	if (ret->kernel.entries != sum || ret->samples != seen->samples)
+		return false;
+	for (int i = 0; i < REC_OUT_MAX; i++)
+		if (i != REC_OUT_LOST_RING && i != REC_OUT_FILTERED &&
+			ret->kernel.outcomes[i] != seen->outcomes[i])
+			return false;
+	return ret->kernel.reasons[REC_WHY_NO_PROCESS] == seen->outcomes[REC_OUT_HANDOFF];
+}
+
+static void source_ring__machine_with_registers_and_stack(void **state)
+{
+	struct capture_config config = {
+		.frequency = 199, .mode = BPF_UNWIND_SMART, .kernel_stacks = true};
+	struct seen seen = {0};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+	int fds = count_fds(), rings = count_rings();
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	uint64_t cpu = thread_cpu_ns();
+	assert_ok(run(s, &seen, 1500000000, true));
+	cpu = thread_cpu_ns() - cpu;
+	end_child((pid_t)seen.pid);
+	assert_true(exact(s, &seen, &stats));
+	printf("# %s at %u Hz on %u CPUs: %lu samples, %lu mine, %lu in the leaf, %lu KiB of "
+	       "rings, %.1f us CPU a sample; %s\n",
+		s->events[0].name, s->frequency, s->ncpus, seen.samples, seen.mine, seen.in_leaf,
+		stats.bpf_memory / 1024, (double)cpu / 1e3 / (double)seen.samples, why);
+	assert_true(seen.mine > 20);
+	assert_int_equal(seen.backwards, 0);
+	// Nearly all its time is in the leaf; an interrupt may have hit the recursion or the kernel.
+	assert_true(seen.in_leaf * 10 > seen.mine * 8);
+	assert_int_equal(seen.stack_ok, seen.mine);
+	assert_int_equal(seen.named, seen.mine);
+	assert_true(seen.weight > 0);
+	assert_int_equal(stats.kernel.outcomes[REC_OUT_IDLE], 0);
+	assert_int_equal(seen.outcomes[REC_OUT_HANDOFF], stats.kernel.outcomes[REC_OUT_HANDOFF]);
+	assert_non_null(s->tables.pool);
+	s->tables.maps[UW_MAPS - 1].start = 1;
+	s->tables.pool[UW_POOL_BYTES + UW_POOL_SLACK - 1] = 1;
+	s->ops->free(s);
+	assert_int_equal(count_fds(), fds);
+	assert_int_equal(count_rings(), rings);
+}
+
+static void source_ring__callchain_by_frame_pointers(void **state)
+{
+	struct capture_config config = {
+		.frequency = 199, .mode = BPF_UNWIND_FP, .kernel_stacks = true};
+	struct seen seen = {0};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(run(s, &seen, 1000000000, true));
+	end_child((pid_t)seen.pid);
+	assert_true(exact(s, &seen, &stats));
+	assert_true(seen.mine > 10);
+	assert_true(seen.deep * 10 > seen.mine * 8);
+	assert_int_equal(seen.outcomes[REC_OUT_HANDOFF], 0);
+	assert_true(seen.outcomes[REC_OUT_COMPLETE] > 0);
+	s->ops->free(s);
+}
+
+static void source_ring__no_user_stacks_and_two_events(void **state)
+{
+	struct capture_config config = {.frequency = 99,
+		.mode = BPF_UNWIND_OFF,
+		.kernel_stacks = true,
+		.include_idle = true,
+		.nevents = 2,
+		.events = {{"cpu-clock", PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK},
+			{"task-clock", PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK}}};
+	struct seen seen = {0};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(run(s, &seen, 800000000, true));
+	end_child((pid_t)seen.pid);
+	assert_true(exact(s, &seen, &stats));
+	assert_int_equal(s->nevents, 2);
+	assert_true(seen.events[0] > 5);
+	assert_true(seen.events[1] > 5);
+	assert_int_equal(
+		seen.outcomes[REC_OUT_NO_USER] + seen.outcomes[REC_OUT_IDLE], seen.samples);
+	assert_int_equal(stats.kernel.user_frames, 0);
+	s->ops->free(s);
+}
+
+/* Chosen processes: nothing else comes, though the whole machine could be seen. */
+static void source_ring__chosen_process_only(void **state)
+{
+	struct seen seen = {0};
+	struct capture_config config = {.frequency = 199,
+		.mode = BPF_UNWIND_SMART,
+		.kernel_stacks = true,
+		.pids = &seen.pid,
+		.npids = 1};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+	pid_t other;
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	other = start_known_stack();
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(run(s, &seen, 800000000, true));
+	end_child((pid_t)seen.pid);
+	end_child(other);
+	assert_true(exact(s, &seen, &stats));
+	assert_true(seen.mine > 10);
+	assert_int_equal(seen.others, 0);
+	s->ops->free(s);
+}
+
+/* Nobody drains: what did not fit is counted, to the last sample. */
+static void source_ring__full_rings_are_counted(void **state)
+{
+	struct capture_config config = {.frequency = 999,
+		.mode = BPF_UNWIND_SMART,
+		.kernel_stacks = true,
+		.stack_bytes = 65528};
+	struct seen seen = {0};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(run(s, &seen, 3000000000, false));
+	end_child((pid_t)seen.pid);
+	assert_true(exact(s, &seen, &stats));
+	printf("# %lu samples, %lu lost, %lu of them by notice\n", seen.samples, stats.lost_samples,
+		seen.lost);
+	assert_true(seen.samples > 0);
+	assert_true(stats.lost_samples > 0);
+	assert_true(stats.lost_samples >= seen.lost);
+	assert_int_equal(stats.kernel.outcomes[REC_OUT_LOST_RING], stats.lost_samples);
+	assert_int_equal(stats.kernel.entries, stats.lost_samples + seen.samples);
+	s->ops->free(s);
+}
+
+static int own_process(void *arg)
+{
+	enum bpf_unwind_mode mode = *(enum bpf_unwind_mode *)arg;
+	pid_t other = start_known_stack();
+	struct seen seen = {.pid = (uint32_t)start_known_stack()};
+	struct capture_config config = {.frequency = 199,
+		.mode = mode,
+		.kernel_stacks = true,
+		.own_only = true,
+		.stack_bytes = 16384,
+		.pids = &seen.pid,
+		.npids = 1};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+	int r = capture_source_ring_new(&config, &s, why);
+
+	printf("# %d %s\n", r, why);
+	CHECK(!r);
+	CHECK(!run(s, &seen, 1000000000, true));
+	end_child((pid_t)seen.pid);
+	end_child(other);
+	CHECK(exact(s, &seen, &stats));
+	printf("# %lu samples, %lu in the leaf, %lu KiB of rings\n", seen.mine, seen.in_leaf,
+		stats.bpf_memory / 1024);
+	CHECK(seen.mine > 10);
+	CHECK(seen.others == 0);
+	CHECK(seen.kernel == 0);
+	CHECK(seen.in_leaf * 10 > seen.mine * 8);
+	CHECK(seen.named == seen.mine);
+	CHECK(mode == BPF_UNWIND_FP ? seen.deep * 10 > seen.mine * 8 : seen.stack_ok == seen.mine);
+	s->ops->free(s);
+	config.npids = 0;
+	CHECK(capture_source_ring_new(&config, &s, why) == -EPERM && strstr(why, "--pids"));
+	config.own_only = false;
+	CHECK(capture_source_ring_new(&config, &s, why) == -EACCES && strstr(why, "paranoid"));
+	return 0;
+}
+
+static void source_ring__own_process_as_nobody(void **state)
+{
+	enum bpf_unwind_mode modes[] = {BPF_UNWIND_SMART, BPF_UNWIND_FP};
+
+	(void)state;
+	if (perf_open_paranoid() > 2)
+		test_skip("perf_event_paranoid above 2");
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		assert_int_equal(run_as_nobody(own_process, &modes[i]), 0);
+}
+
+/* The n-th call fails. */
+struct failing {
+	struct perf_sys sys;
+	int countdown, error;
+};
+
+static int failing_open(
+	const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu)
+{
+	struct failing *f = (struct failing *)sys;
+
+	if (f->countdown-- == 0)
+		return f->error;
+	return perf_sys_kernel.open(&perf_sys_kernel, attr, pid, cpu);
+}
+
+static int failing_map(const struct perf_sys *sys, int fd, size_t len, void **ret)
+{
+	struct failing *f = (struct failing *)sys;
+
+	if (f->countdown-- == 0)
+		return f->error;
+	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
+}
+
+static void source_ring__nth_call_fails(void **state)
+{
+	static const int errors[] = {-EMFILE, -ENOMEM, -EPERM, -EINVAL, -ENODEV, -EIO};
+	uint32_t self = (uint32_t)getpid();
+	int fds = count_fds(), rings = count_rings();
+
+	(void)state;
+	for (int own = 0; own < 2; own++) {
+		if (!own && !may_watch_machine())
+			continue;
+		for (size_t e = 0; e < ARRAY_SIZE(errors); e++)
+			for (int n = 0; n < 14; n++) {
+				struct failing fail = {{failing_open, failing_map}, n, errors[e]};
+				struct capture_config config = {.frequency = 99,
+					.mode = BPF_UNWIND_SMART,
+					.own_only = own,
+					.pids = own ? &self : NULL,
+					.npids = (size_t)own};
+				struct capture_source *s = NULL;
+				char why[CAPTURE_WHY];
+				int r = source_ring_new(&config, &fail.sys, &s, why);
+
+				assert_true(r <= 0);
+				if (r)
+					assert_true(why[0] != 0);
+				else
+					s->ops->free(s);
+				assert_int_equal(count_fds(), fds);
+				assert_int_equal(count_rings(), rings);
+			}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(source_ring__machine_with_registers_and_stack),
+		cmocka_unit_test(source_ring__callchain_by_frame_pointers),
+		cmocka_unit_test(source_ring__no_user_stacks_and_two_events),
+		cmocka_unit_test(source_ring__chosen_process_only),
+		cmocka_unit_test(source_ring__full_rings_are_counted),
+		cmocka_unit_test(source_ring__own_process_as_nobody),
+		cmocka_unit_test(source_ring__nth_call_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
