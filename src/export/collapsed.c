@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "export/text.h"
+
 #define LINE_MAX_BYTES (64u << 20)
 
 VEC_DEFINE(sum_vec, int64_t)
@@ -66,26 +68,9 @@ static bool shows_module(const struct profile_frame *f)
 	return false;
 }
 
-/* Appends a name so that it can neither end a line nor start a frame: ';' becomes ':' (as
- * FlameGraph's scripts do), control bytes become spaces, spaces at both ends go. */
-static int append_clean(struct buf *out, const char *s)
+static void append_clean(struct buf *out, const char *s)
 {
-	size_t len;
-
-	while (*s && (unsigned char)*s <= ' ')
-		s++;
-	len = strlen(s);
-	while (len && (unsigned char)s[len - 1] <= ' ')
-		len--;
-	if (buf_append(out, s, len))
-		return out->bad ? -ENOSPC : 0;
-	for (char *c = out->data + out->len - len; c < out->data + out->len; c++) {
-		if (*c == ';')
-			*c = ':';
-		else if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
-	}
-	return 0;
+	export_text_clean(out, s, strlen(s));
 }
 
 static void append_module(struct buf *out, const char *module)
