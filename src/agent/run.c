@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "agent/command.h"
+#include "agent/ledger.h"
+#include "agent/metadata.h"
+#include "agent/output.h"
+#include "agent/preconditions.h"
+#include "agent/session.h"
+#include "agent/summary.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "capture/event_find.h"
+
+#define LOGGER "gprofiler"
+#define PROFILE_SAMPLES_MAX (1 << 20)
+#define PROFILE_BYTES_MAX (256u << 20)
+#define STRINGS_MAX (128u << 20)
+#define TEXT_MAX (1 << 20)
+
+struct run {
+	const struct options *options;
+	struct session_config session_config;
+	struct output_config output;
+	struct option_pids pids;
+	struct command command;
+	uint64_t spawn_real_ns;
+	int lock;
+};
+
+/* Set by signals; the only way a handler can speak to the loop. */
+static volatile sig_atomic_t *stop_flag(void)
+{
+	static volatile sig_atomic_t flag;
+
+	return &flag;
+}
+
+static void on_signal(int sig)
+{
+	*stop_flag() = sig;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+}
+
+/* Dead pids are named and left out; the rest goes on. Return 0, or the exit status + 1. */
+static int choose_pids(struct run *run)
+{
+	option_pids_init(&run->pids, run->options->pids.cap);
+	vec_foreach (pid, &run->options->pids) {
+		int fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+
+		if (fd < 0 && errno != ENOSYS && errno != EPERM && errno != EMFILE) {
+			log_warning(LOGGER, "Process %u does not run (%s): left out", *pid,
+				strerror(errno));
+			continue;
+		}
+		if (fd >= 0)
+			close(fd);
+		if (option_pids_push(&run->pids, *pid))
+			return 1 + 1;
+	}
+	if (run->options->pids.len && !run->pids.len) {
+		printf("None of the processes given by --pids runs. Give the pids of living processes.\n");
+		return 1 + 1;
+	}
+	return 0;
+}
+
+static int prepare(struct run *run)
+{
+	const struct options *o = run->options;
+	const struct log_config log = {
+		.verbose = o->verbose,
+		.file = o->log_file,
+		.rotate_size = o->log_rotate_max_size,
+		.rotate_count = (unsigned)o->log_rotate_backup_count,
+		.console_stderr = o->command != NULL,
+	};
+	int r = precondition_root(o->rootless);
+
+	if (!r && o->pid_ns_check && !o->rootless)
+		r = precondition_pid_namespace();
+	if (!r)
+		r = precondition_lock(o->lock_name, &run->lock);
+	if (r)
+		return r;
+	if (o->disable_core_files)
+		core_files_disable();
+	r = log_open(&log);
+	if (r)
+		log_warning(LOGGER,
+			"No log file: %s: %s. Give another place with --log-file, or an empty one for none",
+			o->log_file, strerror(-r));
+	vec_foreach (warning, &o->warnings)
+		log_warning(LOGGER, "%s", *warning);
+	if (o->perf_mode == OPTION_PERF_DISABLED || o->mode == OPTION_MODE_NONE) {
+		log_error(LOGGER,
+			"All profilers are disabled: native stacks are off, and no runtime's are "
+			"in this version. Leave out --no-perf and --mode none");
+		return 1 + 1;
+	}
+	r = choose_pids(run);
+	if (r)
+		return r;
+	r = output_prepare(&run->output);
+	if (r) {
+		log_error(LOGGER, "Output directory %s: %s. Choose another with --output-dir",
+			o->output_dir, strerror(-r));
+		return 1 + 1;
+	}
+	if (o->pid_file && o->pid_file[0]) {
+		r = pid_file_write(o->pid_file);
+		if (r)
+			log_warning(LOGGER, "Pid file %s: %s", o->pid_file, strerror(-r));
+	}
+	return 0;
+}
+
+static int configure_events(struct run *run)
+{
+	struct capture_config *c = &run->session_config.capture;
+	const struct options *o = run->options;
+
+	// The reference's default, "cycles", means: the best clock there is.
+	if (!options_given(o, OPTION_perf_events))
+		return 0;
+	vec_foreach (name, &o->perf_events) {
+		int r = c->nevents < CAPTURE_EVENTS_MAX
+				? event_find_named(*name, &c->events[c->nevents])
+				: -E2BIG;
+
+		if (r) {
+			log_error(LOGGER, "Event %s: %s", *name, strerror(-r));
+			return r;
+		}
+		c->nevents++;
+	}
+	return 0;
+}
+
+static int configure(struct run *run)
+{
+	static const enum bpf_unwind_mode modes[] = {
+		[OPTION_PERF_FP] = BPF_UNWIND_FP,
+		[OPTION_PERF_DWARF] = BPF_UNWIND_TABLE,
+		[OPTION_PERF_SMART] = BPF_UNWIND_SMART,
+		[OPTION_PERF_DISABLED] = BPF_UNWIND_OFF,
+	};
+	const struct options *o = run->options;
+
+	run->output = (struct output_config){
+		.dir = o->output_dir,
+		.formats = o->format, // enum output_format and enum option_format are one order
+		.rotating = o->rotating_output,
+		.insert_dso_name = o->insert_dso_name,
+		.line_numbers = o->line_numbers,
+		.contexts = true,
+	};
+	run->session_config = (struct session_config){
+		.capture =
+			{
+				.frequency = (unsigned)o->frequency,
+				.mode = modes[o->perf_mode],
+				.kernel_stacks = o->kernel_stacks,
+				.include_idle = o->include_idle,
+				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
+			},
+		.rung = o->source == OPTION_SOURCE_BPF	  ? SESSION_RUNG_BPF
+			: o->source == OPTION_SOURCE_RING ? SESSION_RUNG_RING
+							  : SESSION_RUNG_AUTO,
+		.resolver =
+			{
+				.lines = o->line_numbers,
+				.inlines = o->inline_frames,
+				.kallsyms = "/proc/kallsyms",
+				.debug_dirs = "/usr/lib/debug",
+				.strings_cap = STRINGS_MAX,
+			},
+		.progress = isatty(STDERR_FILENO),
+	};
+	return configure_events(run);
+}
+
+static json_t *arguments(const struct run *run)
+{
+	return options_to_json(run->options);
+}
+
+static int write_profile(struct run *run, struct session *s, unsigned event)
+{
+	const char *name = session_event_name(s, event);
+	_cleanup_json_ json_t *args = arguments(run);
+	struct metadata_config metadata = {
+		.run_arguments = args,
+		.collect = run->options->collect_metadata,
+		.spawn_real_ns = run->spawn_real_ns,
+		.event = name,
+		.frequency = (unsigned)run->options->frequency,
+	};
+	_cleanup_buf_ struct buf text = BUF_INIT(TEXT_MAX);
+	struct profile p;
+	char host[65];
+	int r;
+
+	profile_init(&p, PROFILE_SAMPLES_MAX, PROFILE_BYTES_MAX);
+	r = session_profile(s, event, &p);
+	metadata_hostname(host, sizeof(host));
+	if (!r)
+		r = profile_string(&p, host, &p.meta.hostname);
+	if (!r && run->options->command)
+		r = profile_string(&p, run->options->command[0], &p.meta.command);
+	if (r) {
+		log_error(LOGGER, "Naming the profile of %s: %s", name, strerror(-r));
+	} else {
+		p.header = metadata_header(&metadata, &p);
+		r = output_write(&run->output, &p, session_events(s) > 1 ? name : NULL);
+		if (run->options->top) {
+			summary_top(&text, &p, (unsigned)run->options->top);
+			buf_append_char(&text, '\n');
+		}
+		ledger_print(&text, &p.meta);
+		if (run->options->top)
+			fputs(buf_str(&text), run->options->command ? stderr : stdout);
+		for (char *line = text.data, *end; line && *line; line = end + 1) {
+			end = strchr(line, '\n');
+			if (!end)
+				break;
+			*end = 0;
+			log_debug(LOGGER, "%s", line);
+		}
+	}
+	profile_deinit(&p);
+	return r;
+}
+
+static int write_all(struct run *run, struct session *s)
+{
+	int first = 0;
+
+	for (unsigned event = 0; event < session_events(s); event++) {
+		int r = write_profile(run, s, event);
+
+		if (!first)
+			first = r;
+	}
+	return first;
+}
+
+/* Samples until the time is over, the command has ended, or a signal came. */
+static int sample(struct run *run, struct session *s)
+{
+	const struct options *o = run->options;
+	volatile sig_atomic_t *stop = stop_flag();
+	uint64_t deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
+	int r = session_start(s);
+
+	// A command is profiled to its end, unless a duration was asked for.
+	if (o->command && !options_given(o, OPTION_duration))
+		deadline = 0;
+	command_go(&run->command);
+	while (!r) {
+		r = session_run(s, deadline, stop);
+		if (*stop != SIGCHLD || command_ended(&run->command))
+			break;
+		*stop = 0;
+	}
+	return r ? r : session_stop(s);
+}
+
+static int run_session(struct run *run)
+{
+	struct session_config *c = &run->session_config;
+	struct session *s;
+	uint32_t child = (uint32_t)run->command.pid;
+	char why[CAPTURE_WHY];
+	int r;
+
+	if (run->pids.len) {
+		c->capture.pids = run->pids.data;
+		c->capture.npids = run->pids.len;
+	}
+	c->root_pid = child;
+	if (geteuid() != 0 && child) {
+		c->capture.pids = &child;
+		c->capture.npids = 1;
+	}
+	r = session_new(c, &s, why);
+	if (r) {
+		log_error(LOGGER, "%s", why);
+		return r;
+	}
+	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(s, 0),
+		c->capture.frequency, session_source(s));
+	r = sample(run, s);
+	if (r)
+		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
+	else
+		r = write_all(run, s);
+	session_free(s);
+	return r;
+}
+
+int run_profile(const struct options *options)
+{
+	struct run run = {
+		.options = options,
+		.lock = -1,
+		.spawn_real_ns = clock_real_ns(),
+		.command = {.gate = -1},
+	};
+	int status, r = configure(&run);
+
+	status = r ? 1 + 1 : prepare(&run);
+	if (status) {
+		option_pids_deinit(&run.pids);
+		return status - 1;
+	}
+	log_info(LOGGER, "Running gProfiler (version=%s)", GP_VERSION);
+	catch_signals();
+	if (options->command)
+		r = command_start(&run.command, options->command);
+	if (!r)
+		r = run_session(&run);
+	command_deinit(&run.command);
+	status = r ? 1 : run.command.ended ? run.command.status : 0;
+	option_pids_deinit(&run.pids);
+	if (run.lock >= 0)
+		close(run.lock);
+	log_close();
+	return status;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/bpf_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "sample.skel.h"
+
+#define LOGGER "gprofiler.capture"
+#define RING_WAKE_SHARE 4 // the reader is woken when a quarter is full
+#define LINKS_MAX 65536
+#define FDINFO_MAX 4096
+
+VEC_DEFINE(link_vec, struct bpf_link *)
+
+struct big_map {
+	void *mem;
+	size_t len;
+};
+
+struct bpf_sampler {
+	struct sample_bpf *skel;
+	struct bpf_program *entry;
+	struct ring_buffer *ring;
+	struct link_vec links;
+	struct big_map pool, dir, used, rules, maps;
+	struct bpf_object_info info;
+	bpf_record_fn fn;
+	void *arg;
+	unsigned ncpus;
+};
+
+static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char text[1024];
+	int n = vsnprintf(text, sizeof(text), fmt, args);
+
+	(void)level;
+	if (n > 0 && text[MIN((size_t)n, sizeof(text) - 1) - 1] == '\n')
+		text[MIN((size_t)n, sizeof(text) - 1) - 1] = 0;
+	log_debug(LOGGER, "%s", text);
+	return 0;
+}
+
+/* Is the helper there? The kernel answers to a program that calls it, not to its version. */
+static bool have_helper(enum bpf_func_id helper)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_PERF_EVENT, helper, NULL) == 1;
+}
+
+/* bpf_loop cannot be probed by an empty call (it wants a callback), so loading is the probe. */
+static void choose_shape(struct bpf_sampler *s, enum bpf_walk_shape shape)
+{
+	struct sample_bpf *k = s->skel;
+	bool loop = shape == BPF_WALK_LOOP;
+
+	bpf_program__set_autoload(k->progs.sample_loop, loop);
+	bpf_program__set_autoload(k->progs.sample_tail, !loop);
+	bpf_program__set_autoload(k->progs.walk_piece, !loop);
+	s->entry = loop ? k->progs.sample_loop : k->progs.sample_tail;
+	s->info.shape = shape;
+}
+
+static int load_shape(struct bpf_sampler *s, const struct bpf_object_config *config,
+	enum bpf_walk_shape shape, bool prealloc)
+{
+	struct sample_bpf *k = sample_bpf__open();
+	__u32 zero = 0;
+	int r, fd;
+
+	if (!k)
+		return -errno;
+	s->skel = k;
+	memcpy((void *)&k->rodata->config, &config->bpf, sizeof(config->bpf));
+	*(__u32 *)&k->rodata->have_task_pt_regs = have_helper(BPF_FUNC_task_pt_regs);
+	*(__u32 *)&k->rodata->have_attach_cookie = s->info.attach_cookie =
+		have_helper(BPF_FUNC_get_attach_cookie);
+	*(__u32 *)&k->rodata->wake_bytes = config->ring_bytes / RING_WAKE_SHARE;
+	bpf_map__set_max_entries(k->maps.ring, config->ring_bytes);
+	if (prealloc) {
+		bpf_map__set_map_flags(k->maps.procs, 0);
+		bpf_map__set_map_flags(k->maps.chosen, 0);
+	}
+	choose_shape(s, shape);
+	r = sample_bpf__load(k);
+	if (!r && shape == BPF_WALK_TAIL) {
+		fd = bpf_program__fd(k->progs.walk_piece);
+		r = bpf_map_update_elem(bpf_map__fd(k->maps.pieces), &zero, &fd, BPF_ANY) ? -errno
+											  : 0;
+	}
+	if (!r)
+		return 0;
+	sample_bpf__destroy(k);
+	s->skel = NULL;
+	return r;
+}
+
+/* Newest first. Hash maps without preallocation cost nothing until used, but kernels before 6.1
+ * refuse them to perf_event programs. An object that failed to load cannot be loaded again, so every
+ * try starts over. */
+static int load(struct bpf_sampler *s, const struct bpf_object_config *config)
+{
+	int r = -ENOSYS;
+
+	libbpf_set_print(log_libbpf);
+	for (int prealloc = 0; prealloc < 2 && r; prealloc++) {
+		for (int shape = BPF_WALK_LOOP; shape <= BPF_WALK_TAIL && r; shape++) {
+			if (config->shape != BPF_WALK_AUTO && config->shape != (unsigned)shape)
+				continue;
+			r = load_shape(s, config, shape, prealloc);
+			if (r == -EPERM)
+				return r;
+		}
+	}
+	return r;
+}
+
+static int map_big(struct bpf_map *map, struct big_map *ret)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t len = (bpf_map__value_size(map) + page - 1) / page * page;
+	void *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (mem == MAP_FAILED)
+		return -errno;
+	*ret = (struct big_map){mem, len};
+	return 0;
+}
+
+static void unmap_big(struct big_map *m)
+{
+	if (m->mem)
+		munmap(m->mem, m->len);
+}
+
+static int map_tables(struct bpf_sampler *s)
+{
+	int r = map_big(s->skel->maps.uw_pool, &s->pool);
+
+	if (!r)
+		r = map_big(s->skel->maps.uw_dir, &s->dir);
+	if (!r)
+		r = map_big(s->skel->maps.uw_used, &s->used);
+	if (!r)
+		r = map_big(s->skel->maps.uw_rules, &s->rules);
+	if (!r)
+		r = map_big(s->skel->maps.uw_maps, &s->maps);
+	return r;
+}
+
+static int on_record(void *arg, void *data, size_t len)
+{
+	struct bpf_sampler *s = arg;
+
+	return s->fn(s->arg, data, len);
+}
+
+static void refused(int r, char *why)
+{
+	if (r == -EPERM || r == -EACCES)
+		snprintf(why, CAPTURE_WHY,
+			"the kernel does not let this process load BPF programs (%s): run as root or "
+			"give it CAP_BPF and CAP_PERFMON",
+			strerror(-r));
+	else
+		snprintf(why, CAPTURE_WHY,
+			"loading the BPF sampling program failed (%s): `gprofiler check` says what "
+			"this kernel lacks, the log file at debug level has the verifier's words",
+			strerror(-r));
+}
+
+int bpf_sampler_open(const struct bpf_object_config *config, struct bpf_sampler **ret, char *why)
+{
+	struct bpf_sampler *s = calloc(1, sizeof(*s));
+	int r = s ? load(s, config) : -ENOMEM;
+
+	if (!r)
+		r = map_tables(s);
+	if (!r) {
+		link_vec_init(&s->links, LINKS_MAX);
+		s->ncpus = (unsigned)libbpf_num_possible_cpus();
+		s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
+		r = s->ring ? 0 : -errno;
+	}
+	if (r) {
+		refused(r, why);
+		bpf_sampler_close(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void bpf_sampler_close(struct bpf_sampler *s)
+{
+	if (!s)
+		return;
+	vec_foreach (link, &s->links)
+		bpf_link__destroy(*link);
+	link_vec_deinit(&s->links);
+	ring_buffer__free(s->ring);
+	unmap_big(&s->pool);
+	unmap_big(&s->dir);
+	unmap_big(&s->used);
+	unmap_big(&s->rules);
+	unmap_big(&s->maps);
+	if (s->skel)
+		sample_bpf__destroy(s->skel);
+	free(s);
+}
+
+void bpf_sampler_tables(struct bpf_sampler *s, struct capture_tables *ret)
+{
+	*ret = (struct capture_tables){
+		.pool = s->pool.mem,
+		.dir = s->dir.mem,
+		.used = s->used.mem,
+		.rules = s->rules.mem,
+		.maps = s->maps.mem,
+		.epoch = &s->skel->bss->epoch,
+	};
+}
+
+int bpf_sampler_attach(struct bpf_sampler *s, int perf_fd, uint8_t event)
+{
+	LIBBPF_OPTS(bpf_perf_event_opts, opts, .bpf_cookie = event);
+	struct bpf_link *link;
+	int r;
+
+	// The cookie says which event ticked; a single event needs none, nor Linux 5.15.
+	if (!event)
+		return ioctl(perf_fd, PERF_EVENT_IOC_SET_BPF, bpf_program__fd(s->entry)) ? -errno
+											 : 0;
+	if (!s->info.attach_cookie)
+		return -EOPNOTSUPP;
+	// The link closes the descriptor it was given when it is destroyed.
+	perf_fd = dup(perf_fd);
+	if (perf_fd < 0)
+		return -errno;
+	link = bpf_program__attach_perf_event_opts(s->entry, perf_fd, &opts);
+	if (!link) {
+		r = -errno;
+		close(perf_fd);
+		return r;
+	}
+	r = link_vec_push(&s->links, link);
+	if (r)
+		bpf_link__destroy(link);
+	return r;
+}
+
+int bpf_sampler_choose(struct bpf_sampler *s, uint32_t pid)
+{
+	uint8_t one = 1;
+
+	return bpf_map_update_elem(bpf_map__fd(s->skel->maps.chosen), &pid, &one, BPF_ANY) ? -errno
+											   : 0;
+}
+
+int bpf_sampler_set_process(struct bpf_sampler *s, uint32_t pid, const struct uw_process *p)
+{
+	return bpf_map_update_elem(bpf_map__fd(s->skel->maps.procs), &pid, p, BPF_ANY) ? -errno : 0;
+}
+
+int bpf_sampler_remove_process(struct bpf_sampler *s, uint32_t pid)
+{
+	return bpf_map_delete_elem(bpf_map__fd(s->skel->maps.procs), &pid) ? -errno : 0;
+}
+
+int bpf_sampler_fd(const struct bpf_sampler *s)
+{
+	return ring_buffer__epoll_fd(s->ring);
+}
+
+int bpf_sampler_drain(struct bpf_sampler *s, bpf_record_fn fn, void *arg)
+{
+	int r;
+
+	s->fn = fn;
+	s->arg = arg;
+	r = ring_buffer__consume(s->ring);
+	return r < 0 ? r : 0;
+}
+
+int bpf_sampler_counters(struct bpf_sampler *s, struct rec_counters *ret)
+{
+	_cleanup_free_ struct rec_counters *all = calloc(s->ncpus, sizeof(*all));
+	__u32 zero = 0;
+
+	*ret = (struct rec_counters){0};
+	if (!all)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.counters), &zero, all))
+		return -errno;
+	for (unsigned cpu = 0; cpu < s->ncpus; cpu++) {
+		const __u64 *from = (const __u64 *)&all[cpu];
+		__u64 *to = (__u64 *)ret;
+
+		for (size_t i = 0; i < sizeof(*ret) / sizeof(__u64); i++)
+			to[i] += from[i];
+	}
+	return 0;
+}
+
+/* What the kernel says a map takes; for a program 0. */
+static uint64_t fd_memlock(int fd)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(FDINFO_MAX);
+	char path[64];
+	const char *at;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (fs_read_file(path, &text))
+		return 0;
+	at = strstr(buf_str(&text), "memlock:");
+	return at ? strtoull(at + strlen("memlock:"), NULL, 10) : 0;
+}
+
+void bpf_sampler_info(struct bpf_sampler *s, struct bpf_object_info *ret)
+{
+	struct bpf_program *prog;
+	struct bpf_map *map;
+
+	*ret = s->info;
+	bpf_object__for_each_map (map, s->skel->obj)
+		ret->memory += fd_memlock(bpf_map__fd(map));
+	bpf_object__for_each_program (prog, s->skel->obj) {
+		struct bpf_prog_info info = {0};
+		__u32 len = sizeof(info);
+
+		if (!bpf_program__autoload(prog) ||
+			bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+			continue;
+		ret->verified_insns = MAX(ret->verified_insns, info.verified_insns);
+		ret->run_ns += info.run_time_ns;
+	}
+}
