@@ -101,7 +101,8 @@ int64_t cursor_sleb(struct cursor *c)
 const char *cursor_cstr(struct cursor *c)
 {
 	const uint8_t *p = c->pos;
-	const uint8_t *nul = c->bad ? NULL : memchr(p, 0, (size_t)(c->end - p));
+	size_t left = cursor_left(c);
+	const uint8_t *nul = left ? memchr(p, 0, left) : NULL;
 
 	if (!nul) {
 		c->bad = true;

@@ -119,6 +119,31 @@ const char *fs_basename(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* Without a name while it is written, so that a kill leaves nothing behind. Return a descriptor or
+ * -errno: not every file system can (EOPNOTSUPP; EISDIR from old kernels). */
+static int open_nameless(const char *path, mode_t mode)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = strndup(path, slash ? (size_t)(slash - path) + 1 : 0);
+	int fd;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = open(slash ? dir : ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Gives the nameless file a name. */
+static int name_it(int fd, const char *tmp)
+{
+	char link[64];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (unlink(tmp) < 0 && errno != ENOENT)
+		return -errno;
+	return linkat(AT_FDCWD, link, AT_FDCWD, tmp, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
 int fs_atomic_open(struct fs_atomic *a, const char *path, mode_t mode)
 {
 	_cleanup_free_ char *tmp = NULL;
@@ -127,13 +152,19 @@ int fs_atomic_open(struct fs_atomic *a, const char *path, mode_t mode)
 	*a = (struct fs_atomic){0};
 	if (asprintf(&tmp, "%s.tmp.%d", path, (int)getpid()) < 0)
 		return -ENOMEM;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	// Without /proc a nameless file could not be named at the end.
+	if (access("/proc/self/fd", X_OK) == 0)
+		fd = open_nameless(path, mode);
+	a->nameless = fd >= 0;
+	if (fd < 0)
+		fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
 	a->path = strdup(path);
 	a->f = a->path ? fdopen(fd, "w") : NULL;
 	if (!a->f) {
-		unlink(tmp);
+		if (!a->nameless)
+			unlink(tmp);
 		fs_atomic_abort(a);
 		return -ENOMEM;
 	}
@@ -146,10 +177,15 @@ int fs_atomic_commit(struct fs_atomic *a)
 {
 	int r = 0;
 
+	errno = 0;
 	if (fflush(a->f) || ferror(a->f))
 		r = errno ? -errno : -EIO;
 	if (!r && fsync(fileno(a->f)) < 0 && errno != EINVAL && errno != EROFS)
 		r = -errno;
+	if (!r && a->nameless)
+		r = name_it(fileno(a->f), a->tmp);
+	if (!r)
+		a->nameless = false;
 	if (fclose(a->f) && !r)
 		r = -errno;
 	a->f = NULL;
@@ -167,7 +203,7 @@ void fs_atomic_abort(struct fs_atomic *a)
 {
 	if (a->f)
 		fclose(a->f);
-	if (a->tmp)
+	if (a->tmp && !a->nameless)
 		unlink(a->tmp);
 	free(a->tmp);
 	free(a->path);

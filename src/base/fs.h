@@ -34,6 +34,7 @@ struct fs_atomic {
 	FILE *f;
 	char *path;
 	char *tmp;
+	bool nameless; // tmp does not exist yet
 };
 
 /* Creates the temporary file in the same directory. Return 0 or -errno. */

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define DEPTH_MAX 64
+
 /* Length of the valid UTF-8 sequence at s (1..4) and its code point, or 0 if it is invalid. */
 static unsigned utf8_decode(const unsigned char *s, size_t left, uint32_t *ret_cp)
 {
@@ -43,6 +45,10 @@ static int append_escaped(struct buf *out, uint32_t cp)
 		return buf_append_str(out, "\\r");
 	case '\t':
 		return buf_append_str(out, "\\t");
+	case '\b':
+		return buf_append_str(out, "\\b");
+	case '\f':
+		return buf_append_str(out, "\\f");
 	}
 	if (cp >= 0x20 && cp < 0x7f)
 		return buf_append_char(out, (char)cp);
@@ -87,15 +93,87 @@ json_t *json_text(const char *s)
 	return json_string(buf_str(&clean));
 }
 
-static int dump_piece(const char *data, size_t len, void *arg)
+/* As repr() of a Python float: the fewest digits that read back the same, an exponent below 1e-4 and
+ * from 1e16 on. (jansson prints 17 digits: 0.1 would be 0.10000000000000001.) */
+static int append_real(struct buf *out, double v)
 {
-	return buf_append(arg, data, len) ? -1 : 0;
+	char text[40];
+	int digits = 0, exponent;
+	const char *e;
+
+	do
+		snprintf(text, sizeof(text), "%.*e", digits, v);
+	while (strtod(text, NULL) != v && ++digits < 17);
+	e = strchr(text, 'e');
+	if (!e)
+		return -EINVAL; // not a finite number; jansson holds none
+	exponent = (int)strtol(e + 1, NULL, 10);
+	if (exponent < -4 || exponent >= 16)
+		return buf_append_str(out, text);
+	return buf_printf(out, "%.*f", MAX(digits - exponent, 1), v);
+}
+
+static int append_value(struct buf *out, const json_t *j, unsigned depth);
+
+static int append_members(struct buf *out, const json_t *j, unsigned depth)
+{
+	const char *key, *separator = "";
+	json_t *value, *object = (json_t *)(uintptr_t)j;
+	int r = buf_append_char(out, '{');
+
+	json_object_foreach (object, key, value) {
+		buf_append_str(out, separator);
+		json_append_string(out, key, strlen(key));
+		buf_append_str(out, ": ");
+		r = append_value(out, value, depth + 1);
+		if (r)
+			return r;
+		separator = ", ";
+	}
+	return r ? r : buf_append_char(out, '}');
+}
+
+static int append_elements(struct buf *out, const json_t *j, unsigned depth)
+{
+	size_t n = json_array_size(j);
+	int r = buf_append_char(out, '[');
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (i)
+			buf_append_str(out, ", ");
+		r = append_value(out, json_array_get(j, i), depth + 1);
+	}
+	return r ? r : buf_append_char(out, ']');
+}
+
+static int append_value(struct buf *out, const json_t *j, unsigned depth)
+{
+	if (!j || depth > DEPTH_MAX)
+		return -EINVAL;
+	switch (json_typeof(j)) {
+	case JSON_OBJECT:
+		return append_members(out, j, depth);
+	case JSON_ARRAY:
+		return append_elements(out, j, depth);
+	case JSON_STRING:
+		return json_append_string(out, json_string_value(j), json_string_length(j));
+	case JSON_INTEGER:
+		return buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(j));
+	case JSON_REAL:
+		return append_real(out, json_real_value(j));
+	case JSON_TRUE:
+		return buf_append_str(out, "true");
+	case JSON_FALSE:
+		return buf_append_str(out, "false");
+	case JSON_NULL:
+		return buf_append_str(out, "null");
+	}
+	return -EINVAL;
 }
 
 int json_append(struct buf *out, const json_t *j)
 {
-	// Without JSON_COMPACT jansson separates by ", " and ": ", which is what json.dumps does.
-	if (json_dump_callback(j, dump_piece, out, JSON_ENSURE_ASCII | JSON_ENCODE_ANY) < 0)
-		return out->bad ? -ENOSPC : -EINVAL;
-	return 0;
+	int r = append_value(out, j, 0);
+
+	return out->bad ? -ENOSPC : r;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -145,11 +146,12 @@ static size_t line_head(char *line, size_t size, enum log_level level, const cha
 	return MIN(n, size - 2);
 }
 
-/* A newline in foreign text must not forge a line of its own; ours never hold one. */
+/* A newline in foreign text must not forge a line of its own, nor an escape sequence move the
+ * terminal's cursor; our own texts hold neither. */
 static void line_flatten(char *text, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (text[i] == '\n')
+		if (iscntrl((unsigned char)text[i]) && text[i] != '\t')
 			text[i] = ' ';
 }
 
