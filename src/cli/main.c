@@ -15,6 +15,7 @@
 
 /* The row without a name is what runs without a verb; the row without a function ends the table. */
 static const struct cli_verb verbs[] = {
+	{NULL, "profile this machine, processes or a command", cli_profile},
 	{"check", "what this machine allows, and how to get more", cli_check},
 	{0},
 };
