@@ -176,9 +176,7 @@ static void rows__enum_values_match(void **state)
 static void cmdline__ways_to_give_a_value(void **state)
 {
 	static const char *const lines[] = {"-o out -d 5 -f 99", "-oout -d5 -f99",
-		"-o=out -d=5 -f=99",
-		"--output-dir out --profiling-duration 5 "
-		"--profiling-frequency 99",
+		"-o=out -d=5 -f=99", "--output-dir out --profiling-d 5 --profiling-frequency 99",
 		"--output-dir=out --profiling-duration=5 --profiling-frequency=99",
 		"--out out --profiling-d=5 --profiling-fr 99", "-vd5 -vf99 -voout",
 		"-f 7 -o out -d 5 -f 99"};
