@@ -269,38 +269,47 @@ static uint8_t *add_item(struct order *o, enum capture_event_type type, uint64_t
 	return at;
 }
 
-static int push_sample(struct order *o, const struct capture_sample *s)
+size_t order_sample_size(const struct capture_sample *s)
 {
-	size_t kernel = 8u * s->rec->kernel_words, user = 8u * s->rec->user_words;
-	bool handoff = s->rec->flags & REC_F_HANDOFF;
-	size_t stack = handoff ? s->handoff->stack_len : 0;
-	size_t len = sizeof(*s->rec) + kernel + user + stack;
-	struct rec_sample *rec;
-	uint8_t *at;
-	int r;
+	size_t len = sizeof(*s->rec) + 8u * s->rec->kernel_words + 8u * s->rec->user_words;
 
-	if (handoff)
-		len += sizeof(*s->handoff);
-	r = make_room(o, ALIGN8(len));
-	if (r)
-		return r;
-	at = add_item(o, CAPTURE_SAMPLE, s->rec->time, len);
-	rec = (struct rec_sample *)at;
+	if (s->rec->flags & REC_F_HANDOFF)
+		len += sizeof(*s->handoff) + s->handoff->stack_len;
+	return len;
+}
+
+/* memcpy from a part that may be absent. */
+static uint8_t *append(uint8_t *at, const void *data, size_t n)
+{
+	if (n)
+		memcpy(at, data, n);
+	return at + n;
+}
+
+void order_write_sample(const struct capture_sample *s, void *dst)
+{
+	struct rec_sample *rec = dst;
+	uint8_t *at = (uint8_t *)dst + sizeof(*rec);
+
 	*rec = *s->rec;
 	rec->type = REC_SAMPLE;
-	rec->len = (uint32_t)len;
-	at += sizeof(*rec);
-	if (kernel)
-		memcpy(at, s->kernel, kernel);
-	at += kernel;
-	if (user)
-		memcpy(at, s->user, user);
-	at += user;
-	if (handoff)
-		memcpy(at, s->handoff, sizeof(*s->handoff));
-	if (stack)
-		memcpy(at + sizeof(*s->handoff), s->stack, stack);
-	return 0;
+	rec->len = (uint32_t)order_sample_size(s);
+	at = append(at, s->kernel, 8u * rec->kernel_words);
+	at = append(at, s->user, 8u * rec->user_words);
+	if (!(rec->flags & REC_F_HANDOFF))
+		return;
+	at = append(at, s->handoff, sizeof(*s->handoff));
+	append(at, s->stack, s->handoff->stack_len);
+}
+
+static int push_sample(struct order *o, const struct capture_sample *s)
+{
+	size_t len = order_sample_size(s);
+	int r = make_room(o, ALIGN8(len));
+
+	if (!r)
+		order_write_sample(s, add_item(o, CAPTURE_SAMPLE, s->rec->time, len));
+	return r;
 }
 
 int order_push(struct order *o, const struct capture_event *event)

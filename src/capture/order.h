@@ -81,6 +81,10 @@ static inline uint64_t order_horizon(uint64_t t0, uint64_t until)
 	return until < t0 - ORDER_SLACK_NS ? until : t0 - ORDER_SLACK_NS;
 }
 
+/* Bytes of a sample laid out as in abi/record.h. */
+size_t order_sample_size(const struct capture_sample *s);
+/* Lays it out at dst, aligned to 8. */
+void order_write_sample(const struct capture_sample *s, void *dst);
 /* Reads a sample laid out as in abi/record.h into ret, whose pointers then point into data.
  * data is aligned to 8. Return 0 or -EINVAL. */
 int order_parse_sample(const void *data, size_t len, struct capture_sample *ret);
