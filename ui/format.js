@@ -32,6 +32,7 @@ export function nanoseconds(n) {
 
 export function percent(part, whole) {
   if (!whole) return "0 %";
+  if (!part) return "0 %";
   const p = 100 * part / whole;
   const a = Math.abs(p);
   if (a && a < 0.005) return "< 0.01 %";

@@ -422,9 +422,8 @@ export function start(model) {
     keepItem: (item) => model.isContext(item) && item >= 0 ? app.commands.onlyContext(item) : app.commands.filterItem("k", item),
     filterItem: (verb, item) => item >= 0 && addFilter(verb, exact(item)),
     onlyContext(item) {
-      const c = model.context(item), levels = store.get().g || defaultLevels(model);
-      const byName = c.kind === 1 && !levels.includes("p") && model.contexts.filter((k) => k.kind === 1 && k.name === c.name).length > 1;
-      const f = c.kind === 0 ? { kind: "c", id: c.name } : c.kind === 1 ? (byName || !c.pid ? { kind: "p", id: `=${c.name}` } : { kind: "p", id: String(c.pid), start: String(c.uid) }) : { kind: "t", id: c.tid ? String(c.tid) : `=${c.name}` };
+      const c = model.context(item);
+      const f = c.kind === 0 ? { kind: "c", id: c.name } : c.kind === 1 ? (!c.pid ? { kind: "p", id: `=${c.name}` } : { kind: "p", id: String(c.pid), start: String(c.uid) }) : { kind: "t", id: c.tid ? String(c.tid) : `=${c.name}` };
       push({ x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== f.kind), f]), z: "", a: "", s: "" });
     },
     onlyOrigin: (origin) => push({ x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== "o"), { kind: "o", id: origin }]), z: "", a: "", s: "" }),

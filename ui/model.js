@@ -206,8 +206,20 @@ export function parseContainer(bytes) {
   return makeModel({ meta, strings, fun, contexts, tree });
 }
 
+// Processes of one name can be shown as one: such a row is a context of its own, after the file's.
+function nameGroups(contexts) {
+  const groups = new Map();
+  contexts.forEach((c) => {
+    if (c.kind === CONTEXT.PROCESS) groups.set(c.name, (groups.get(c.name) || 0) + 1);
+  });
+  for (const [name, members] of groups) {
+    if (members > 1) contexts.push({ kind: CONTEXT.PROCESS, name, container: "", appid: "", pid: 0, tid: 0, uid: 0, members });
+  }
+}
+
 export function makeModel(model) {
   const { fun, strings, contexts, meta } = model;
+  nameGroups(contexts);
   const shown = new Array(fun.n + contexts.length);
   model.nitems = fun.n + contexts.length;
   model.isContext = (item) => item >= fun.n;
@@ -232,6 +244,7 @@ export function makeModel(model) {
 
 function contextName(c) {
   if (c.kind === CONTEXT.CONTAINER) return c.name || "host (no container)";
+  if (c.members) return `${c.name || "?"} (${c.members} processes)`;
   const number = c.kind === CONTEXT.PROCESS ? c.pid : c.tid;
   const word = c.kind === CONTEXT.THREAD ? "thread " : "";
   return word + (c.name || "?") + (number ? ` (${number})` : "");

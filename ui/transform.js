@@ -278,14 +278,15 @@ function contextMatches(model, item, f) {
   if (f.kind === "c") return c.kind === CONTEXT.CONTAINER && c.name === f.id;
   if (f.kind === "p") {
     if (c.kind !== CONTEXT.PROCESS) return false;
-    return String(c.pid) === f.id && (!f.start || String(c.uid) === f.start) || (f.id.startsWith("=") && c.name === f.id.slice(1));
+    return !c.members && String(c.pid) === f.id && (!f.start || String(c.uid) === f.start) || (f.id.startsWith("=") && c.name === f.id.slice(1));
   }
   return c.kind === CONTEXT.THREAD && (String(c.tid) === f.id || (f.id.startsWith("=") && c.name === f.id.slice(1)));
 }
 
 // levels: any of c (container), n (processes of one name together), p (process), t (thread).
 export function groupBy(model, tree, levels) {
-  const firstOfName = new Map();
+  const together = new Map();
+  model.contexts.forEach((c, i) => c.kind === CONTEXT.PROCESS && together.set(c.name, model.fun.n + i)); // a group comes last
   const show = new Int32Array(model.contexts.length).fill(-1);
   model.contexts.forEach((c, i) => {
     const item = model.fun.n + i;
@@ -295,8 +296,7 @@ export function groupBy(model, tree, levels) {
       if (levels.includes("p")) {
         show[i] = item;
       } else if (levels.includes("n")) {
-        if (!firstOfName.has(c.name)) firstOfName.set(c.name, item);
-        show[i] = firstOfName.get(c.name);
+        show[i] = together.get(c.name);
       }
     }
   });

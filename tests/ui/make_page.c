@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "export/export.h"
 #include "export/html.h"
+#include "export/html_compare.h"
 
 #define STACK_MAX 6000
 
@@ -223,7 +224,7 @@ static void make_random(struct maker *m, uint32_t want_nodes, uint32_t nnames)
 		{PROFILE_FRAME_JAVA, "com/acme/service%u/Handler.call%u(Ljava/lang/Object|)V",
 			NULL},
 	};
-	uint32_t *frames = calloc(nnames, sizeof(*frames)), stack[80], contexts[40];
+	uint32_t *frames = calloc(nnames, sizeof(*frames)), stack[80], names[80], contexts[40];
 	char name[256];
 
 	for (uint32_t i = 0; i < nnames; i++) {
@@ -244,20 +245,25 @@ static void make_random(struct maker *m, uint32_t want_nodes, uint32_t nnames)
 			m, i % 3 ? NULL : "container-a", comm, 1000 + i / 4, thread, 2000 + i);
 	}
 	for (uint32_t depth = 0; m->p.nodes.len < want_nodes;) {
+		uint32_t who = pick(m, pick(m, 40) + 1);
 		// Keep a part of the last stack: neighbours share their callers.
 		uint32_t keep = depth ? pick(m, depth) : 0;
+		uint32_t at = who / 4 * 37;
 
-		keep = MAX(keep, depth > 6 ? depth - 6 : 0);
-		depth = keep + 1 + pick(m, 8);
+		keep = pick(m, 4) ? MAX(keep, depth > 8 ? depth - 8 : 0) : 0;
+		depth = keep + 1 + pick(m, 9);
 		if (depth > 69)
 			depth = 20 + pick(m, 30);
+		// A function calls a few others, the first of them most often.
 		for (uint32_t i = MIN(keep, depth); i < depth; i++) {
-			uint32_t r = pick(m, nnames), q = pick(m, nnames);
+			uint32_t choice =
+				MIN(MIN(pick(m, 9), pick(m, 9)), MIN(pick(m, 9), pick(m, 9)));
 
-			stack[i] = frames[MIN(r, q)];
+			at = ((i ? names[i - 1] : at) * 31 + choice * 7 + 1) % nnames;
+			names[i] = at;
+			stack[i] = frames[at];
 		}
-		sample(m, contexts[pick(m, pick(m, 40) + 1)], stack, depth,
-			(int64_t[]){1 + pick(m, 20)});
+		sample(m, contexts[who], stack, depth, (int64_t[]){1 + pick(m, 20)});
 	}
 	free(frames);
 }
@@ -356,12 +362,43 @@ static void make(struct maker *m, const char *kind)
 	ledger(m, strcmp(kind, "small") == 0 ? 8 : 80);
 }
 
+static int make_compare(const char *path, bool swapped)
+{
+	struct maker m[2];
+	struct profile merged;
+	_cleanup_fclose_ FILE *f = fopen(path, "we");
+	int r;
+
+	if (!f)
+		die(path, -errno);
+	for (int i = 0; i < 2; i++) {
+		start(&m[i], 10000);
+		add_value(&m[i], "samples", "count");
+		make_small(&m[i], 10, i == 1);
+		ledger(&m[i], 8);
+	}
+	profile_init(&merged, 20000, 1 << 20);
+	r = html_compare_merge(&merged, &m[swapped].p, &m[!swapped].p);
+	if (!r)
+		r = html_compare_write(f, &merged, &m[swapped].p, &m[!swapped].p);
+	if (r)
+		die("compare", r);
+	profile_deinit(&merged);
+	profile_deinit(&m[0].p);
+	profile_deinit(&m[1].p);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct maker m;
 	_cleanup_fclose_ FILE *f = NULL;
 	int r;
 
+	if (argc == 3 && strcmp(argv[1], "compare") == 0)
+		return make_compare(argv[2], false);
+	if (argc == 3 && strcmp(argv[1], "compare-swapped") == 0)
+		return make_compare(argv[2], true);
 	if (argc < 3)
 		die("usage: make_page KIND OUT.html [OUT.col]", -EINVAL);
 	f = fopen(argv[2], "we");
