@@ -7,6 +7,9 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/map.h"
+#include "capture/order.h"
+#include "capture/record_file.h"
 #include "capture/source_ring.h"
 #include "tests/capture/capture_harness.h"
 
@@ -361,6 +364,95 @@ static void source_ring__own_process_as_nobody(void **state)
 		assert_int_equal(run_as_nobody(own_process, &modes[i]), 0);
 }
 
+/* What is handed out, as one number for each record. */
+struct digest {
+	uint64_t *sums;
+	size_t n, skip;
+};
+
+static int add_digest(void *arg, const struct capture_event *e)
+{
+	struct digest *d = arg;
+	uint64_t words[4] = {
+		(uint64_t)e->type << 32 | e->cpu, (uint64_t)e->pid << 32 | e->tid, e->time};
+
+	if (d->skip) {
+		d->skip--;
+		return 0;
+	}
+	if (e->type == CAPTURE_SAMPLE) {
+		size_t len = order_sample_size(&e->sample);
+		void *copy = malloc(len);
+
+		order_write_sample(&e->sample, copy);
+		words[3] = hash_bytes(copy, len);
+		free(copy);
+	} else if (e->type == CAPTURE_MMAP) {
+		words[3] = hash_bytes(e->mmap.path, strlen(e->mmap.path)) + e->mmap.start +
+			   e->mmap.ino + hash_bytes(e->mmap.build_id, sizeof(e->mmap.build_id));
+	} else if (e->type == CAPTURE_COMM) {
+		words[3] = hash_bytes(e->comm.text, strlen(e->comm.text)) + e->comm.exec;
+	}
+	assert_true(d->n < 65536);
+	d->sums[d->n++] = hash_bytes(words, sizeof(words));
+	return 0;
+}
+
+static int count_events(void *arg, const struct capture_event *e)
+{
+	(void)e;
+	(*(size_t *)arg)++;
+	return 0;
+}
+
+static void source_ring__recorded_and_replayed_is_the_same(void **state)
+{
+	struct capture_config config = {
+		.frequency = 99, .mode = BPF_UNWIND_SMART, .kernel_stacks = true};
+	struct digest live = {.sums = calloc(65536, 8)}, replayed = {.sums = calloc(65536, 8)};
+	struct capture_stats a, b;
+	struct capture_source *s;
+	char path[] = "/tmp/test-source-ring-XXXXXX", why[CAPTURE_WHY];
+	size_t all = 0;
+	pid_t pid;
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	close(mkstemp(path));
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(capture_source_record_new(s, path, &s, why));
+	assert_ok(s->ops->start(s));
+	pid = start_known_stack();
+	for (int i = 0; i < 5; i++) {
+		clock_sleep_ns(100 * NSEC_PER_MSEC);
+		assert_ok(s->ops->drain(s, clock_mono_ns(), add_digest, &live));
+	}
+	end_child(pid);
+	s->ops->stop(s);
+	assert_ok(s->ops->drain(s, 0, add_digest, &live));
+	s->ops->stats(s, &a);
+	s->ops->free(s);
+	assert_ok(capture_source_replay_new(path, &s, why));
+	assert_ok(s->ops->drain(s, 0, count_events, &all));
+	s->ops->free(s);
+	// Before what was handed out live stands what ran already.
+	assert_true(all > live.n);
+	replayed.skip = all - live.n;
+	assert_ok(capture_source_replay_new(path, &s, why));
+	assert_ok(s->ops->drain(s, 0, add_digest, &replayed));
+	s->ops->stats(s, &b);
+	assert_memory_equal(&a, &b, sizeof(a));
+	s->ops->free(s);
+	assert_true(live.n > 10);
+	assert_int_equal(replayed.n, live.n);
+	assert_memory_equal(replayed.sums, live.sums, 8 * live.n);
+	printf("# %zu records, %zu of them of what ran before\n", all, all - live.n);
+	unlink(path);
+	free(live.sums);
+	free(replayed.sums);
+}
+
 /* The n-th call fails. */
 struct failing {
 	struct perf_sys sys;
@@ -428,6 +520,7 @@ int main(void)
 		cmocka_unit_test(source_ring__chosen_process_only),
 		cmocka_unit_test(source_ring__full_rings_are_counted),
 		cmocka_unit_test(source_ring__own_process_as_nobody),
+		cmocka_unit_test(source_ring__recorded_and_replayed_is_the_same),
 		cmocka_unit_test(source_ring__nth_call_fails),
 	};
 
