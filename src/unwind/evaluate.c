@@ -335,8 +335,13 @@ static enum evaluate_result restore(
 	case CFI_UNDEF:
 		return EVALUATE_OK;
 	case CFI_OFFSET:
-		if (!s->mem->read(s->mem->arg, s->cfa + (uint64_t)save->off, &v))
+		at = s->cfa + (uint64_t)save->off;
+		if (s->mem->read(s->mem->arg, at, &v))
+			break;
+		// A slot below sp, where the copied stack begins, was popped: the register has it.
+		if (at >= s->regs->r[CFI_REG_SP] || !(s->regs->valid >> n & 1))
 			return EVALUATE_READ;
+		v = s->regs->r[n];
 		break;
 	case CFI_VAL_OFFSET:
 		v = s->cfa + (uint64_t)save->off;

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* unwind/finish.c -- the user-space half of a walk; see unwind.h and step.h.
+/* The user-space half of a walk: the kernel's own walker (bpf/walk/native.h), compiled here over the
+ * handed-over registers and stack, and over the same table memory.
  *
- * Walks from the registers that were handed over, over the copied piece of stack. A page without a
- * table is built on the way, so that the kernel can walk the next sample itself. A rule that needs
- * more than the walker tracks is evaluated in full: the walk is run again from the registers of the
- * start, this time keeping all of them. */
+ * What the kernel lacked is made on the way: mappings are published, a page without a table gets
+ * one, so that the kernel walks the next sample itself. A rule that needs more than the walker tracks
+ * is evaluated in full: the walk is run again from the registers of the start, by the rows of the
+ * call frame information, which keeps all that can be known. */
 #include <errno.h>
 #include <string.h>
 
+#include "process/memory.h"
+#include "unwind/native.h"
 #include "unwind/pages.h"
-#include "unwind/step.h"
 
-#define USER_TOP (1ull << 47) // x86-64, 4-level: above it are no user addresses
+#define RED_ZONE 128 // psABI 3.2.2: bytes below sp that belong to the frame
+#define PIECES_MAX 32 // bits of rec_handoff.absent
+#define REGS_KNOWN ((1u << CFI_REGS) - 1)
 
 struct walk {
 	struct unwind *u;
@@ -19,106 +23,82 @@ struct walk {
 	const struct capture_sample *sample;
 	uint64_t now;
 	struct unwind_result *ret;
-	struct step_frame start; // where user space took over
-	struct step_frame frame;
+	struct native_frame start; // where user space took over
+	struct native_frame frame;
+	struct native_host host;
 	unsigned steps; // from start to frame
+	bool short_read; // a read went past the copied piece
 };
 
-/* Bytes of the copied slice; a piece that could not be copied is absent. */
-static bool read_slice(void *arg, uint64_t addr, uint64_t *ret)
+static bool absent(const struct rec_handoff *h, uint64_t addr, size_t len)
 {
-	const struct walk *w = arg;
-	const struct rec_handoff *h = w->sample->handoff;
-	uint64_t first, last;
+	uint64_t base = h->stack_base / REC_STACK_PAGE;
 
-	if (addr < h->stack_base || h->stack_len < 8 || addr - h->stack_base > h->stack_len - 8)
+	for (uint64_t i = addr / REC_STACK_PAGE - base;
+		i <= (addr + len - 1) / REC_STACK_PAGE - base; i++)
+		if (i >= PIECES_MAX || (h->absent >> i & 1))
+			return true;
+	return false;
+}
+
+static bool read_copied(struct walk *w, void *dst, size_t len, uint64_t addr)
+{
+	const struct rec_handoff *h = w->sample->handoff;
+
+	if (addr < h->stack_base || len > h->stack_len ||
+		addr - h->stack_base > h->stack_len - len) {
+		w->short_read = addr >= h->stack_base;
 		return false;
-	first = addr / REC_STACK_PAGE - h->stack_base / REC_STACK_PAGE;
-	last = (addr + 7) / REC_STACK_PAGE - h->stack_base / REC_STACK_PAGE;
-	for (uint64_t i = first; i <= last; i++)
-		if (i >= 32 || (h->absent >> i & 1))
-			return false;
-	memcpy(ret, w->sample->stack + (addr - h->stack_base), 8);
+	}
+	if (absent(h, addr, len))
+		return false;
+	memcpy(dst, w->sample->stack + (addr - h->stack_base), len);
 	return true;
 }
 
-static bool past_slice(const struct walk *w, uint64_t addr)
+/* What the walker reads: the stack, and the instruction a leaf without a table stands on. */
+static int read_native(void *arg, void *dst, uint32_t len, uint64_t addr)
 {
+	struct walk *w = arg;
 	const struct rec_handoff *h = w->sample->handoff;
+	uint8_t *out = dst;
 
-	return addr + 8 > h->stack_base + h->stack_len;
+	// The copy begins at sp. Only the slot of the caller's rbp is ever read from below: an
+	// epilogue has popped it already, so the register holds the very value.
+	if (addr < h->stack_base && h->stack_base - addr <= RED_ZONE && !w->steps && len >= 8 &&
+		(addr & 7) == (h->stack_base & 7)) {
+		memcpy(out, &w->start.regs.r[CFI_REG_BP], 8);
+		return len == 8 ? 0 : read_native(arg, out + 8, len - 8, addr + 8);
+	}
+	if (addr == w->frame.regs.r[CFI_REG_RA] && process_mapping(w->p, addr))
+		return process_memory_read(w->p->pid, addr, dst, len);
+	return read_copied(w, dst, len, addr) ? 0 : -EFAULT;
 }
 
-static bool emit(struct walk *w, enum rec_frame_mark mark)
+static bool read_word(void *arg, uint64_t addr, uint64_t *ret)
+{
+	return read_copied(arg, ret, sizeof(*ret), addr);
+}
+
+static uint64_t frame_pc(const struct native_frame *f)
+{
+	return f->regs.r[CFI_REG_RA];
+}
+
+static uint64_t lookup_pc(const struct native_frame *f)
+{
+	return frame_pc(f) - !f->exact;
+}
+
+static bool emit(struct walk *w)
 {
 	struct unwind_result *ret = w->ret;
 
 	if (ret->nwords == REC_USER_WORDS_MAX)
 		return false;
 	ret->words[ret->nwords++] =
-		REC_FRAME(REC_FRAME_NATIVE, mark, w->frame.exact, w->frame.regs.r[CFI_REG_RA]);
+		REC_FRAME(REC_FRAME_NATIVE, w->frame.mark, w->frame.exact, frame_pc(&w->frame));
 	return true;
-}
-
-static uint64_t lookup_pc(const struct step_frame *f)
-{
-	return f->regs.r[CFI_REG_RA] - !f->exact;
-}
-
-static bool has_tables(const struct walk *w, const struct mapping *map)
-{
-	return (map->kind == MAPPING_FILE || map->kind == MAPPING_VDSO) && map->module &&
-	       w->u->mode != BPF_UNWIND_FP;
-}
-
-struct row_query {
-	const struct step_frame *frame;
-	uint64_t pc; // virtual address in the file
-	const struct step_memory *mem;
-	struct evaluate_regs out;
-	enum evaluate_result result;
-};
-
-static int on_row(void *arg, uint64_t start, uint64_t end, const struct cfi_row *row)
-{
-	struct row_query *q = arg;
-	struct evaluate_memory mem = {q->mem->read, q->mem->arg};
-
-	if (q->pc < start || q->pc >= end)
-		return 0;
-	q->result = evaluate_row(row, &q->frame->regs, &mem, &q->out);
-	return 1;
-}
-
-static int on_fde(void *arg, const struct cfi_cie *cie, const struct cfi_fde *fde)
-{
-	return cfi_run(cie, fde, on_row, arg);
-}
-
-/* One step by the whole row at the frame's pc. */
-static enum rec_reason step_full(struct walk *w, const struct mapping *map,
-	const struct step_memory *mem, struct step_frame *f)
-{
-	struct build_address a = {.m = module_get(w->u->processes->modules, map->module)};
-	struct row_query q = {.frame = f, .mem = mem, .result = EVALUATE_UNKNOWN};
-
-	if (!a.m || pages_module(w->u, module_get(w->u->processes->modules, map->module), &a.bm) ||
-		process_open_module(w->u->processes, w->p, map) ||
-		!module_offset_to_vaddr(a.m, lookup_pc(f) - map->start + map->pgoff, &a.vaddr))
-		return REC_WHY_COMPLEX;
-	q.pc = a.vaddr;
-	build_find(&w->u->builder, &a, on_fde, &q);
-	if (q.result == EVALUATE_READ)
-		return REC_WHY_STACK_READ;
-	if (q.result != EVALUATE_OK)
-		return REC_WHY_COMPLEX;
-	if (q.out.r[CFI_REG_SP] <= f->regs.r[CFI_REG_SP] &&
-		!(f->exact && q.out.r[CFI_REG_SP] == f->regs.r[CFI_REG_SP]))
-		return REC_WHY_BAD_CFA;
-	f->regs = q.out;
-	f->exact = false;
-	f->mark = REC_MARK_TABLE;
-	return REC_WHY_NONE;
 }
 
 static const struct mapping *find_mapping(struct walk *w, uint64_t pc)
@@ -128,54 +108,147 @@ static const struct mapping *find_mapping(struct walk *w, uint64_t pc)
 	return map ? map : process_mapping_resync(w->u->processes, w->p, pc, w->now);
 }
 
-/* One step of f by table, frame pointer or, where full is set and there is a row, by the row. */
-static enum step_result step(
-	struct walk *w, struct step_frame *f, bool full, enum rec_reason *ret_why)
+static void publish(struct walk *w)
 {
-	struct step_memory mem = {.read = read_slice, .arg = w};
+	unwind_update_process(w->u, w->p);
+	w->host.first = w->p->unwind_slot ? w->p->unwind_slot - 1 : 0;
+	w->host.count = w->p->unwind_count;
+}
+
+struct row_query {
+	const struct evaluate_regs *regs;
+	uint64_t pc; // virtual address in the file
+	struct evaluate_memory mem;
+	struct evaluate_regs out;
+	enum evaluate_result result;
+};
+
+static int on_row(void *arg, uint64_t start, uint64_t end, const struct cfi_row *row)
+{
+	struct row_query *q = arg;
+
+	if (q->pc < start || q->pc >= end)
+		return 0;
+	q->result = evaluate_row(row, q->regs, &q->mem, &q->out);
+	return 1;
+}
+
+static int on_fde(void *arg, const struct cfi_cie *cie, const struct cfi_fde *fde)
+{
+	// A signal frame is the walker's: it restores every register and knows the pc is exact.
+	return cie->signal ? 0 : cfi_run(cie, fde, on_row, arg);
+}
+
+/* One step by the whole row at the frame's pc. REC_WHY_COMPLEX: there is none, or it needs what is
+ * not known. */
+static enum rec_reason step_full(struct walk *w, struct native_frame *f)
+{
 	uint64_t pc = lookup_pc(f);
 	const struct mapping *map = find_mapping(w, pc);
-	struct uw_rule rule = {.cfa = UW_CFA_NONE};
+	struct module *m = map ? module_get(w->u->processes->modules, map->module) : NULL;
+	struct build_address a = {.m = m};
+	struct row_query q = {.regs = &f->regs, .mem = {read_word, w}, .result = EVALUATE_UNKNOWN};
 
-	if (!map) {
-		*ret_why = REC_WHY_NO_MAPPING;
-		return STEP_BROKEN;
-	}
-	if (has_tables(w, map))
-		pages_rule(w->u, w->p, map, pc - map->start + map->pgoff, &rule);
-	if (w->u->mode == BPF_UNWIND_TABLE && rule.cfa == UW_CFA_NONE) {
-		*ret_why = REC_WHY_NO_TABLE;
-		return STEP_BROKEN;
-	}
-	if ((full && rule.cfa != UW_CFA_END && rule.cfa != UW_CFA_SIGNAL &&
-		    rule.cfa != UW_CFA_NONE && rule.cfa != UW_CFA_FP) ||
-		rule.cfa == UW_CFA_COMPLEX) {
-		*ret_why = step_full(w, map, &mem, f);
-		if (!*ret_why)
-			return STEP_OK;
-		if (rule.cfa == UW_CFA_COMPLEX)
-			return *ret_why == REC_WHY_COMPLEX ? STEP_COMPLEX : STEP_BROKEN;
-	}
-	return step_rule(&rule, &mem, f, ret_why);
+	if (!m || pages_module(w->u, m, &a.bm) || process_open_module(w->u->processes, w->p, map) ||
+		!module_offset_to_vaddr(m, pc - map->start + map->pgoff, &a.vaddr))
+		return REC_WHY_COMPLEX;
+	q.pc = a.vaddr;
+	build_find(&w->u->builder, &a, on_fde, &q);
+	if (q.result)
+		return q.result == EVALUATE_READ ? REC_WHY_STACK_READ : REC_WHY_COMPLEX;
+	if (q.out.r[CFI_REG_SP] <= f->regs.r[CFI_REG_SP])
+		return REC_WHY_BAD_CFA;
+	*f = (struct native_frame){.regs = q.out, .mark = REC_MARK_TABLE};
+	return REC_WHY_NONE;
 }
 
-/* Comes to the same frame again with every register that can be known. */
-static bool replay(struct walk *w)
+/* Steps a frame with a complex rule, coming to it again with all registers. */
+static enum rec_reason step_complex(struct walk *w)
 {
-	struct step_frame f = w->start;
+	struct native_frame f = w->start, saved = w->frame;
+	unsigned steps = w->steps;
 	enum rec_reason why;
 
-	for (unsigned i = 0; i < w->steps; i++)
-		if (step(w, &f, true, &why) != STEP_OK)
-			return false;
-	if (f.regs.r[CFI_REG_RA] != w->frame.regs.r[CFI_REG_RA] ||
-		f.regs.r[CFI_REG_SP] != w->frame.regs.r[CFI_REG_SP])
-		return false;
-	w->frame.regs = f.regs;
-	return true;
+	for (w->steps = 0; w->steps < steps; w->steps++) {
+		w->frame = f;
+		if (step_full(w, &f) && native_host_step(&w->host, &f, &why) != NATIVE_HOST_MORE)
+			break;
+	}
+	w->frame = saved;
+	if (w->steps != steps || frame_pc(&f) != frame_pc(&saved) ||
+		f.regs.r[CFI_REG_SP] != saved.regs.r[CFI_REG_SP]) {
+		w->steps = steps;
+		return REC_WHY_COMPLEX;
+	}
+	why = step_full(w, &f);
+	if (!why)
+		w->frame = f;
+	return why;
 }
 
-static void end_walk(struct walk *w, enum rec_outcome outcome, enum rec_reason why)
+enum supplied {
+	SUPPLIED, // ask the walker again
+	STEPPED, // the frame is the next one
+	NOTHING,
+};
+
+static enum supplied supply_page(struct walk *w, bool *tried)
+{
+	uint64_t pc = lookup_pc(&w->frame);
+	const struct mapping *map = find_mapping(w, pc);
+
+	if (!map)
+		return NOTHING;
+	if (!*tried && !pages_load(w->u, w->p, map, pc - map->start + map->pgoff)) {
+		*tried = true;
+		return SUPPLIED;
+	}
+	// No room, or a file that cannot be read just now: as for a gap.
+	w->host.no_tables = true;
+	return SUPPLIED;
+}
+
+/* Supplies what the walker asked for. */
+static enum supplied supply(struct walk *w, enum rec_reason *why, bool *tried)
+{
+	switch (*why) {
+	case REC_WHY_NO_MAPPING:
+		if (*tried || !find_mapping(w, lookup_pc(&w->frame)))
+			return NOTHING;
+		*tried = true;
+		publish(w);
+		return SUPPLIED;
+	case REC_WHY_NO_TABLE:
+		return w->host.no_tables ? NOTHING : supply_page(w, tried);
+	case REC_WHY_COMPLEX:
+		*why = step_complex(w);
+		return *why ? NOTHING : STEPPED;
+	default:
+		return NOTHING;
+	}
+}
+
+/* Goes to the caller's frame. */
+static enum native_host_result step(struct walk *w, enum rec_reason *why)
+{
+	bool tried_map = false, tried_page = false;
+	enum native_host_result r;
+	enum supplied s;
+
+	for (;;) {
+		r = native_host_step(&w->host, &w->frame, why);
+		w->host.no_tables = w->u->mode == BPF_UNWIND_FP;
+		if (r != NATIVE_HOST_ASK)
+			return r;
+		s = supply(w, why, *why == REC_WHY_NO_MAPPING ? &tried_map : &tried_page);
+		if (s == NOTHING)
+			return NATIVE_HOST_BROKEN;
+		if (s == STEPPED)
+			return NATIVE_HOST_MORE;
+	}
+}
+
+static void finish(struct walk *w, enum rec_outcome outcome, enum rec_reason why)
 {
 	w->ret->outcome = outcome;
 	w->ret->reason = why;
@@ -184,54 +257,39 @@ static void end_walk(struct walk *w, enum rec_outcome outcome, enum rec_reason w
 static void walk(struct walk *w)
 {
 	enum rec_reason why = REC_WHY_NONE;
+	enum native_host_result r;
 
-	for (;;) {
-		struct step_frame before = w->frame;
-		enum step_result r = step(w, &w->frame, false, &why);
-
-		if (r == STEP_COMPLEX) {
-			w->frame = before;
-			r = w->steps && replay(w) ? step(w, &w->frame, true, &why) : STEP_BROKEN;
-			if (r == STEP_COMPLEX || (r == STEP_BROKEN && !why)) {
-				why = REC_WHY_COMPLEX;
-				r = STEP_BROKEN;
-			}
-		}
-		if (r == STEP_END)
-			return end_walk(w, REC_OUT_COMPLETE, REC_WHY_NONE);
-		if (r == STEP_BROKEN) {
-			// What lies past the copied piece is no fault of the stack.
-			if (why == REC_WHY_STACK_READ && past_slice(w, w->frame.missing))
-				why = REC_WHY_STACK_SHORT;
-			return end_walk(w, REC_OUT_BROKEN, why);
-		}
-		uint64_t pc = w->frame.regs.r[CFI_REG_RA];
-
-		if (!pc && w->frame.mark == REC_MARK_FP)
-			return end_walk(w, REC_OUT_COMPLETE, REC_WHY_NONE);
-		if (!pc || pc >= USER_TOP)
-			return end_walk(w, REC_OUT_BROKEN, REC_WHY_BAD_PC);
+	do {
+		if (!emit(w))
+			return finish(w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
+		w->short_read = false;
+		r = step(w, &why);
 		w->steps++;
-		if (!emit(w, w->frame.mark))
-			return end_walk(w, REC_OUT_TRUNCATED, REC_WHY_NONE);
-	}
+	} while (r == NATIVE_HOST_MORE);
+	if (r == NATIVE_HOST_END)
+		return finish(w, REC_OUT_COMPLETE, REC_WHY_NONE);
+	// What lies past the copied piece is no fault of the stack.
+	if (why == REC_WHY_STACK_READ && w->short_read)
+		why = REC_WHY_STACK_SHORT;
+	finish(w, REC_OUT_BROKEN, why);
 }
 
 static void start(struct walk *w)
 {
 	const struct rec_handoff *h = w->sample->handoff;
-	struct step_frame *f = &w->frame;
-	unsigned n = w->ret->nwords;
+	struct native_frame *f = &w->frame;
 
-	f->regs.valid = (uint32_t)h->valid & ((1u << CFI_REGS) - 1);
 	memcpy(f->regs.r, h->regs, sizeof(f->regs.r));
-	f->exact = true;
-	// The last word the kernel sent is the frame whose registers these are.
-	if (n)
-		f->exact = (w->ret->words[n - 1] & REC_FRAME_EXACT) != 0;
-	else
-		emit(w, REC_MARK_LEAF);
+	f->regs.valid = (uint32_t)h->valid & REGS_KNOWN;
+	f->exact = w->sample->rec->handoff_exact;
+	f->mark = w->sample->rec->handoff_mark;
 	w->start = *f;
+	w->host = (struct native_host){.tables = &w->u->tables.mem,
+		.mode = w->u->mode,
+		.no_tables = w->u->mode == BPF_UNWIND_FP,
+		.read = read_native,
+		.arg = w};
+	publish(w);
 }
 
 int unwind_finish(struct unwind *u, struct process *p, const struct capture_sample *sample,

@@ -22,7 +22,8 @@ static int own_memory(struct tables *t, uint32_t pool_bytes, uint32_t maps)
 	t->mem.dir = calloc(t->dir_entries, sizeof(*t->mem.dir));
 	t->mem.used = calloc(t->dir_entries, 1);
 	t->mem.rules = calloc(UW_RULES, sizeof(*t->mem.rules));
-	t->mem.maps = calloc(maps, sizeof(*t->mem.maps));
+	// The walkers' search looks at entries past a process's block before it rejects them.
+	t->mem.maps = calloc((size_t)maps + UW_MAPS_PER_PROCESS, sizeof(*t->mem.maps));
 	t->mem.epoch = &t->own_epoch;
 	return t->mem.pool && t->mem.dir && t->mem.used && t->mem.rules && t->mem.maps ? 0
 										       : -ENOMEM;
