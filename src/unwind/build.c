@@ -20,7 +20,7 @@ void builder_init(struct builder *b, struct tables *tables)
 	frames_scratch_init(&b->frames);
 	frames_scratch_init(&b->debug);
 	go_scratch_init(&b->go);
-	window_init(&b->text);
+	unwind_file_init(&b->text);
 	page_rows_init(&b->rows);
 }
 
@@ -29,7 +29,7 @@ void builder_deinit(struct builder *b)
 	frames_scratch_deinit(&b->frames);
 	frames_scratch_deinit(&b->debug);
 	go_scratch_deinit(&b->go);
-	window_deinit(&b->text);
+	unwind_file_deinit(&b->text);
 	page_rows_deinit(&b->rows);
 }
 
@@ -38,7 +38,7 @@ void builder_drop(struct builder *b)
 	frames_scratch_drop(&b->frames);
 	frames_scratch_drop(&b->debug);
 	go_scratch_drop(&b->go);
-	window_drop(&b->text);
+	unwind_file_drop(&b->text);
 }
 
 static void find_plts(const struct module *m, struct build_module *bm)
@@ -163,7 +163,7 @@ static int put_patterns(struct run *r, uint64_t start, uint64_t end)
 
 	if (!module_vaddr_to_offset(r->m, start, &off))
 		return 0;
-	p = window_get(&r->b->text, r->m, off, len);
+	p = unwind_file_get(&r->b->text, r->m, off, len);
 	if (!p)
 		return 0;
 	for (at = p; (at = memmem(at, len - (size_t)(at - p), sigreturn, sizeof(sigreturn)));) {

@@ -23,17 +23,17 @@ void frames_scratch_init(struct frames_scratch *s)
 
 void frames_scratch_deinit(struct frames_scratch *s)
 {
-	window_deinit(&s->table);
-	window_deinit(&s->fde);
-	window_deinit(&s->cie);
+	unwind_file_deinit(&s->table);
+	unwind_file_deinit(&s->fde);
+	unwind_file_deinit(&s->cie);
 	frames_scratch_init(s);
 }
 
 void frames_scratch_drop(struct frames_scratch *s)
 {
-	window_drop(&s->table);
-	window_drop(&s->fde);
-	window_drop(&s->cie);
+	unwind_file_drop(&s->table);
+	unwind_file_drop(&s->fde);
+	unwind_file_drop(&s->cie);
 	for (unsigned i = 0; i < FRAMES_CIES; i++)
 		s->cies[i].m = NULL;
 }
@@ -45,7 +45,7 @@ void frames_close(struct frames *f)
 }
 
 /* The whole entry at an offset of the section. Return 0, -EINVAL, -ENODATA terminator. */
-static int read_entry(const struct module *m, const struct frames *f, struct window *w,
+static int read_entry(const struct module *m, const struct frames *f, struct unwind_file *w,
 	uint64_t off, struct cfi_entry *ret)
 {
 	size_t have = HEAD_BYTES;
@@ -54,7 +54,7 @@ static int read_entry(const struct module *m, const struct frames *f, struct win
 	if (off >= f->len)
 		return -EINVAL;
 	have = MIN(have, f->len - off);
-	ret->data = window_get(w, m, f->off + off, have);
+	ret->data = unwind_file_get(w, m, f->off + off, have);
 	if (!ret->data)
 		return -EINVAL;
 	r = cfi_parse_head(ret->data, have, &f->section, off, &ret->head);
@@ -66,7 +66,7 @@ static int read_entry(const struct module *m, const struct frames *f, struct win
 		return -EINVAL;
 	ret->len = ret->head.size;
 	ret->off = off;
-	ret->data = window_get(w, m, f->off + off, ret->len);
+	ret->data = unwind_file_get(w, m, f->off + off, ret->len);
 	return ret->data ? 0 : -EINVAL;
 }
 
@@ -157,7 +157,7 @@ static bool open_table(const struct module *m, struct frames_scratch *s, struct 
 
 	if (m->eh_frame_hdr_len < HDR_BYTES)
 		return false;
-	p = window_get(&s->table, m, m->eh_frame_hdr_off, HDR_BYTES);
+	p = unwind_file_get(&s->table, m, m->eh_frame_hdr_off, HDR_BYTES);
 	if (!p)
 		return false;
 	c = cursor_make(p, HDR_BYTES);
@@ -245,7 +245,7 @@ static bool item(const struct frames_query *q, uint32_t i, uint64_t *ret_pc, uin
 		*ret_fde = f->items[i].fde;
 		return true;
 	}
-	p = window_get(&q->s->table, q->m, f->table_off + 8ull * i, 8);
+	p = unwind_file_get(&q->s->table, q->m, f->table_off + 8ull * i, 8);
 	if (!p)
 		return false;
 	c = cursor_make(p, 8);

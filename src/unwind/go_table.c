@@ -26,20 +26,20 @@ void go_scratch_init(struct go_scratch *s)
 
 void go_scratch_deinit(struct go_scratch *s)
 {
-	window_deinit(&s->functab);
-	window_deinit(&s->func);
-	window_deinit(&s->pctab);
-	window_deinit(&s->names);
-	window_deinit(&s->text);
+	unwind_file_deinit(&s->functab);
+	unwind_file_deinit(&s->func);
+	unwind_file_deinit(&s->pctab);
+	unwind_file_deinit(&s->names);
+	unwind_file_deinit(&s->text);
 }
 
 void go_scratch_drop(struct go_scratch *s)
 {
-	window_drop(&s->functab);
-	window_drop(&s->func);
-	window_drop(&s->pctab);
-	window_drop(&s->names);
-	window_drop(&s->text);
+	unwind_file_drop(&s->functab);
+	unwind_file_drop(&s->func);
+	unwind_file_drop(&s->pctab);
+	unwind_file_drop(&s->names);
+	unwind_file_drop(&s->text);
 }
 
 static bool is_header(const uint8_t *p)
@@ -58,7 +58,7 @@ static bool scan(
 	uint64_t end = off + MIN(len, (uint64_t)GO_SCAN_MAX);
 
 	for (uint64_t at = (off + 31) & ~31ull; at + 8 <= end; at += 32) {
-		const uint8_t *p = window_get(&s->functab, m, at, 8);
+		const uint8_t *p = unwind_file_get(&s->functab, m, at, 8);
 
 		if (!p)
 			return false;
@@ -117,7 +117,7 @@ static uint64_t text_from_relocation(const struct module *m, struct go_scratch *
 	if (module_section(m, ".rela.dyn", &sec) || sec.size > GO_SCAN_MAX)
 		return 0;
 	for (uint64_t at = 0; at + RELA_BYTES <= sec.size; at += RELA_BYTES) {
-		const uint8_t *p = window_get(&s->functab, m, sec.offset + at, RELA_BYTES);
+		const uint8_t *p = unwind_file_get(&s->functab, m, sec.offset + at, RELA_BYTES);
 		struct cursor c;
 
 		if (!p)
@@ -138,7 +138,8 @@ static uint64_t text_from_sections(const struct module *m, struct go_scratch *s)
 	uint64_t text = 0;
 
 	if (!module_section(m, ".go.module", &sec)) {
-		const uint8_t *p = window_get(&s->functab, m, sec.offset + 8 * MODULE_TEXT_WORD, 8);
+		const uint8_t *p =
+			unwind_file_get(&s->functab, m, sec.offset + 8 * MODULE_TEXT_WORD, 8);
 
 		if (p) {
 			struct cursor c = cursor_make(p, 8);
@@ -167,7 +168,7 @@ static bool func_at(const struct module *m, const struct go_table *g, struct go_
 	uint32_t i, uint64_t *ret_pc, uint64_t *ret_func)
 {
 	unsigned step = g->wide ? 16 : 8, need = i == g->nfunc ? step / 2 : step;
-	const uint8_t *p = window_get(&s->functab, m, g->functab + (uint64_t)step * i, need);
+	const uint8_t *p = unwind_file_get(&s->functab, m, g->functab + (uint64_t)step * i, need);
 	struct cursor c;
 
 	if (!p)
@@ -181,7 +182,7 @@ static bool func_at(const struct module *m, const struct go_table *g, struct go_
 
 static bool parse_header(const struct module *m, struct go_scratch *s, struct go_table *g)
 {
-	const uint8_t *p = window_get(&s->functab, m, g->off, HEADER_BYTES);
+	const uint8_t *p = unwind_file_get(&s->functab, m, g->off, HEADER_BYTES);
 	uint64_t unused, nfunc;
 	struct cursor c;
 
@@ -279,7 +280,7 @@ struct func {
 static bool read_func(const struct go_query *q, uint64_t off, struct func *f)
 {
 	size_t len = (q->g->wide ? 8 : 4) + 16, have;
-	const uint8_t *p = window_get(&q->s->func, q->m, off, len);
+	const uint8_t *p = unwind_file_get(&q->s->func, q->m, off, len);
 	char name[NAME_MAX_BYTES] = "";
 	struct cursor c;
 
@@ -291,12 +292,12 @@ static bool read_func(const struct go_query *q, uint64_t off, struct func *f)
 
 	cursor_skip(&c, 8); // size of arguments, deferreturn
 	f->pcsp = cursor_u32(&c);
-	p = window_peek(&q->s->names, q->m, q->g->names + name_off, 1, &have);
+	p = unwind_file_peek(&q->s->names, q->m, q->g->names + name_off, 1, &have);
 	if (p) {
 		have = MIN(have, sizeof(name) - 1);
 		// A name may end past the window; ask again for as much as matters.
 		if (!memchr(p, 0, have) && have < sizeof(name) - 1)
-			p = window_get(
+			p = unwind_file_get(
 				&q->s->names, q->m, q->g->names + name_off, sizeof(name) - 1);
 		if (p)
 			memcpy(name, p, MIN(have, strnlen((const char *)p, have)));
@@ -309,8 +310,9 @@ static const uint8_t *text_at(const struct go_query *q, uint64_t vaddr, size_t l
 {
 	uint64_t off;
 
-	return module_vaddr_to_offset(q->m, vaddr, &off) ? window_get(&q->s->text, q->m, off, len)
-							 : NULL;
+	return module_vaddr_to_offset(q->m, vaddr, &off)
+		       ? unwind_file_get(&q->s->text, q->m, off, len)
+		       : NULL;
 }
 
 /* Addresses from which on the caller's rbp is at CFA - 16, and rbp is this frame's; UINT64_MAX if
@@ -405,12 +407,13 @@ static int emit_func(struct emit *e)
 	e->saved = (struct saved){UINT64_MAX, UINT64_MAX};
 	for (unsigned n = 0; n < GO_ROWS_MAX && pc < f->end; n++) {
 		size_t have = 1;
-		const uint8_t *p = window_peek(&q->s->pctab, q->m, off, 1, &have);
+		const uint8_t *p = unwind_file_peek(&q->s->pctab, q->m, off, 1, &have);
 		struct cursor c;
 
 		// Two numbers of five bytes at most; near the window's end it moves on.
 		if (p && have < 10)
-			p = window_get(&q->s->pctab, q->m, off, MIN((size_t)10, q->m->size - off));
+			p = unwind_file_get(
+				&q->s->pctab, q->m, off, MIN((size_t)10, q->m->size - off));
 		if (!p)
 			break;
 		c = cursor_make(p, MIN((size_t)10, q->m->size - off));

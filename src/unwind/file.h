@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* unwind/window.h -- a piece of a module in memory, moved along as it is read.
+/* unwind/file.h -- a piece of a module in memory, moved along as it is read.
  *
  * Tables are made from small parts of large files: what is needed is read in pieces of a few KiB,
  * never mapped. Owned by whoever builds; pipeline thread. */
-#ifndef GP_UNWIND_WINDOW_H
-#define GP_UNWIND_WINDOW_H
+#ifndef GP_UNWIND_FILE_H
+#define GP_UNWIND_FILE_H
 
 #include "elf/module.h"
 
 #define WINDOW_STEP 8192 // bytes read at a time
 #define WINDOW_MAX (512 << 10) // the largest single request
 
-struct window {
+struct unwind_file {
 	const struct module *m; // whose bytes are in buf
 	uint64_t off;
 	size_t len, size;
@@ -19,15 +19,16 @@ struct window {
 	uint64_t reads; // system calls
 };
 
-void window_init(struct window *w);
-void window_deinit(struct window *w);
+void unwind_file_init(struct unwind_file *w);
+void unwind_file_deinit(struct unwind_file *w);
 /* Forgets the contents (the module may be freed or reopened). */
-void window_drop(struct window *w);
+void unwind_file_drop(struct unwind_file *w);
 /* n bytes at a file offset, or NULL: past the end, unreadable, n > WINDOW_MAX. They live until the
  * next call. */
-const uint8_t *window_get(struct window *w, const struct module *m, uint64_t off, size_t n);
+const uint8_t *unwind_file_get(
+	struct unwind_file *w, const struct module *m, uint64_t off, size_t n);
 /* At least min bytes; ret_len: all that are at hand. */
-const uint8_t *window_peek(
-	struct window *w, const struct module *m, uint64_t off, size_t min, size_t *ret_len);
+const uint8_t *unwind_file_peek(
+	struct unwind_file *w, const struct module *m, uint64_t off, size_t min, size_t *ret_len);
 
 #endif

@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "unwind/window.h"
+#include "unwind/file.h"
 
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 
-void window_init(struct window *w)
+void unwind_file_init(struct unwind_file *w)
 {
-	*w = (struct window){0};
+	*w = (struct unwind_file){0};
 }
 
-void window_deinit(struct window *w)
+void unwind_file_deinit(struct unwind_file *w)
 {
 	free(w->buf);
-	window_init(w);
+	unwind_file_init(w);
 }
 
-void window_drop(struct window *w)
+void unwind_file_drop(struct unwind_file *w)
 {
 	w->m = NULL;
 	w->len = 0;
 }
 
-const uint8_t *window_get(struct window *w, const struct module *m, uint64_t off, size_t n)
+const uint8_t *unwind_file_get(
+	struct unwind_file *w, const struct module *m, uint64_t off, size_t n)
 {
 	size_t want = MAX(n, (size_t)WINDOW_STEP);
 	ssize_t got;
@@ -39,7 +40,7 @@ const uint8_t *window_get(struct window *w, const struct module *m, uint64_t off
 		w->buf = buf;
 		w->size = want;
 	}
-	window_drop(w);
+	unwind_file_drop(w);
 	got = module_read(m, off, w->buf, want);
 	w->reads++;
 	if (got < 0 || (size_t)got < n)
@@ -50,10 +51,10 @@ const uint8_t *window_get(struct window *w, const struct module *m, uint64_t off
 	return w->buf;
 }
 
-const uint8_t *window_peek(
-	struct window *w, const struct module *m, uint64_t off, size_t min, size_t *ret_len)
+const uint8_t *unwind_file_peek(
+	struct unwind_file *w, const struct module *m, uint64_t off, size_t min, size_t *ret_len)
 {
-	const uint8_t *p = window_get(w, m, off, min);
+	const uint8_t *p = unwind_file_get(w, m, off, min);
 
 	if (p)
 		*ret_len = w->len - (off - w->off);
