@@ -2,7 +2,8 @@
 /* symbol/demangle.h -- C++, Rust and D symbol names as people write them; libiberty behind one wall.
  *
  * Without parameter lists and clone suffixes, as perf shows names (its demangle_flags are
- * DMGL_NO_OPTS), so that profiles of both can be compared; Rust hashes are dropped. Mangled names
+ * DMGL_NO_OPTS), so that profiles of both can be compared (D names keep their parameters, there as
+ * here); Rust hashes are dropped. Mangled names
  * are hostile: back references can make a short one expand exponentially, so output is cut at
  * DEMANGLE_MAX bytes and the demangler is left at that point. Any thread. */
 #ifndef GP_SYMBOL_DEMANGLE_H
