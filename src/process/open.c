@@ -68,6 +68,24 @@ static int open_in_root(const struct process_table *t, uint32_t pid, const char 
 	return fd < 0 ? -errno : reopen_regular((int)fd);
 }
 
+/* The name of the mapping, not of the module: one file has different names in different namespaces. */
+static void path_of(const struct process_table *t, const struct mapping *m, char *ret)
+{
+	const char *path = intern_str(&t->strings, m->path);
+	bool deleted;
+	size_t len = MIN(maps_path_len(path, &deleted), (size_t)MAPS_PATH_MAX - 1);
+
+	memcpy(ret, path, len);
+	ret[len] = 0;
+}
+
+int process_open_path(const struct process_table *t, const struct process *p, const char *path)
+{
+	int r = p->exit_time ? -ESRCH : open_in_root(t, p->pid, path);
+
+	return r < 0 && r != -EMEDIUMTYPE ? open_regular(path) : r;
+}
+
 struct range {
 	uint64_t addr, start, end;
 };
@@ -106,6 +124,21 @@ static int open_map_file(const struct process_table *t, uint32_t pid, const stru
 	return open_regular(name);
 }
 
+int process_open_mapped(
+	const struct process_table *t, const struct process *p, const struct mapping *m)
+{
+	char path[MAPS_PATH_MAX];
+	int r;
+
+	if (m->kind != MAPPING_FILE)
+		return -EMEDIUMTYPE;
+	r = p->exit_time ? -ESRCH : open_map_file(t, p->pid, m);
+	if (r >= 0 || r == -EMEDIUMTYPE)
+		return r;
+	path_of(t, m, path);
+	return process_open_path(t, p, path);
+}
+
 static bool is_transient(int r)
 {
 	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EINTR || r == -EAGAIN;
@@ -122,7 +155,6 @@ static int worse(int a, int b)
 struct attempt {
 	struct process_table *t;
 	struct module *mod;
-	const char *path;
 	int error;
 	bool hopeless; // the mapped file itself is not what we can read: no other way will help
 };
@@ -191,8 +223,20 @@ static const struct mapping *mapping_of(const struct process *p, uint32_t module
 
 static bool try_process(struct attempt *a, const struct process *p, const struct mapping *m)
 {
-	return try_map_file(a, p->pid, m) ||
-	       (!a->hopeless && try_fd(a, open_in_root(a->t, p->pid, a->path)));
+	char path[MAPS_PATH_MAX];
+
+	if (try_map_file(a, p->pid, m))
+		return true;
+	path_of(a->t, m, path);
+	return !a->hopeless && try_fd(a, open_in_root(a->t, p->pid, path));
+}
+
+static bool try_own(struct attempt *a, const struct mapping *m)
+{
+	char path[MAPS_PATH_MAX];
+
+	path_of(a->t, m, path);
+	return try_fd(a, open_regular(path));
 }
 
 typedef bool (*other_fn)(struct attempt *a, const struct process *p, const struct mapping *m);
@@ -272,7 +316,7 @@ static bool try_all(struct attempt *a, const struct process *p, const struct map
 		return true;
 	if (!a->hopeless && try_others(a, p, try_process))
 		return true;
-	if (!a->hopeless && try_fd(a, open_regular(a->path)))
+	if (!a->hopeless && try_own(a, m))
 		return true;
 	if (a->hopeless || is_transient(a->error))
 		return false;
@@ -282,8 +326,7 @@ static bool try_all(struct attempt *a, const struct process *p, const struct map
 int process_open_module(struct process_table *t, struct process *p, const struct mapping *m)
 {
 	struct module *mod = module_get(t->modules, m->module);
-	char path[MAPS_PATH_MAX];
-	struct attempt a = {.t = t, .mod = mod, .path = path};
+	struct attempt a = {.t = t, .mod = mod};
 	uint64_t *retry;
 
 	if (m->kind == MAPPING_NOFILE)
@@ -304,8 +347,6 @@ int process_open_module(struct process_table *t, struct process *p, const struct
 			remember_failure(t, mod, a.error, false);
 		return a.error;
 	}
-	// module_path() dies when the table grows; and the name is ours to shorten.
-	snprintf(path, sizeof(path), "%s", module_path(t->modules, mod));
 	if (try_all(&a, p, m))
 		return 0;
 	if (!a.error)

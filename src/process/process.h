@@ -132,6 +132,13 @@ const char *process_thread_comm(const struct process *p, uint32_t tid);
  * -ENOENT, -EMEDIUMTYPE, -errno; the module is then marked unreadable unless it may work later. */
 int process_open_module(struct process_table *t, struct process *p, const struct mapping *m);
 
+/* Opens, for reading, the file behind a mapping, or one of a name as the process sees it (else, and
+ * once it is gone, as we do). Whose file it is, is for the caller to check. Nothing but a regular file
+ * is opened. Return the descriptor, -EMEDIUMTYPE, -errno. */
+int process_open_mapped(
+	const struct process_table *t, const struct process *p, const struct mapping *m);
+int process_open_path(const struct process_table *t, const struct process *p, const char *path);
+
 /* Takes the list of processes whose mappings changed (or that ended: exit_time != 0) since the last
  * call; fn is called once for each. */
 typedef int (*process_fn)(void *arg, struct process *p);
