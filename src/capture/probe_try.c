@@ -392,8 +392,12 @@ static void probe_read(const char *root, struct probe_fact *f, bool own_uid)
 void probe_read_own(const char *root, struct probe_fact *f)
 {
 	probe_read(root, f, true);
-	if (f->verdict >= PROBE_LIMITED)
-		probe_loses(f, "runtime frames and deleted files of those processes of your own",
+	if (f->verdict == PROBE_LIMITED)
+		probe_loses(f, "runtime frames and deleted files of the guarded ones",
+			"they have more capabilities than this process, or another user "
+			"namespace: grant it what they have");
+	else if (f->verdict == PROBE_MISSING)
+		probe_loses(f, "runtime frames and deleted files of your own processes",
 			"grant CAP_SYS_PTRACE, or sysctl kernel.yama.ptrace_scope=0");
 }
 

@@ -52,11 +52,21 @@ static int find_letter(const struct scan *s, char letter)
 	return best;
 }
 
-/* Rows that `name` abbreviates, one pass for each preference: the reference's names, then ours, so
- * that a name of ours never makes an abbreviation of the reference ambiguous. */
+/* Preference of a row when a name is abbreviated, the stronger first. */
+enum rank { RANK_VERB, RANK_REFERENCE, RANK_OURS, RANK_COUNT };
+
+static enum rank row_rank(const struct option_row *row)
+{
+	if (option_groups[row->group].verb)
+		return RANK_VERB;
+	return row->flags & OPTION_REF ? RANK_REFERENCE : RANK_OURS;
+}
+
+/* Rows that `name` abbreviates: the verb's own, then the reference's names, then ours, so that a
+ * name of ours never makes an abbreviation of the reference ambiguous. */
 static int find_prefix(const struct scan *s, const char *name, size_t len, struct buf *matches)
 {
-	for (unsigned wanted = OPTION_REF;; wanted = 0) {
+	for (enum rank rank = 0; rank < RANK_COUNT; rank++) {
 		int found = -1;
 		unsigned n = 0;
 
@@ -64,7 +74,7 @@ static int find_prefix(const struct scan *s, const char *name, size_t len, struc
 		for (unsigned i = 0; i < OPTION_COUNT; i++) {
 			const struct option_row *row = &option_rows[i];
 
-			if (!row_visible(s, row) || (row->flags & OPTION_REF) != wanted ||
+			if (!row_visible(s, row) || row_rank(row) != rank ||
 				strncmp(row->name, name, len) != 0)
 				continue;
 			buf_printf(matches, "%s--%s", n++ ? ", " : "", row->name);
@@ -72,9 +82,8 @@ static int find_prefix(const struct scan *s, const char *name, size_t len, struc
 		}
 		if (n)
 			return n == 1 ? found : -EEXIST;
-		if (!wanted)
-			return -ENOENT;
 	}
+	return -ENOENT;
 }
 
 /* Whether argparse would take a word for an option rather than for a value. */

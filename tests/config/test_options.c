@@ -293,6 +293,11 @@ static void cmdline__command_and_verbs(void **state)
 	assert_int_equal(r.o.args.len, 3);
 	assert_string_equal(r.o.args.data[1], "-odd-name");
 	run_end(&r);
+	run_accepted(&r, "convert --dia flamegraph --to=pprof --ke");
+	assert_int_equal(r.o.convert_to, OPTION_FORMAT_PPROF);
+	assert_int_equal(r.o.convert_dialect, OPTION_DIALECT_FLAMEGRAPH);
+	assert_true(r.o.convert_kernel);
+	run_end(&r);
 	run_accepted(&r, "check --json");
 	assert_true(r.o.check_json);
 	run_end(&r);
