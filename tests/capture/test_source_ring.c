@@ -29,14 +29,18 @@ struct seen {
 	uint64_t forks, execs, lost;
 };
 
+/* Sections of their own, so that the linker tells where the functions end. */
+extern const char __start_leaf_text[], __stop_leaf_text[];
+extern const char __start_recurse_text[], __stop_recurse_text[];
+
 /* The leaf of the known stack: burns for some time. */
-__attribute__((noinline)) static void burn_here(uint64_t rounds)
+__attribute__((noinline, section("leaf_text"))) static void burn_here(uint64_t rounds)
 {
 	for (volatile uint64_t i = 0; i < rounds; i++)
 		;
 }
 
-__attribute__((noinline)) static int recurse(int depth)
+__attribute__((noinline, section("recurse_text"))) static int recurse(int depth)
 {
 	int r;
 
@@ -50,9 +54,14 @@ __attribute__((noinline)) static int recurse(int depth)
 	return r + 1;
 }
 
+static bool within(uint64_t pc, const char *start, const char *stop)
+{
+	return pc >= (uintptr_t)start && pc <= (uintptr_t)stop;
+}
+
 static bool in_leaf(uint64_t pc)
 {
-	return pc >= (uint64_t)(uintptr_t)burn_here && pc < (uint64_t)(uintptr_t)burn_here + 128;
+	return within(pc, __start_leaf_text, __stop_leaf_text);
 }
 
 static unsigned frames_in_recurse(const struct capture_sample *s)
@@ -63,7 +72,7 @@ static unsigned frames_in_recurse(const struct capture_sample *s)
 		uint64_t pc = s->user[i] & REC_FRAME_DATA_MASK;
 
 		assert_int_equal(REC_FRAME_MARK(s->user[i]), i ? REC_MARK_FP : REC_MARK_LEAF);
-		n += pc >= (uint64_t)(uintptr_t)recurse && pc < (uint64_t)(uintptr_t)recurse + 256;
+		n += within(pc, __start_recurse_text, __stop_recurse_text);
 	}
 	return n;
 }
