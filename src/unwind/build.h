@@ -49,7 +49,7 @@ struct builder {
 	struct frames_scratch
 		debug; // apart: a gap is looked up in it from within the other's callback
 	struct go_scratch go;
-	struct window text;
+	struct unwind_file text;
 	struct page_rows rows;
 	struct build_rule_slot cache[BUILD_RULES_CACHED];
 };

@@ -156,7 +156,9 @@ static enum rec_reason step_full(struct walk *w, struct native_frame *f)
 	build_find(&w->u->builder, &a, on_fde, &q);
 	if (q.result)
 		return q.result == EVALUATE_READ ? REC_WHY_STACK_READ : REC_WHY_COMPLEX;
-	if (q.out.r[CFI_REG_SP] <= f->regs.r[CFI_REG_SP])
+	// The end of longjmp(): sp is the target's already, its pc still in a register.
+	if (q.out.r[CFI_REG_SP] < f->regs.r[CFI_REG_SP] ||
+		(q.out.r[CFI_REG_SP] == f->regs.r[CFI_REG_SP] && !f->exact))
 		return REC_WHY_BAD_CFA;
 	*f = (struct native_frame){.regs = q.out, .mark = REC_MARK_TABLE};
 	return REC_WHY_NONE;
@@ -238,6 +240,10 @@ static enum native_host_result step(struct walk *w, enum rec_reason *why)
 	for (;;) {
 		r = native_host_step(&w->host, &w->frame, why);
 		w->host.no_tables = w->u->mode == BPF_UNWIND_FP;
+		if (r == NATIVE_HOST_BROKEN && *why == REC_WHY_BAD_CFA && w->frame.exact) {
+			*why = step_full(w, &w->frame);
+			return *why ? r : NATIVE_HOST_MORE;
+		}
 		if (r != NATIVE_HOST_ASK)
 			return r;
 		s = supply(w, why, *why == REC_WHY_NO_MAPPING ? &tried_map : &tried_page);

@@ -9,7 +9,7 @@
 
 #include "elf/module.h"
 #include "unwind/cfi.h"
-#include "unwind/window.h"
+#include "unwind/file.h"
 
 #define FRAMES_INDEX_MAX (1u << 19) // FDEs of an index of ours: 4 MiB
 #define FRAMES_SCAN_MAX (256ull << 20) // bytes of a section that are scanned
@@ -25,7 +25,7 @@ struct frames_cie_slot {
 	struct cfi_cie cie;
 };
 struct frames_scratch {
-	struct window table, fde, cie;
+	struct unwind_file table, fde, cie;
 	struct frames_cie_slot cies[FRAMES_CIES];
 };
 

@@ -18,6 +18,7 @@
 #define R_X86_64_RELATIVE 8
 #define RELA_BYTES 24
 #define REG_SP 7
+#define SWITCH_BYTES 512 // of a function, searched for where it changes stacks
 
 void go_scratch_init(struct go_scratch *s)
 {
@@ -232,8 +233,10 @@ void go_table_open(const struct module *m, struct go_scratch *s, struct go_table
 enum kind {
 	KIND_PLAIN, // pcsp
 	KIND_END,
-	KIND_FP, // frame pointer throughout
 	KIND_FP_BODY, // frame pointer between prologue and epilogue
+	KIND_SWITCH_FP, // pcsp up to where it changes stacks, then frame pointer
+	KIND_SWITCH_BACK, // the same, and pcsp again once it is back
+	KIND_SWITCH_END, // pcsp up to where it changes stacks for good
 	KIND_SIGNAL,
 };
 
@@ -245,18 +248,17 @@ static enum kind kind_of(const char *name)
 	} table[] = {
 		{"_rt0_amd64", KIND_END},
 		{"_rt0_amd64_linux", KIND_END},
-		{"runtime.asmcgocall", KIND_FP},
+		{"runtime.asmcgocall", KIND_SWITCH_FP},
 		{"runtime.goexit", KIND_END},
-		{"runtime.gogo", KIND_END},
-		{"gogo", KIND_END},
-		{"runtime.mcall", KIND_END},
-		{"runtime.morestack", KIND_END},
+		{"gogo", KIND_SWITCH_END},
+		{"runtime.mcall", KIND_SWITCH_END},
+		{"runtime.morestack", KIND_SWITCH_FP},
 		{"runtime.mstart", KIND_END},
 		{"runtime.nanotime1", KIND_FP_BODY},
 		{"runtime.rt0_go", KIND_END},
 		{"runtime.sigreturn", KIND_SIGNAL},
 		{"runtime.sigreturn__sigaction", KIND_SIGNAL},
-		{"runtime.systemstack", KIND_FP},
+		{"runtime.systemstack", KIND_SWITCH_BACK},
 		{"runtime.walltime", KIND_FP_BODY},
 		{"runtime.walltime1", KIND_FP_BODY},
 		{"time.now", KIND_FP_BODY},
@@ -440,27 +442,65 @@ static int emit_func(struct emit *e)
 	return 0;
 }
 
+/* Address after the n-th instruction that loads the stack pointer, the function's end if there are
+ * fewer: mov disp8(%reg),%rsp; mov (%reg),%rsp; mov %reg,%rsp (REX.W 8B or 89). */
+static uint64_t after_switch(const struct go_query *q, const struct func *f, unsigned n)
+{
+	size_t len = (size_t)MIN(f->end - f->entry, (uint64_t)SWITCH_BYTES);
+	const uint8_t *p = text_at(q, f->entry, len);
+
+	for (size_t i = 0; p && i + 3 < len; i++) {
+		unsigned size = 3;
+
+		if (p[i] != 0x48 && p[i] != 0x49)
+			continue;
+		if (p[i + 1] == 0x8b && (p[i + 2] & 0xf8) == 0x60)
+			size = 4;
+		else if (!(p[i + 1] == 0x8b && (p[i + 2] & 0xf8) == 0x20) &&
+			 !(p[i + 1] == 0x89 && (p[i + 2] & 0xc7) == 0xc4))
+			continue;
+		if (!n--)
+			return f->entry + i + size;
+		i += size - 1;
+	}
+	return f->end;
+}
+
+static int emit_switch(struct emit *e)
+{
+	const struct uw_rule fp = {.cfa = UW_CFA_FP}, end = {.cfa = UW_CFA_END};
+	const struct uw_rule entry = {.cfa = UW_CFA_REG, .reg = REG_SP, .cfa_off = 8};
+	const struct func *f = e->f;
+	uint64_t away = after_switch(e->q, f, 0), back = f->end;
+	int r = emit_func(e);
+
+	if (f->kind == KIND_SWITCH_BACK)
+		back = after_switch(e->q, f, 1);
+	if (!r)
+		r = emit_rule(e, away, back, f->kind == KIND_SWITCH_END ? &end : &fp);
+	return r ? r : emit_rule(e, back, f->end, &entry);
+}
+
 static int emit_kind(struct emit *e)
 {
 	const struct func *f = e->f;
-	struct uw_rule rule = {0};
+	struct uw_rule rule = {.cfa = UW_CFA_SIGNAL};
 
 	switch (f->kind) {
 	case KIND_END:
 		rule.cfa = UW_CFA_END;
-		break;
-	case KIND_FP:
-		rule.cfa = UW_CFA_FP;
-		break;
+		return emit_rule(e, f->entry, f->end, &rule);
+	case KIND_SWITCH_FP:
+	case KIND_SWITCH_BACK:
+	case KIND_SWITCH_END:
+		return emit_switch(e);
 	case KIND_SIGNAL:
 		// The handler returns to the first instruction; a return address is looked up one
 		// byte before.
-		rule.cfa = UW_CFA_SIGNAL;
 		return emit_rule(e, f->entry - 1, f->end, &rule);
 	default:
 		return emit_func(e);
 	}
-	return emit_rule(e, f->entry, f->end, &rule);
 }
 
 int go_table_range(const struct go_query *q, go_row_fn fn, void *arg)

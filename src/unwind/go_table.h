@@ -11,27 +11,29 @@
  * a function without it (assembly) leaves rbp alone.
  *
  * By name, where the runtime moves to another stack and pcsp does not know:
- *   first frames    goexit, mstart, rt0_go ... (END); mcall, gogo, morestack: the goroutine's stack
- *                   is not the current one any more (END)
- *   systemstack,    rbp is the caller's throughout, the stack is not: one frame-pointer step. The
- *   asmcgocall      direct caller, whose return address lies on the other stack, is skipped.
- *   nanotime1,      move to g0's stack for the vDSO, with a frame of their own: frame pointer
- *   walltime        between prologue and epilogue, which is exact
- *   sigreturn       the kernel's signal frame
+ *   goexit, mstart, rt0_go ...        first frames: END
+ *   mcall, gogo                       from where sp changes the goroutine is not running: END
+ *   systemstack, asmcgocall,          from where sp changes rbp still is that of the caller: one
+ *   morestack                         frame-pointer step. The direct caller (of morestack also the
+ *                                     function it interrupted), whose return address lies on the
+ *                                     other stack, is skipped.
+ *   nanotime1, walltime               move to g0's stack for the vDSO, with a frame of their own:
+ *                                     frame pointer between prologue and epilogue, which is exact
+ *   sigreturn                         the kernel's signal frame
  * Pipeline thread; all bytes are hostile. */
 #ifndef GP_UNWIND_GO_TABLE_H
 #define GP_UNWIND_GO_TABLE_H
 
 #include "bpf/abi/unwind_table.h"
 #include "elf/module.h"
-#include "unwind/window.h"
+#include "unwind/file.h"
 
 #define GO_FUNCS_MAX (1u << 22)
 #define GO_ROWS_MAX 100000 // of one function
 #define GO_SCAN_MAX (64u << 20) // bytes searched for the magic
 
 struct go_scratch {
-	struct window functab, func, pctab, names, text;
+	struct unwind_file functab, func, pctab, names, text;
 };
 
 struct go_table {
