@@ -72,6 +72,10 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	line(out, "  of them finished in user space", l->finished_complete, l->entries);
 	line(out, "user stack truncated", l->truncated + l->finished_truncated, l->entries);
 	line(out, "user stack broken", l->broken + l->finished_broken, l->entries);
+	for (unsigned why = 0; why < REC_WHY_MAX; why++)
+		if (l->broken_reasons[why])
+			buf_printf(out, "    %-36s %10llu\n", naming_reason(why),
+				(unsigned long long)l->broken_reasons[why]);
 	line(out, "user stack not asked for", l->no_user, l->entries);
 	line(out, "32-bit task, not supported", l->bits32, l->entries);
 	line(out, "lost: ring full", l->lost_ring, l->entries);

