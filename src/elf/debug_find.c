@@ -66,7 +66,8 @@ int module_debuglink(const struct module *m, char ret_name[static 256], uint32_t
  * is opened, since opening a device or a FIFO has effects. */
 static int open_regular(const char *root, const char *path)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 	_cleanup_close_ int dir = open(*root ? root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int fd = -1;
 	char self[64];
@@ -86,7 +87,7 @@ static int open_regular(const char *root, const char *path)
 	if (!S_ISREG(st.st_mode))
 		return -EMEDIUMTYPE;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	file = open(self, O_RDONLY | O_CLOEXEC);
+	file = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	return file < 0 ? -errno : file;
 }
 

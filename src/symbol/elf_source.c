@@ -5,14 +5,11 @@
 
 #include "elf/debug_find.h"
 #include "elf/symtab.h"
+#include "process/maps.h"
 #include "symbol/elf_names.h"
 #include "symbol/source.h"
 
 #define NAME_BYTES_MAX 16384u
-
-/* Bits of module.symbol_slot: what was looked for in vain, not to be looked for in every window. */
-#define NO_DEBUG_FILE 1u
-#define NO_MINIDEBUG 2u
 
 /* The module's files that have symbols, best first. */
 struct sources {
@@ -31,16 +28,31 @@ static void add_table(struct sources *s, const struct module *file, uint32_t typ
 	s->tables.type[s->tables.n++] = type;
 }
 
+/* What the owner calls the file: in its mount namespace it may have another name than elsewhere. */
+static int path_in_owner(struct symbol_group *g, const struct process *p, struct buf *ret)
+{
+	const char *path = module_path(g->resolver->modules, g->module);
+	bool deleted;
+
+	if (p)
+		vec_foreach (m, &p->maps)
+			if (m->module == g->module->id)
+				path = intern_str(&g->resolver->processes->strings, m->path);
+	return buf_append(ret, path, maps_path_len(path, &deleted));
+}
+
 static int find_debug(struct symbol_group *g, struct module **ret)
 {
-	struct module_debug_search search = {
-		.dirs = g->resolver->config.debug_dirs,
-		.path = module_path(g->resolver->modules, g->module),
-	};
+	struct module_debug_search search = {.dirs = g->resolver->config.debug_dirs};
+	_cleanup_buf_ struct buf path = BUF_INIT(MAPS_PATH_MAX);
 	const struct process *p = symbol_owner(g);
 	char root[96];
 	unsigned n = 0;
+	int r = path_in_owner(g, p, &path);
 
+	if (r)
+		return r;
+	search.path = buf_str(&path);
 	if (!search.dirs)
 		search.dirs = "/usr/lib/debug";
 	if (p) {
@@ -64,23 +76,23 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 		add_table(s, m, SHT_SYMTAB);
 		return 0;
 	}
-	if (!(m->symbol_slot & NO_DEBUG_FILE) && !m->special) {
+	if (!(m->symbol_slot & SYMBOL_NO_DEBUG_FILE) && !m->special) {
 		r = find_debug(g, &s->debug);
 		if (r == -ENOMEM)
 			return r;
 		if (r)
-			m->symbol_slot |= NO_DEBUG_FILE;
+			m->symbol_slot |= SYMBOL_NO_DEBUG_FILE;
 	}
 	if (s->debug) {
 		add_table(s, s->debug, SHT_SYMTAB);
 		return 0;
 	}
-	if (!(m->symbol_slot & NO_MINIDEBUG)) {
+	if (!(m->symbol_slot & SYMBOL_NO_MINIDEBUG)) {
 		r = module_minidebug_open(m, &s->debug);
 		if (r == -ENOMEM)
 			return r;
 		if (r)
-			m->symbol_slot |= NO_MINIDEBUG;
+			m->symbol_slot |= SYMBOL_NO_MINIDEBUG;
 		else
 			add_table(s, s->debug, SHT_SYMTAB);
 	}

@@ -14,7 +14,7 @@
 #define INLINES_MAX (1u << 20)
 #define OWNERS_MAX (1u << 16)
 
-/* In the order they are asked. */
+/* In the order they are asked; what adds lines and inlines to a name comes last. */
 static const symbol_source_fn module_sources[] = {
 	symbol_source_elf,
 	symbol_source_plt,
@@ -122,18 +122,25 @@ static int set_module_text(struct symbol_group *g, const char *text)
 	return r;
 }
 
+static int ask(struct symbol_group *g, const symbol_source_fn *sources, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (sources[i](g) == -ENOMEM)
+			return -ENOMEM;
+	return 0;
+}
+
 static int resolve_module(struct symbol_group *g)
 {
+	int r;
+
 	g->module = module_get(g->resolver->modules, g->queries[0].owner);
 	if (!g->module)
 		return 0;
-	int r = set_module_text(g, module_path(g->resolver->modules, g->module));
-
+	r = set_module_text(g, module_path(g->resolver->modules, g->module));
 	if (r || !open_module(g))
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(module_sources) && r != -ENOMEM; i++)
-		r = module_sources[i](g);
-	return r == -ENOMEM ? r : 0;
+	return ask(g, module_sources, ARRAY_SIZE(module_sources));
 }
 
 static int resolve_process(struct symbol_group *g)

@@ -9,6 +9,10 @@
 
 #include "symbol/resolver.h"
 
+/* Bits of module.symbol_slot: what was looked for in vain, not to be looked for in every window. */
+#define SYMBOL_NO_DEBUG_FILE 1u
+#define SYMBOL_NO_MINIDEBUG 2u
+
 /* The living processes that map a module, for one batch: where deleted files can still be opened,
  * and whose root its debug files lie in. */
 struct symbol_owners {
