@@ -255,18 +255,62 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	return sizeof(*h) + h->stack_len;
 }
 
+static __always_inline void begin_walk(struct sample_buf *s)
+{
+	const struct pt_regs *r = &s->regs;
+	struct walk_state *w = &s->w;
+
+	w->ip = r->rip;
+	w->sp = r->rsp;
+	w->fp = r->rbp;
+	w->regs[0] = r->rax;
+	w->regs[1] = r->rdx;
+	w->regs[2] = r->rcx;
+	w->regs[3] = r->rbx;
+	w->regs[4] = r->rsi;
+	w->regs[5] = r->rdi;
+	w->regs[8] = r->r8;
+	w->regs[9] = r->r9;
+	w->regs[10] = r->r10;
+	w->regs[11] = r->r11;
+	w->regs[12] = r->r12;
+	w->regs[13] = r->r13;
+	w->regs[14] = r->r14;
+	w->regs[15] = r->r15;
+	w->regs_valid = 0xff3f;
+	w->exact = 1;
+	w->mark = REC_MARK_LEAF;
+	w->mode = (__u8)config.mode;
+}
+
+/* What user space goes on from is the frame at which the walk stopped, with two exceptions. A rule
+ * that wants a register which only the leaf's frame still had is evaluated from the leaf, if the
+ * frames between fit into the slice. And a twin test walks every sample again. */
+static __always_inline int from_leaf(const struct sample_buf *s)
+{
+	if (config.stop_at_sample)
+		return s->regs.rip != 0;
+	return s->w.outcome == REC_OUT_HANDOFF && s->w.reason == REC_WHY_COMPLEX &&
+	       s->w.sp - s->regs.rsp < REC_STACK_MAX / 2;
+}
+
 static __always_inline void emit(struct sample_buf *s)
 {
-	__u32 words = (__u32)s->rec.kernel_words + s->rec.user_words;
 	__u64 flags = BPF_RB_NO_WAKEUP;
-	__u32 len;
+	__u32 words, len;
 
 	s->rec.outcome = s->w.outcome;
 	s->rec.reason = s->w.reason;
+	if (from_leaf(s)) {
+		begin_walk(s);
+		if (!config.stop_at_sample)
+			s->rec.user_words = 0;
+	}
+	words = (__u32)s->rec.kernel_words + s->rec.user_words;
 	if (words > WORDS_MAX)
 		words = WORDS_MAX;
 	len = sizeof(s->rec) + words * 8;
-	if (s->w.outcome == REC_OUT_HANDOFF) {
+	if (s->w.outcome == REC_OUT_HANDOFF || (config.stop_at_sample && s->regs.rip)) {
 		s->rec.flags |= REC_F_HANDOFF;
 		s->rec.handoff_exact = s->w.exact;
 		s->rec.handoff_mark = s->w.mark;
@@ -338,34 +382,6 @@ static __always_inline void kernel_stack(struct bpf_perf_event_data *ctx, struct
 		s->rec.flags |= REC_F_KERNEL_CUT;
 }
 
-static __always_inline void begin_walk(struct sample_buf *s)
-{
-	const struct pt_regs *r = &s->regs;
-	struct walk_state *w = &s->w;
-
-	w->ip = r->rip;
-	w->sp = r->rsp;
-	w->fp = r->rbp;
-	w->regs[0] = r->rax;
-	w->regs[1] = r->rdx;
-	w->regs[2] = r->rcx;
-	w->regs[3] = r->rbx;
-	w->regs[4] = r->rsi;
-	w->regs[5] = r->rdi;
-	w->regs[8] = r->r8;
-	w->regs[9] = r->r9;
-	w->regs[10] = r->r10;
-	w->regs[11] = r->r11;
-	w->regs[12] = r->r12;
-	w->regs[13] = r->r13;
-	w->regs[14] = r->r14;
-	w->regs[15] = r->r15;
-	w->regs_valid = 0xff3f;
-	w->exact = 1;
-	w->mark = REC_MARK_LEAF;
-	w->mode = (__u8)config.mode;
-}
-
 /* Everything before the walk. 1: walk; 0: the sample is finished. */
 static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s)
 {
@@ -375,6 +391,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	__u32 pid = id >> 32;
 
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
+	s->regs.rip = 0;
 	s->rec.type = REC_SAMPLE;
 	s->rec.time = bpf_ktime_get_ns();
 	s->rec.weight = ctx->sample_period;
@@ -394,6 +411,11 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 		return 0;
 	walk_stop(&s->w, REC_OUT_KERNEL_ONLY, REC_WHY_STACK_READ);
 	if (!user_regs(ctx, s))
+		return 0;
+	// Workers of io_uring and vhost have the address space of a process and no user mode: their
+	// registers are zeroes (copy_thread() of arch/x86/kernel/process.c).
+	walk_stop(&s->w, REC_OUT_KERNEL_ONLY, REC_WHY_NONE);
+	if (!s->regs.rip && !s->regs.rsp)
 		return 0;
 	walk_stop(&s->w, REC_OUT_BITS32, REC_WHY_BITS32);
 	if ((s->regs.cs & 0xffff) == USER_CS32)

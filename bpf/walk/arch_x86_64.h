@@ -69,4 +69,28 @@ WALK_INLINE int walk_step_odd_pc(WALK_ENV env, struct walk_state *w)
 	return WALK_MORE;
 }
 
+/* Where the return address of a leaf is that has no table and not yet, or no longer, a frame, told by
+ * the instruction it stands on (Intel SDM volume 2): 1 at sp, 2 above the caller's frame pointer at
+ * sp, 0 not known. code: the eight bytes at the pc. */
+WALK_INLINE int walk_leaf_slot(__u64 code)
+{
+	if ((code & 0xff) == 0x55 || (code & 0xff) == 0xc3) // push %rbp, ret
+		return 1;
+	if ((code & 0xffffffffffull) == 0x55fa1e0ff3ull) // endbr64; push %rbp
+		return 1;
+	if ((code & 0xffffff) == 0xe58948 || (code & 0xffffff) == 0xec8b48) // mov %rsp,%rbp
+		return 2;
+	return 0;
+}
+
+/* Whether the eight bytes before an address end in a call: E8 rel32, or FF /2 of any length. */
+WALK_INLINE int walk_after_call(__u64 code)
+{
+	if ((code >> 24 & 0xff) == 0xe8)
+		return 1;
+	return (code >> 48 & 0x38ff) == 0x10ff || (code >> 40 & 0x38ff) == 0x10ff ||
+	       (code >> 32 & 0x38ff) == 0x10ff || (code >> 16 & 0x38ff) == 0x10ff ||
+	       (code >> 8 & 0x38ff) == 0x10ff;
+}
+
 #endif

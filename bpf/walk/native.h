@@ -84,11 +84,40 @@ WALK_INLINE __u32 walk_find_rule(const __u8 *pool, __u64 page, __u64 off)
 	return walk_u16(pool, dict + 2 * lo);
 }
 
+/* A leaf that stands outside of its frame: at function entry the chain begins at the caller, which
+ * the step along it would leave out. Believed only if the word is an address after a call.
+ * Return 0 if the state is the caller's now. */
+WALK_INLINE int walk_step_leaf(WALK_ENV env, struct walk_state *w)
+{
+	__u64 code = 0, pair[2], ra;
+	int slot;
+
+	if (WALK_READ(env, &code, sizeof(code), w->ip))
+		return 1;
+	slot = walk_leaf_slot(code);
+	if (!slot || WALK_READ(env, pair, sizeof(pair), w->sp))
+		return 1;
+	ra = slot == 2 ? pair[1] : pair[0];
+	if (ra < WALK_PC_MIN || ra > WALK_PC_MAX || WALK_READ(env, &code, sizeof(code), ra - 8) ||
+		!walk_after_call(code))
+		return 1;
+	if (slot == 2)
+		w->fp = pair[0];
+	w->sp += 8 * (__u64)slot;
+	w->ip = ra;
+	w->exact = 0;
+	w->regs_valid = 0;
+	w->mark = REC_MARK_GUESS;
+	return 0;
+}
+
 /* A step along the frame-pointer chain, where there is no table or it says so. */
 WALK_INLINE int walk_step_fp(WALK_ENV env, struct walk_state *w)
 {
 	__u64 pair[2];
 
+	if (w->exact && !walk_step_leaf(env, w))
+		return WALK_MORE;
 	// The chain of a thread ends in 0 (psABI 3.4.1 for _start; Go's goroutines likewise).
 	if (w->fp == 0)
 		return walk_stop(w, REC_OUT_COMPLETE, REC_WHY_NONE);
