@@ -22,7 +22,7 @@
 #define LINKS_MAX 65536
 #define FDINFO_MAX 4096
 
-VEC_DEFINE(link_vec, struct bpf_link *)
+VEC_DEFINE(link_vec, int)
 
 struct big_map {
 	void *mem;
@@ -207,7 +207,7 @@ void bpf_sampler_close(struct bpf_sampler *s)
 	if (!s)
 		return;
 	vec_foreach (link, &s->links)
-		bpf_link__destroy(*link);
+		close(*link);
 	link_vec_deinit(&s->links);
 	ring_buffer__free(s->ring);
 	unmap_big(&s->pool);
@@ -234,9 +234,8 @@ void bpf_sampler_tables(struct bpf_sampler *s, struct capture_tables *ret)
 
 int bpf_sampler_attach(struct bpf_sampler *s, int perf_fd, uint8_t event)
 {
-	LIBBPF_OPTS(bpf_perf_event_opts, opts, .bpf_cookie = event);
-	struct bpf_link *link;
-	int r;
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = event);
+	int link, r;
 
 	// The cookie says which event ticked; a single event needs none, nor Linux 5.15.
 	if (!event)
@@ -244,19 +243,13 @@ int bpf_sampler_attach(struct bpf_sampler *s, int perf_fd, uint8_t event)
 											 : 0;
 	if (!s->info.attach_cookie)
 		return -EOPNOTSUPP;
-	// The link closes the descriptor it was given when it is destroyed.
-	perf_fd = dup(perf_fd);
-	if (perf_fd < 0)
-		return -errno;
-	link = bpf_program__attach_perf_event_opts(s->entry, perf_fd, &opts);
-	if (!link) {
-		r = -errno;
-		close(perf_fd);
-		return r;
-	}
+	// Not libbpf's attach, which would enable the event at once.
+	link = bpf_link_create(bpf_program__fd(s->entry), perf_fd, BPF_PERF_EVENT, &opts);
+	if (link < 0)
+		return link;
 	r = link_vec_push(&s->links, link);
 	if (r)
-		bpf_link__destroy(link);
+		close(link);
 	return r;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "capture/bpf_object.h"
 #include "capture/cpu_list.h"
@@ -46,7 +47,7 @@ struct source_bpf {
 	struct order order;
 	struct ticker_vec tickers;
 	struct cpu_vec cpus; // online at the last look
-	bool exclude_idle, running;
+	bool running;
 	uint64_t checked; // time of the last look at the CPUs
 	uint64_t samples, records;
 	capture_event_fn fn;
@@ -103,6 +104,9 @@ static void bpf_stop(struct capture_source *s)
 	sideband_stop(b->sideband);
 }
 
+/* Ticks of the idle task are let through even if nobody wants them (the program is left after a few
+ * instructions): only so every tick of the clock is accounted for. With exclude_idle they would look
+ * like ticks that the kernel failed to deliver. */
 static int open_event(const struct source_bpf *b, const struct capture_perf_event *e, uint32_t cpu)
 {
 	struct perf_event_attr attr = {
@@ -112,7 +116,6 @@ static int open_event(const struct source_bpf *b, const struct capture_perf_even
 		.freq = 1,
 		.sample_freq = b->base.frequency,
 		.disabled = 1,
-		.exclude_idle = b->exclude_idle,
 	};
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
@@ -161,6 +164,18 @@ static int add_event(struct source_bpf *b, const struct capture_perf_event *e)
 	}
 	b->base.nevents++;
 	return 0;
+}
+
+/* kernel.perf_event_max_sample_rate, which the kernel lowers by itself when interrupts take long;
+ * above it an event is refused with EINVAL. */
+static unsigned allowed_frequency(unsigned wanted)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(64);
+	unsigned long max = 0;
+
+	if (!fs_read_file("/proc/sys/kernel/perf_event_max_sample_rate", &text))
+		max = strtoul(buf_str(&text), NULL, 10);
+	return max && max < wanted ? (unsigned)max : wanted;
 }
 
 static int open_events(struct source_bpf *b, const struct capture_config *c, char *why)
@@ -391,8 +406,7 @@ int capture_source_bpf_new(
 		return -ENOMEM;
 	b->base.ops = &bpf_ops;
 	b->base.poll_fd = -1;
-	b->base.frequency = config->frequency;
-	b->exclude_idle = !config->include_idle;
+	b->base.frequency = allowed_frequency(config->frequency);
 	cpu_vec_init(&b->cpus, CPU_LIST_MAX);
 	ticker_vec_init(&b->tickers, CPU_LIST_MAX * CAPTURE_EVENTS_MAX);
 	r = open_all(b, config, why);
