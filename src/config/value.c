@@ -487,16 +487,20 @@ static void value_append(const struct options *o, const struct option_row *row, 
 bool option_is_default(const struct options *o, enum option_id id)
 {
 	const struct option_row *row = &option_rows[option_rows[id].target];
+	const void *field = (const char *)o + row->offset;
 	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
 	struct option_value_walk w = {.pos = row->values};
+	uint64_t v = 0;
 
+	// A size may be written as "4mb": numbers are compared as numbers.
+	if (row->type == OPTION_TYPE_UINT || row->type == OPTION_TYPE_SIZE)
+		return (!*row->def || option_parse_size(row->def, &v) == 0) &&
+		       *(const uint64_t *)field == v;
 	value_append(o, row, &text);
 	if (*row->def)
 		return strcmp(buf_str(&text), row->def) == 0;
 	if (option_is_flag(row))
 		return strcmp(buf_str(&text), "false") == 0;
-	if (row->type == OPTION_TYPE_UINT || row->type == OPTION_TYPE_SIZE)
-		return strcmp(buf_str(&text), "0") == 0;
 	if (row->type == OPTION_TYPE_ENUM)
 		return option_values_next(&w) && strcmp(buf_str(&text), w.text) == 0;
 	return text.len == 0;
