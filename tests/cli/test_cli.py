@@ -146,6 +146,26 @@ def test_check_takes_no_lock_and_is_quick():
     lib.note(f"two checks at once: {time.monotonic() - began:.2f} s")
 
 
+def test_secret_is_shown_nowhere():
+    lib.need_root()
+    p = lib.start_gprofiler("-d", 2, "--token", "hush-hush", "-v")
+    seen = b""
+    while p.poll() is None and b"***" not in seen:
+        try:
+            seen = open(f"/proc/{p.pid}/cmdline", "rb").read()
+        except OSError:
+            break
+        time.sleep(0.01)
+    stdout, stderr = p.communicate(timeout=60)
+    assert p.returncode == 0, stdout + stderr
+    assert b"--token" in seen and b"hush" not in seen, seen
+    assert "hush" not in stdout + stderr
+    for name in os.listdir(p.out):
+        path = os.path.join(p.out, name)
+        if os.path.isfile(path):
+            assert b"hush" not in open(path, "rb").read(), name
+
+
 def test_man_page_renders():
     r = run("--help-man")
     assert r.returncode == 0
