@@ -258,6 +258,7 @@ int ring_set_open(struct ring_set *s, const struct ring_set_config *config)
 	ring_cpu_vec_init(&s->cpus, CPU_LIST_MAX);
 	cpu_vec_init(&s->threads, RING_SET_THREADS_MAX);
 	s->attr.disabled = 1;
+	perf_open_raise_nofile();
 	if (s->by_thread)
 		s->attr.inherit = s->attr.inherit_thread = 1;
 	for (int pass = 0, added = 1; pass < THREAD_PASSES && added && r >= 0; pass++) {

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "capture/comm_map.h"
+#include "capture/event_find.h"
 #include "capture/order.h"
 #include "capture/ring_set.h"
 #include "capture/sample_decode.h"
@@ -47,12 +48,6 @@ struct source_ring {
 	unsigned draining; // index of the set whose ring is read
 	capture_event_fn fn;
 	void *arg;
-};
-
-static const struct capture_perf_event candidates[] = {
-	{"cycles", PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES},
-	{"cpu-clock", PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK},
-	{"task-clock", PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK},
 };
 
 static struct source_ring *ring_of(struct capture_source *s)
@@ -305,6 +300,7 @@ static int open_set(struct opening *o, const struct capture_perf_event *event)
 static int open_sets(struct opening *o)
 {
 	const struct capture_config *c = o->config;
+	struct capture_perf_event clock;
 	int err = -ENOENT;
 
 	for (unsigned i = 0; i < c->nevents; i++) {
@@ -312,8 +308,8 @@ static int open_sets(struct opening *o)
 		if (err)
 			return err;
 	}
-	for (unsigned i = 0; !c->nevents && err && i < ARRAY_SIZE(candidates); i++) {
-		err = open_set(o, &candidates[i]);
+	for (unsigned i = 0; !c->nevents && err && !event_find_clock(i, &clock); i++) {
+		err = open_set(o, &clock);
 		if (err == -EACCES || err == -EPERM || err == -ENOBUFS || err == -ESRCH)
 			return err;
 	}

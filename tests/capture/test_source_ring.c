@@ -293,6 +293,39 @@ static void source_ring__chosen_process_only(void **state)
 	s->ops->free(s);
 }
 
+/* An event whose thread ended hangs up: that must not wake the caller for ever. */
+static void source_ring__ended_process_does_not_keep_waking(void **state)
+{
+	struct seen seen = {0};
+	struct capture_config config = {
+		.frequency = 99, .mode = BPF_UNWIND_SMART, .pids = &seen.pid, .npids = 1};
+	struct capture_source *s;
+	char why[CAPTURE_WHY];
+	int r = 1;
+
+	(void)state;
+	if (!may_watch_machine())
+		test_skip("needs CAP_PERFMON or perf_event_paranoid below 0");
+	seen.pid = (uint32_t)start_known_stack();
+	assert_ok(capture_source_ring_new(&config, &s, why));
+	assert_ok(s->ops->start(s));
+	clock_sleep_ns(100 * NSEC_PER_MSEC);
+	end_child((pid_t)seen.pid);
+	// The side band of a busy machine may have something to say, but not each time.
+	for (int i = 0; i < 20 && r; i++) {
+		struct pollfd p = {.fd = s->poll_fd, .events = POLLIN};
+
+		assert_ok(s->ops->drain(s, 0, see, &seen));
+		r = poll(&p, 1, 20);
+	}
+	assert_int_equal(r, 0);
+	assert_true(seen.mine > 0);
+	s->ops->free(s);
+	// And one that had ended before is said to have.
+	assert_int_equal(capture_source_ring_new(&config, &s, why), -ESRCH);
+	assert_non_null(strstr(why, "alive"));
+}
+
 /* Nobody drains: what did not fit is counted, to the last sample. */
 static void source_ring__full_rings_are_counted(void **state)
 {
@@ -527,6 +560,7 @@ int main(void)
 		cmocka_unit_test(source_ring__callchain_by_frame_pointers),
 		cmocka_unit_test(source_ring__no_user_stacks_and_two_events),
 		cmocka_unit_test(source_ring__chosen_process_only),
+		cmocka_unit_test(source_ring__ended_process_does_not_keep_waking),
 		cmocka_unit_test(source_ring__full_rings_are_counted),
 		cmocka_unit_test(source_ring__own_process_as_nobody),
 		cmocka_unit_test(source_ring__recorded_and_replayed_is_the_same),
