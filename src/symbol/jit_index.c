@@ -34,7 +34,7 @@ int jit_index_add(struct jit_index *x, uint64_t start, uint64_t size, uint64_t a
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
 	const struct jit_entry *x = a, *y = b;
 
@@ -50,7 +50,7 @@ void jit_index_sort(struct jit_index *x)
 
 	if (x->sorted)
 		return;
-	qsort(e, x->entries.len, sizeof(*e), compare);
+	qsort(e, x->entries.len, sizeof(*e), compare_entries);
 	for (size_t i = 0; i < x->entries.len; i++) {
 		if (n && e[n - 1].start == e[i].start)
 			n--;

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "symbol/jit_index.h"
 
-#define PERF_MAP_NAME_MAX 1024	  // longer names are cut
+#define PERF_MAP_NAME_MAX 1024 // longer names are cut
 #define PERF_MAP_BYTES_MAX (512u << 20) // of the file; the rest is not read
 
 struct perf_map {

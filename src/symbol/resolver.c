@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "symbol/demangle.h"
+#include "symbol/jit_files.h"
 #include "symbol/kernel.h"
 #include "symbol/source.h"
 
@@ -20,6 +21,11 @@ static const symbol_source_fn module_sources[] = {
 	symbol_source_plt,
 };
 
+static const symbol_source_fn process_sources[] = {
+	symbol_source_jitdump,
+	symbol_source_perf_map,
+};
+
 int resolver_init(struct resolver *r, struct module_table *modules, struct process_table *processes,
 	const struct resolver_config *config)
 {
@@ -28,6 +34,9 @@ int resolver_init(struct resolver *r, struct module_table *modules, struct proce
 	*r = (struct resolver){.modules = modules, .processes = processes, .config = *config};
 	intern_init(&r->strings, STRINGS_MAX, cap);
 	symbol_inline_vec_init(&r->inlines, INLINES_MAX);
+	r->jit = jit_files_new();
+	if (!r->jit)
+		return -ENOMEM;
 	return kernel_symbols_new(
 		config->kallsyms ? config->kallsyms : "/proc/kallsyms", &r->kernel);
 }
@@ -36,6 +45,8 @@ void resolver_deinit(struct resolver *r)
 {
 	kernel_symbols_free(r->kernel);
 	r->kernel = NULL;
+	jit_files_free(r->jit);
+	r->jit = NULL;
 	intern_deinit(&r->strings);
 	symbol_inline_vec_deinit(&r->inlines);
 }
@@ -46,6 +57,11 @@ int resolver_ksymbol(struct resolver *r, const struct capture_event *event)
 		return 0;
 	return kernel_symbols_add(r->kernel, event->ksymbol.addr, event->ksymbol.len,
 		event->ksymbol.name, event->ksymbol.gone);
+}
+
+void resolver_note_jit(struct resolver *r, const struct process *p)
+{
+	jit_files_note(r->jit, r->processes, p);
 }
 
 int symbol_text(struct resolver *r, const char *text, size_t len, uint32_t *ret_id)
@@ -158,6 +174,9 @@ static int resolve_process(struct symbol_group *g)
 		if (r)
 			return r;
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(process_sources); i++)
+		if (process_sources[i](g) == -ENOMEM)
+			return -ENOMEM;
 	return 0;
 }
 
@@ -256,6 +275,8 @@ int resolver_resolve(struct resolver *r, struct symbol_query *queries, size_t n)
 	}
 	if (owners.built)
 		map_deinit(&owners.by_module);
+	if (r->processes)
+		jit_files_sweep(r->jit, r->processes);
 	r->stats.queries += n;
 	for (size_t i = 0; i < n; i++)
 		r->stats.named += queries[i].name != 0;

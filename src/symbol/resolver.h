@@ -72,6 +72,7 @@ struct resolver {
 	struct process_table *processes;
 	struct resolver_config config;
 	struct kernel_symbols *kernel; // owned, symbol/kernel.h
+	struct jit_files *jit; // owned, symbol/jit_files.h
 	struct resolver_stats {
 		uint64_t queries, named, unnamed;
 		uint64_t kernel_hidden; // kptr_restrict: addresses are zero
@@ -85,6 +86,10 @@ void resolver_deinit(struct resolver *r);
 
 /* Kernel text that came and went (BPF programs): remembered, so that it is named after it is gone. */
 int resolver_ksymbol(struct resolver *r, const struct capture_event *event);
+
+/* A sample landed in anonymous code of p: holds its perf map and jitdump open, so that they can be read
+ * when it is gone. Cheap once they are open; call it at most once a process and window. */
+void resolver_note_jit(struct resolver *r, const struct process *p);
 
 /* Answers all queries; the array is reordered. Ids into strings and inlines of earlier calls die
  * here: they are emptied first. Modules that are not open are opened through a living process that
