@@ -101,6 +101,16 @@ static const char *config_path(const struct option_givens *given, char *const *e
 	return path ? path : env_get(env, "GPROFILER_CONFIG");
 }
 
+/* Where the reference knows that other pid namespaces cannot be reached, it does not ask for the
+ * initial one (gprofiler-agent.md 1.4). */
+static void apply_platform(struct options *o, char *const *env)
+{
+	const char *platform = env_get(env, "AWS_EXECUTION_ENV");
+
+	if (platform && strcmp(platform, "AWS_ECS_FARGATE") == 0)
+		o->pid_ns_check = false;
+}
+
 static bool was_given(const struct option_givens *given, enum option_id id)
 {
 	vec_foreach (g, given)
@@ -143,6 +153,7 @@ static int parse(struct options *o, struct option_givens *given, const struct op
 	int r = apply_layers(o, given, in, why);
 
 	hide_secrets(given);
+	apply_platform(o, in->env);
 	return r ? r : option_validate(o, why);
 }
 

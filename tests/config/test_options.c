@@ -467,6 +467,7 @@ static void environment__flags_are_booleans(void **state)
 	char foreign[] = "GPROFILER_IN_K8S=1", version[] = "GPROFILER_VERSION=true";
 	char *const good[] = {yes, no, no_perf, no_java, foreign, version, NULL};
 	char *const bad[] = {odd, NULL}, *const bare[] = {empty, NULL};
+	char aws[] = "AWS_EXECUTION_ENV=AWS_ECS_FARGATE", *const fargate[] = {aws, NULL};
 	struct run r;
 
 	(void)state;
@@ -475,6 +476,10 @@ static void environment__flags_are_booleans(void **state)
 	assert_true(r.o.verbose);
 	assert_false(r.o.continuous);
 	assert_int_equal(r.o.perf_mode, OPTION_PERF_DISABLED);
+	run_end(&r);
+	run_start_with(&r, "-o x", fargate, NULL);
+	assert_int_equal(r.result, OPTIONS_RUN);
+	assert_false(r.o.pid_ns_check);
 	run_end(&r);
 	run_start_with(&r, "-o x", bad, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
