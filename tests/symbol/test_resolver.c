@@ -362,6 +362,51 @@ static void resolver__plt_stubs(void **state)
 	assert_true(getpid_seen);
 }
 
+/* Stubs written by hand: one through the GOT, one that only pushes its relocation's number, and the
+ * common first one. */
+static void resolver__plt_by_slot_and_by_number(void **state)
+{
+	static const uint8_t plt[48] = {[0] = 0xff,
+		0x35,
+		[16] = 0xff,
+		0x25,
+		0xe2,
+		0x0f,
+		[32] = 0xf3,
+		0x0f,
+		0x1e,
+		0xfa,
+		0x68,
+		1};
+	static const Elf64_Rela relas[] = {
+		{0x402ff8, ELF64_R_INFO(1, R_X86_64_JUMP_SLOT), 0},
+		{0x403000, ELF64_R_INFO(2, R_X86_64_JUMP_SLOT), 0},
+	};
+	struct elf_writer_section s = {
+		.name = ".plt",
+		.type = SHT_PROGBITS,
+		.flags = SHF_ALLOC | SHF_EXECINSTR,
+		.vaddr = 0x402000,
+		.entsize = 16,
+	};
+	struct elf_writer_section r = {.name = ".rela.plt", .type = SHT_RELA, .entsize = 24};
+	struct elf_writer_symbol puts_sym = {"puts", 0, 0, STB_GLOBAL, STT_FUNC, 0};
+	struct elf_writer_symbol cpp_sym = {"_ZN3foo3barEv", 0, 0, STB_GLOBAL, STT_FUNC, 0};
+	_cleanup_(cleanup_elf_writer) struct elf_writer w;
+	struct module *m;
+
+	elf_writer_init(&w, ET_DYN);
+	elf_writer_section(&w, &s, plt, sizeof(plt));
+	elf_writer_section(&w, &r, relas, sizeof(relas));
+	elf_writer_segment(&w, PT_LOAD, PF_R | PF_X, 1, 1);
+	elf_writer_dynamic_symbol(&w, &puts_sym);
+	elf_writer_dynamic_symbol(&w, &cpp_sym);
+	m = open_writer(*state, &w);
+	assert_string_equal(name_at(*state, m, 0x402000, NULL), "");
+	assert_string_equal(name_at(*state, m, 0x402012, NULL), "puts@plt");
+	assert_string_equal(name_at(*state, m, 0x402024, NULL), "foo::bar@plt");
+}
+
 /* An image from memory, as of the vDSO: no file behind it. */
 static void resolver__vdso_of_this_process(void **state)
 {
@@ -439,6 +484,7 @@ int main(void)
 		CASE(resolver__agrees_with_libelf_on_this_program),
 		CASE(resolver__agrees_with_libelf_on_a_stripped_libc),
 		CASE(resolver__plt_stubs),
+		CASE(resolver__plt_by_slot_and_by_number),
 		CASE(resolver__vdso_of_this_process),
 		CASE(resolver__strings_cap_leaves_unnamed),
 	};
