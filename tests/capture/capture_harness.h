@@ -12,9 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/capability.h>
 
 #include "base/cleanup.h"
 #include "capture/perf_open.h"
@@ -72,7 +75,17 @@ static inline void burn_ns(uint64_t ns)
 			;
 }
 
-/* Runs fn in a child as uid 65534 without capabilities (as ourselves if we are no root). Return its
+/* What a caller with a few capabilities and no root has left after the change of user. */
+static inline void drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0}};
+
+	if (syscall(SYS_capset, &head, none))
+		_exit(98);
+}
+
+/* Runs fn in a child as uid 65534 (as ourselves if we are no root) without capabilities. Return its
  * exit status, -1 if it died. fn reports on stdout, as TAP comments. */
 static inline int run_as_nobody(int (*fn)(void *arg), void *arg)
 {
@@ -87,6 +100,7 @@ static inline int run_as_nobody(int (*fn)(void *arg), void *arg)
 		if (geteuid() == 0 && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
 					      setresuid(NOBODY, NOBODY, NOBODY)))
 			_exit(99);
+		drop_capabilities();
 		// A process that changed its user is not dumpable, so not its own to watch.
 		prctl(PR_SET_DUMPABLE, 1);
 		r = fn(arg);
