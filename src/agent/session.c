@@ -21,7 +21,7 @@
 #define MODULE_FDS_MAX 512
 #define NOFILE_WANTED 8192
 #define SAMPLES_MAX 65536
-#define POLL_MS 100
+#define POLL_MS 25 // new processes are known to the kernel walker within this
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 
@@ -50,6 +50,22 @@ static void raise_nofile(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* The lowest rung: processes of the same user, user space only. */
+static int choose_own(struct session *s, const char *refused, char *why)
+{
+	struct session_config *c = &s->config;
+	int r;
+
+	c->capture.own_only = true;
+	r = capture_source_ring_new(&c->capture, &s->source, why);
+	if (!r)
+		log_warning(LOGGER,
+			"Sampling own processes only, without BPF: %s. Kernel frames and the time inside "
+			"system calls are not seen, and deep stacks are cut",
+			refused);
+	return r;
+}
+
 /* The first rung that this machine allows. Each refusal is kept for the log: what a lower rung loses
  * is said once, here. */
 static int choose_source(struct session *s, char *why)
@@ -67,6 +83,8 @@ static int choose_source(struct session *s, char *why)
 		snprintf(refused, sizeof(refused), "%s", why);
 	}
 	r = capture_source_ring_new(&c->capture, &s->source, why);
+	if (r && !c->capture.own_only && c->capture.npids && (r == -EPERM || r == -EACCES))
+		return choose_own(s, refused, why);
 	if (!r && refused[0])
 		log_warning(LOGGER,
 			"Sampling without BPF: %s. Stacks are unwound from copies of %u bytes, so "

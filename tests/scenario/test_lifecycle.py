@@ -36,8 +36,8 @@ def test_dlopen_in_mid_profile():
     prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
     stacks = prof.of("workload_dlopener")
     inner = prof.with_frame("plugin_inner", stacks)
-    assert prof.total(prof.with_frame("before_plugin", stacks)) > 100
-    assert prof.total(inner) > 100
+    assert prof.total(prof.with_frame("before_plugin", stacks)) > 50
+    assert prof.total(inner) > 50, "\n".join(f"{s.count} {';'.join(s.frames)}" for s in stacks[:20])
     whole = [s for s in inner if s.frames[0] == "_start" and "plugin_work" in s.frames and "main" in s.frames]
     lib.check_near("whole", lib.share(prof.total(whole), prof.total(inner)), 1.0, 0.01)
 
@@ -56,10 +56,11 @@ def test_exec_in_mid_profile():
 
 def test_short_processes_are_all_accounted_for():
     """600 processes of 20 ms: their samples are whole and named, down to the last process."""
-    p = lib.start_gprofiler("-d", 12, "-f", 499)
+    p = lib.start_gprofiler("-d", 120, "-f", 499)
     started(p)
     s = lib.start("spawn", 600, 20, stdout=subprocess.PIPE, text=True)
-    pids = s.communicate(timeout=60)[0].split()
+    pids = s.communicate(timeout=100)[0].split()
+    p.send_signal(signal.SIGTERM)
     p.communicate(timeout=60)
     prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
     assert len(set(pids)) == 600
@@ -67,7 +68,7 @@ def test_short_processes_are_all_accounted_for():
     stacks = [s for s in prof.stacks if "child_work" in s.frames]
     total = prof.total(stacks)
     lib.note(f"{total} samples in child_work; {prof.ledger}")
-    assert total > 600 * 20 * 0.499 * 0.5
+    lib.check_near("samples against CPU time", total / (600 * 20 * 0.499), 1.0, 0.15)
     whole = [s for s in stacks if s.frames[0] == "_start" and "main" in s.frames]
     lib.check_near("whole", lib.share(prof.total(whole), total), 1.0, 0.01)
     assert prof.ledger["side_band_lost"] == 0
@@ -136,7 +137,7 @@ def test_pids_dead_and_living():
     assert not prof.of("workload_deep")
     assert prof.total() == prof.total(prof.of("workload_split"))
     assert str(dead.pid) in open(os.path.join(prof.process.out, "log")).read()
-    p = lib.gprofiler("-d", 3, "-p", str(dead.pid), expect=1)
+    p = lib.gprofiler("-d", 3, "-p", str(dead.pid), expect=1, out="none")
     assert "--pids" in p.stdout_text and "Traceback" not in p.stderr_text
     assert other.poll() is None
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spawn N MS: starts N processes one after the other (two at a time), each an exec of itself that burns
- * MS milliseconds of CPU and exits. Prints the pids, one a line. `spawn child MS` is the child. */
+ * CPU until it has used MS milliseconds, and exits. Prints the pids, one a line. `spawn child MS` is the child. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -9,10 +9,12 @@
 
 NOINLINE void child_work(uint64_t ms)
 {
-	uint64_t end = now_ns() + ms * 1000000ull;
+	struct timespec ts;
 
-	while (now_ns() < end)
+	do {
 		burn_here(20);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	} while ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 < ms);
 }
 
 static pid_t start(const char *self, const char *ms)
