@@ -56,7 +56,8 @@ static bool read_copied(struct walk *w, void *dst, size_t len, uint64_t addr)
 	return true;
 }
 
-/* What the walker reads: the stack, and the instruction a leaf without a table stands on. */
+/* What the walker reads: the stack, and instructions (those of a leaf without a table, and before a
+ * presumed return address), which are the same now as at the sample. */
 static int read_native(void *arg, void *dst, uint32_t len, uint64_t addr)
 {
 	struct walk *w = arg;
@@ -70,7 +71,7 @@ static int read_native(void *arg, void *dst, uint32_t len, uint64_t addr)
 		memcpy(out, &w->start.regs.r[CFI_REG_BP], 8);
 		return len == 8 ? 0 : read_native(arg, out + 8, len - 8, addr + 8);
 	}
-	if (addr == w->frame.regs.r[CFI_REG_RA] && process_mapping(w->p, addr))
+	if (process_mapping(w->p, addr))
 		return process_memory_read(w->p->pid, addr, dst, len);
 	return read_copied(w, dst, len, addr) ? 0 : -EFAULT;
 }

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Steps a program instruction by instruction and unwinds at every one of them. The truth is a shadow
+ * stack: what each call instruction pushed, as long as the stack pointer has not moved past it. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "process/memory.h"
+#include "tests/harness.h"
+#include "unwind/unwind.h"
+
+#define SHADOW_MAX 4096
+#define STACK_COPY 65536
+#define INSN_MAX 15
+#define SKIP_MAX 2 // frames hidden by one change of stacks
+#define SHOWN_MAX 12 // mismatches printed
+
+struct entry {
+	uint64_t slot; // where the return address lies
+	uint64_t value;
+	bool exact; // an interrupted instruction
+};
+
+struct stepper {
+	pid_t pid;
+	bool go; // the runtime changes stacks
+	struct module_table modules;
+	struct process_table processes;
+	struct process *process;
+	struct unwind *unwind;
+	struct user_regs_struct regs;
+	struct entry shadow[SHADOW_MAX];
+	unsigned depth;
+	uint8_t stack[STACK_COPY];
+	struct unwind_result result;
+	unsigned long steps, calls, signals, mismatches, switched, jumping, runtime;
+	unsigned deepest;
+	uint64_t base_sp;
+};
+
+static void get_regs(struct stepper *s)
+{
+	assert_int_equal(ptrace(PTRACE_GETREGS, s->pid, NULL, &s->regs), 0);
+}
+
+static uint64_t peek(struct stepper *s, uint64_t addr)
+{
+	uint64_t v = 0;
+
+	process_memory_read((uint32_t)s->pid, addr, &v, sizeof(v));
+	return v;
+}
+
+static void take_registers(const struct user_regs_struct *r, struct rec_handoff *h)
+{
+	const uint64_t regs[] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp,
+		r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip};
+
+	memcpy(h->regs, regs, sizeof(regs));
+	h->valid = (1u << ARRAY_SIZE(regs)) - 1;
+}
+
+static void unwind_now(struct stepper *s)
+{
+	struct rec_sample rec = {.type = REC_SAMPLE, .pid = (uint32_t)s->pid, .handoff_exact = 1};
+	struct rec_handoff handoff = {0};
+	struct capture_sample sample = {.rec = &rec, .handoff = &handoff, .stack = s->stack};
+	ssize_t n;
+
+	take_registers(&s->regs, &handoff);
+	handoff.stack_base = s->regs.rsp;
+	n = process_memory_read_some((uint32_t)s->pid, s->regs.rsp, s->stack, STACK_COPY);
+	handoff.stack_len = n < 0 ? 0 : (uint32_t)n;
+	assert_ok(unwind_finish(s->unwind, s->process, &sample, clock_mono_ns(), &s->result));
+}
+
+static uint64_t word_at(const struct stepper *s, unsigned i)
+{
+	return s->result.words[i] & REC_FRAME_DATA_MASK;
+}
+
+static void show(struct stepper *s)
+{
+	if (s->mismatches++ >= SHOWN_MAX)
+		return;
+	printf("# step %lu at %#llx sp %#llx: outcome %d reason %d, %u frames, expected %u\n",
+		s->steps, s->regs.rip, s->regs.rsp, s->result.outcome, s->result.reason,
+		s->result.nwords, s->depth + 1);
+	for (unsigned i = 0; i < 12; i++) {
+		uint64_t want = !i		? s->regs.rip
+				: i <= s->depth ? s->shadow[s->depth - i].value
+						: 0;
+		uint64_t have = i < s->result.nwords ? word_at(s, i) : 0;
+
+		printf("#   %2u have %#lx want %#lx%s\n", i, (unsigned long)have,
+			(unsigned long)want, have == want ? "" : " <--");
+	}
+}
+
+/* Do frames `from`.. of the chain equal the shadow stack's lowest `depth` entries? In Go mode one may be
+ * missing where the runtime moved to another stack: unwind/go_table.h says which. */
+static bool matches(const struct stepper *s, unsigned from, unsigned depth, unsigned *ret_skipped)
+{
+	unsigned i = from, k = depth, skipped = 0;
+
+	for (; i < s->result.nwords && k; i++) {
+		k--;
+		if (word_at(s, i) == s->shadow[k].value)
+			continue;
+		while (s->go && skipped < SKIP_MAX && k && word_at(s, i) != s->shadow[k].value) {
+			skipped++;
+			k--;
+		}
+		if (word_at(s, i) != s->shadow[k].value)
+			return false;
+	}
+	*ret_skipped = skipped;
+	return !k && i == s->result.nwords;
+}
+
+/* Go's runtime runs on g0's stack, which is the thread's; a goroutine's is in the heap. */
+static bool on_g0(const struct stepper *s)
+{
+	return s->regs.rsp >> 36 != s->base_sp >> 36;
+}
+
+/* Only the current stack is copied: a walk that stopped where it would have gone to another one. */
+static bool is_top(const struct stepper *s)
+{
+	if (s->result.nwords > s->depth + 1)
+		return false;
+	for (unsigned i = 1; i < s->result.nwords; i++)
+		if (word_at(s, i) != s->shadow[s->depth - i].value)
+			return false;
+	return s->result.outcome == REC_OUT_BROKEN || s->result.nwords < s->depth + 1;
+}
+
+static void check(struct stepper *s)
+{
+	unsigned skipped = 0;
+
+	unwind_now(s);
+	s->deepest = s->depth > s->deepest ? s->depth : s->deepest;
+	s->runtime += s->go && on_g0(s);
+	// gogo() has loaded the stack pointer of the goroutine it is about to jump into.
+	if (s->go && (on_g0(s) || s->result.nwords == 1) && is_top(s)) {
+		s->switched++;
+		return;
+	}
+	if (s->result.outcome != REC_OUT_COMPLETE || word_at(s, 0) != s->regs.rip)
+		return show(s);
+	if (matches(s, 1, s->depth, &skipped)) {
+		s->switched += skipped;
+		return;
+	}
+	// glibc's longjmp describes the frame it goes to (the one after setjmp's return), not the one
+	// it was called from.
+	for (unsigned d = s->depth + 2; !s->go && d > 1; d--) {
+		if (s->result.nwords == d && matches(s, 2, d - 2, &skipped)) {
+			s->jumping++;
+			return;
+		}
+	}
+	show(s);
+}
+
+static void push(struct stepper *s, uint64_t slot, uint64_t value, bool exact)
+{
+	assert_true(s->depth < SHADOW_MAX);
+	s->shadow[s->depth++] = (struct entry){slot, value, exact};
+}
+
+/* Is this a near call? Prefixes: notrack, bnd, REX. */
+static bool is_call(const uint8_t *p)
+{
+	while (*p == 0x3e || *p == 0xf2 || (*p & 0xf0) == 0x40)
+		p++;
+	return *p == 0xe8 || (*p == 0xff && (p[1] >> 3 & 7) == 2);
+}
+
+/* Follows what the last instruction did. */
+static void follow(struct stepper *s, const uint8_t *insn, bool delivered, uint64_t interrupted)
+{
+	if (delivered) {
+		s->signals++;
+		// The kernel pushed struct rt_sigframe: return address, then struct ucontext.
+		push(s, s->regs.rsp + 8, interrupted, true);
+		push(s, s->regs.rsp, peek(s, s->regs.rsp), false);
+		return;
+	}
+	if (is_call(insn)) {
+		s->calls++;
+		push(s, s->regs.rsp, peek(s, s->regs.rsp), false);
+		return;
+	}
+	// A stack that was left for another one keeps its entries; g0's, which lies higher than any
+	// goroutine's, is empty once a goroutine runs again.
+	if (s->depth && s->shadow[s->depth - 1].slot == UINT64_MAX &&
+		s->regs.rip == s->shadow[s->depth - 1].value)
+		s->depth--; // one of those that were there at the start
+	while (s->depth) {
+		const struct entry *top = &s->shadow[s->depth - 1];
+		bool same = !s->go || top->slot == UINT64_MAX || top->slot >> 36 == s->regs.rsp >> 36;
+
+		if (same ? top->slot >= s->regs.rsp : top->slot < s->regs.rsp)
+			break;
+		s->depth--;
+	}
+}
+
+/* One instruction. Returns false at the closing int3 or at the program's end. */
+static bool step(struct stepper *s, int *signal)
+{
+	uint8_t insn[INSN_MAX + 1] = {0};
+	uint64_t interrupted = s->regs.rip;
+	int status, deliver = *signal;
+
+	process_memory_read_some((uint32_t)s->pid, s->regs.rip, insn, INSN_MAX);
+	if (insn[0] == 0xcc)
+		return false;
+	assert_int_equal(ptrace(PTRACE_SINGLESTEP, s->pid, NULL, deliver), 0);
+	assert_int_equal(waitpid(s->pid, &status, __WALL), s->pid);
+	if (!WIFSTOPPED(status))
+		return false;
+	get_regs(s);
+	*signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+	if (deliver == SIGURG)
+		deliver = 0;
+	// A stop to tell of a signal comes before the instruction has run.
+	if (*signal && s->regs.rip == interrupted && !is_call(insn))
+		return true;
+	follow(s, insn, deliver != 0, interrupted);
+	s->steps++;
+	return true;
+}
+
+static void start(struct stepper *s, const char *path)
+{
+	int status;
+
+	s->pid = fork();
+	if (!s->pid) {
+		char *const argv[] = {(char *)path, NULL};
+		char *const env[] = {(char *)"GODEBUG=asyncpreemptoff=1", (char *)"GOGC=off",
+			(char *)"GOMAXPROCS=1", NULL};
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		execve(path, argv, env);
+		_exit(127);
+	}
+	assert_true(s->pid > 0);
+	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+	for (int sig = 0;;) {
+		assert_int_equal(ptrace(PTRACE_CONT, s->pid, NULL, sig), 0);
+		assert_int_equal(waitpid(s->pid, &status, __WALL), s->pid);
+		assert_true(WIFSTOPPED(status));
+		if (WSTOPSIG(status) == SIGTRAP)
+			break;
+		sig = WSTOPSIG(status);
+	}
+	get_regs(s);
+	module_table_init(&s->modules, 1000, 100);
+	assert_ok(process_table_init(&s->processes, &s->modules, "/proc"));
+	assert_ok(process_table_scan_pid(&s->processes, (uint32_t)s->pid));
+	s->process = process_table_find(&s->processes, (uint32_t)s->pid);
+	assert_non_null(s->process);
+	assert_ok(unwind_new(NULL, &s->processes, BPF_UNWIND_SMART, &s->unwind));
+	assert_ok(unwind_update_process(s->unwind, s->process));
+}
+
+static void stop(struct stepper *s)
+{
+	int status;
+
+	kill(s->pid, SIGKILL);
+	while (waitpid(s->pid, &status, __WALL) == s->pid && WIFSTOPPED(status))
+		;
+	unwind_free(s->unwind);
+	process_table_deinit(&s->processes);
+	module_table_deinit(&s->modules);
+}
+
+/* The chain under main() is what the unwinder says; that it ends properly is checked. */
+static void take_base(struct stepper *s)
+{
+	unwind_now(s);
+	assert_int_equal(s->result.outcome, REC_OUT_COMPLETE);
+	for (unsigned i = s->result.nwords; i-- > 1;)
+		push(s, UINT64_MAX, word_at(s, i), false);
+}
+
+static void run(struct stepper *s, const char *path, unsigned long most)
+{
+	int signal = 0;
+
+	start(s, path);
+	s->base_sp = s->regs.rsp;
+	take_base(s);
+	uint64_t began = clock_mono_ns();
+
+	do
+		check(s);
+	while (s->steps < most && step(s, &signal));
+	printf("# %lu instructions, %lu calls, %lu signals, deepest %u, %lu on g0's stack, "
+	       "%lu at a stack switch, "
+	       "%lu inside longjmp, %lu mismatches, %.1f s\n",
+		s->steps, s->calls, s->signals, s->deepest, s->runtime, s->switched, s->jumping, s->mismatches,
+		(double)(clock_mono_ns() - began) / 1e9);
+	stop(s);
+}
+
+static void step__c_program(void **state)
+{
+	struct stepper *s = *state;
+
+	run(s, STEP_TARGET, 2000000);
+	assert_true(s->steps > 5000);
+	assert_true(s->signals == 2);
+	assert_in_range(s->jumping, 1, 30);
+	assert_int_equal(s->mismatches, 0);
+}
+
+#ifdef STEP_TARGET_GO
+static void step__go_program(void **state)
+{
+	struct stepper *s = *state;
+
+	s->go = true;
+	run(s, STEP_TARGET_GO, 400000);
+	assert_true(s->steps - s->runtime > 5000);
+	assert_int_equal(s->mismatches, 0);
+	// On the goroutine's own stack nearly every instruction has its whole chain.
+	assert_true((s->switched - s->runtime) * 10 < s->steps - s->runtime);
+}
+#endif
+
+static int setup(void **state)
+{
+	*state = calloc(1, sizeof(struct stepper));
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(step__c_program, setup, teardown),
+#ifdef STEP_TARGET_GO
+		cmocka_unit_test_setup_teardown(step__go_program, setup, teardown),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
