@@ -326,8 +326,10 @@ static __always_inline void emit(struct sample_buf *s)
 		count(REC_OUT_LOST_RING, 0, 0);
 	else
 		count(s->w.outcome, s->w.reason, s->rec.user_words);
+	// To this very thread: it takes the signal before it runs on, another one would not stop it in
+	// time.
 	if (config.stop_at_sample)
-		bpf_send_signal(19); // SIGSTOP
+		bpf_send_signal_thread(19); // SIGSTOP
 }
 
 /* The user registers of the current task, wherever the tick hit. 0: there are none. */

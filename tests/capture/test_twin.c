@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One walker, two builds: the kernel's walk of a sample against the host's walk of the same process,
+ * which the sampling program has stopped at that very sample. Frame by frame equal, and equal in how
+ * it ended.
+ *
+ * Arguments: programs to profile (a workload each, argv[1] of it is its life in seconds). */
+#include "tests/harness.h"
+
+#include <poll.h>
+#include <signal.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "process/memory.h"
+#include "tests/capture/capture_harness.h"
+#include "unwind/native.h"
+#include "unwind/unwind.h"
+
+#define FREQUENCY 500
+#define SAMPLES 150 // of each program
+#define SECONDS_MAX 30
+#define STEPS_MAX (REC_USER_WORDS_MAX + 1)
+
+struct twin {
+	struct module_table modules;
+	struct process_table processes;
+	struct capture_source *source;
+	struct unwind *unwind;
+	struct unwind_result *result;
+	uint32_t pid;
+	bool stopped, gone;
+	uint64_t changed; // when the tables were last written
+	uint64_t samples, moved, equal, frames, complete, handoffs, finished, marks[8];
+	uint64_t outcomes[REC_OUT_MAX];
+	unsigned deepest;
+};
+
+struct program {
+	const char *name;
+	const char *argv[6];
+	uint64_t kernel_complete_pct; // of samples, at least
+};
+
+static int publish(void *arg, struct process *p)
+{
+	struct twin *t = arg;
+
+	unwind_update_process(t->unwind, p);
+	t->changed = clock_mono_ns();
+	return 0;
+}
+
+static int read_target(void *arg, void *dst, uint32_t len, uint64_t addr)
+{
+	struct twin *t = arg;
+
+	return process_memory_read(t->pid, addr, dst, len);
+}
+
+/* Waits until the signal that the sampling program sent has stopped the target. */
+static bool await_stop(struct twin *t)
+{
+	uint64_t end = clock_mono_ns() + 2 * NSEC_PER_SEC;
+
+	while (!t->stopped && !t->gone && clock_mono_ns() < end) {
+		int status;
+		pid_t r = waitpid((pid_t)t->pid, &status, WUNTRACED | WNOHANG);
+
+		if (r == (pid_t)t->pid) {
+			t->stopped = WIFSTOPPED(status);
+			t->gone = !t->stopped;
+		} else if (r < 0) {
+			t->gone = true;
+		} else {
+			clock_sleep_ns(50000);
+		}
+	}
+	return t->stopped;
+}
+
+/* Whether the thread stands where it was sampled. The stop is a signal that an interrupt of its own
+ * sends; a thread that was sampled with interrupts off may run some instructions more. */
+static bool still_there(const struct twin *t, const struct capture_sample *c)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(512);
+	char path[64];
+	const char *pc, *sp;
+
+	// proc_pid_syscall(5): ... then the stack pointer and the program counter.
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/syscall", t->pid, c->rec->tid);
+	if (fs_read_file(path, &text))
+		return true;
+	pc = strrchr(buf_str(&text), ' ');
+	if (!pc)
+		return false;
+	for (sp = pc - 1; sp > buf_str(&text) && *sp != ' '; sp--)
+		;
+	return strtoull(pc, NULL, 16) == c->handoff->regs[REC_REG_X86_IP] &&
+	       strtoull(sp, NULL, 16) == c->handoff->regs[REC_REG_X86_SP];
+}
+
+static void say_difference(const struct twin *t, const struct capture_sample *c, unsigned at,
+	const struct native_frame *f, const char *what)
+{
+	printf("# pid %u, sample %llu: %s at frame %u of %u: kernel %#llx, host %#llx (mark %u); "
+	       "outcome %u reason %u flags %u, pc %#llx\n",
+		t->pid, (unsigned long long)t->samples, what, at, c->rec->user_words,
+		at < c->rec->user_words ? (unsigned long long)c->user[at] : 0ull,
+		(unsigned long long)f->regs.r[REC_REG_X86_IP], f->mark, c->rec->outcome,
+		c->rec->reason, c->rec->flags,
+		(unsigned long long)c->handoff->regs[REC_REG_X86_IP]);
+}
+
+/* Walks from the same registers, over the memory of the stopped target and the same tables. */
+static bool walk_again(struct twin *t, const struct process *p, const struct capture_sample *c)
+{
+	struct native_host host = {.tables = &t->source->tables,
+		.first = p->unwind_slot ? p->unwind_slot - 1 : 0,
+		.count = p->unwind_count,
+		.mode = BPF_UNWIND_SMART,
+		.read = read_target,
+		.arg = t};
+	struct native_frame f = {.exact = true, .mark = REC_MARK_LEAF};
+	enum native_host_result r = NATIVE_HOST_MORE;
+	enum rec_reason why = REC_WHY_NONE;
+	unsigned n = 0;
+
+	memcpy(f.regs.r, c->handoff->regs, sizeof(f.regs.r));
+	f.regs.valid = (uint32_t)c->handoff->valid;
+	while (r == NATIVE_HOST_MORE && n < STEPS_MAX) {
+		uint64_t word =
+			REC_FRAME(REC_FRAME_NATIVE, f.mark, f.exact, f.regs.r[REC_REG_X86_IP]);
+		struct native_frame before = f;
+
+		r = native_host_step(&host, &f, &why);
+		// The frame that is handed over is user space's to emit.
+		if (r == NATIVE_HOST_ASK)
+			break;
+		if (n >= c->rec->user_words || c->user[n] != word) {
+			say_difference(t, c, n, &before, "frames differ");
+			return false;
+		}
+		t->marks[before.mark & 7]++;
+		n++;
+	}
+	t->frames += n;
+	t->deepest = MAX(t->deepest, n);
+	if (n != c->rec->user_words) {
+		say_difference(t, c, n, &f, "lengths differ");
+		return false;
+	}
+	// An exec was learnt of with the sample itself: the kernel had the old mappings, we have none.
+	if (r == NATIVE_HOST_ASK && c->rec->outcome == REC_OUT_HANDOFF && !p->unwind_slot)
+		return true;
+	if ((r == NATIVE_HOST_END) != (c->rec->outcome == REC_OUT_COMPLETE) ||
+		(r == NATIVE_HOST_ASK) != (c->rec->outcome == REC_OUT_HANDOFF) ||
+		(r != NATIVE_HOST_END && why != c->rec->reason)) {
+		say_difference(t, c, n, &f, "ends differ");
+		return false;
+	}
+	return true;
+}
+
+/* What a session does with a hand-over: the tables it lacked are there for the next sample. */
+static void finish(struct twin *t, struct process *p, const struct capture_sample *c)
+{
+	struct rec_sample rec = *c->rec;
+	struct capture_sample whole = *c;
+
+	rec.user_words = 0;
+	rec.handoff_exact = 1;
+	rec.handoff_mark = REC_MARK_LEAF;
+	whole.rec = &rec;
+	assert_ok(unwind_finish(t->unwind, p, &whole, clock_mono_ns(), t->result));
+	t->changed = clock_mono_ns();
+	t->handoffs++;
+	t->finished += t->result->outcome == REC_OUT_COMPLETE;
+}
+
+static int see(void *arg, const struct capture_event *e)
+{
+	struct twin *t = arg;
+	const struct capture_sample *c = &e->sample;
+	struct process *p;
+
+	if (e->type != CAPTURE_SAMPLE) {
+		process_table_apply(&t->processes, e);
+		return 0;
+	}
+	if (e->pid != t->pid && c->rec->pid != t->pid)
+		return 0;
+	if (!await_stop(t))
+		return 0;
+	p = process_table_ensure(&t->processes, t->pid, c->rec->comm);
+	// As a child of ours, before it runs the program: not what is tested.
+	if (c->handoff && c->rec->outcome != REC_OUT_KERNEL_ONLY) {
+		// Two threads may be sampled before the stop: the second saw the tables of the first.
+		if (e->time > t->changed && still_there(t, c)) {
+			t->samples++;
+			t->outcomes[c->rec->outcome]++;
+			t->equal += walk_again(t, p, c);
+		} else {
+			t->moved++;
+		}
+		process_table_take_dirty(&t->processes, publish, t);
+		if (c->rec->outcome == REC_OUT_HANDOFF)
+			finish(t, p, c);
+	}
+	return 0;
+}
+
+static pid_t spawn_held(const struct program *program, int *ret_release)
+{
+	int hold[2];
+	char go;
+	pid_t pid;
+
+	assert_ok(pipe(hold));
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		close(hold[1]);
+		if (read(hold[0], &go, 1) == 1)
+			execvp(program->argv[0], (char *const *)program->argv);
+		_exit(127);
+	}
+	close(hold[0]);
+	*ret_release = hold[1];
+	return pid;
+}
+
+static void open_twin(struct twin *t, const uint32_t *pid)
+{
+	struct capture_config config = {.frequency = FREQUENCY,
+		.mode = BPF_UNWIND_SMART,
+		.pids = pid,
+		.npids = 1,
+		.stop_at_sample = true};
+	char why[CAPTURE_WHY] = "";
+	int r;
+
+	t->pid = *pid;
+	module_table_init(&t->modules, 4096, 64);
+	assert_ok(process_table_init(&t->processes, &t->modules, "/proc"));
+	t->result = malloc(sizeof(*t->result));
+	assert_non_null(t->result);
+	r = capture_source_bpf_new(&config, &t->source, why);
+	if (r)
+		printf("# %s\n", why);
+	assert_ok(r);
+	assert_ok(unwind_new(t->source, &t->processes, BPF_UNWIND_SMART, &t->unwind));
+	assert_ok(process_table_scan_pid(&t->processes, t->pid));
+	process_table_take_dirty(&t->processes, publish, t);
+	assert_ok(t->source->ops->start(t->source));
+}
+
+static void close_twin(struct twin *t)
+{
+	t->source->ops->stop(t->source);
+	if (!t->gone) {
+		kill((pid_t)t->pid, SIGKILL);
+		waitpid((pid_t)t->pid, NULL, 0);
+	}
+	unwind_free(t->unwind);
+	t->source->ops->free(t->source);
+	process_table_deinit(&t->processes);
+	module_table_deinit(&t->modules);
+	free(t->result);
+}
+
+static void run_twin(struct twin *t, int release)
+{
+	uint64_t end = clock_mono_ns() + SECONDS_MAX * NSEC_PER_SEC;
+
+	assert_int_equal(write(release, "g", 1), 1);
+	close(release);
+	while (t->samples < SAMPLES && !t->gone && clock_mono_ns() < end) {
+		struct pollfd fd = {.fd = t->source->poll_fd, .events = POLLIN};
+
+		poll(&fd, 1, 20);
+		assert_ok(t->source->ops->drain(t->source, 0, see, t));
+		process_table_take_dirty(&t->processes, publish, t);
+		// A stop may have come without a record (a full ring): let it go on either way.
+		if (!t->stopped) {
+			int status;
+
+			if (waitpid((pid_t)t->pid, &status, WUNTRACED | WNOHANG) == (pid_t)t->pid) {
+				t->stopped = WIFSTOPPED(status);
+				t->gone = !t->stopped;
+				continue;
+			}
+		}
+		if (t->stopped && !t->gone) {
+			t->stopped = false;
+			kill((pid_t)t->pid, SIGCONT);
+		}
+	}
+}
+
+static void compare(void **state)
+{
+	const struct program *program = *state;
+	struct twin t = {0};
+	uint32_t pid;
+	int release;
+
+	if (!may_watch_machine())
+		test_skip("the whole machine may not be watched here");
+	if (access(program->argv[0], X_OK))
+		test_skip("%s is not there", program->argv[0]);
+	pid = (uint32_t)spawn_held(program, &release);
+	open_twin(&t, &pid);
+	run_twin(&t, release);
+	close_twin(&t);
+	printf("# %s: %llu samples (%llu more ran on), %llu equal, %llu frames (deepest %u; %llu by table, %llu by "
+	       "frame pointer, %llu guessed), %llu complete in the kernel, %llu handed over, %llu "
+	       "of them completed\n",
+		program->name, (unsigned long long)t.samples, (unsigned long long)t.moved,
+		(unsigned long long)t.equal, (unsigned long long)t.frames, t.deepest,
+		(unsigned long long)t.marks[REC_MARK_TABLE],
+		(unsigned long long)t.marks[REC_MARK_FP],
+		(unsigned long long)t.marks[REC_MARK_GUESS],
+		(unsigned long long)t.outcomes[REC_OUT_COMPLETE], (unsigned long long)t.handoffs,
+		(unsigned long long)t.finished);
+	assert_true(t.samples >= SAMPLES);
+	assert_int_equal(t.equal, t.samples);
+	assert_true(t.outcomes[REC_OUT_COMPLETE] * 100 >= t.samples * program->kernel_complete_pct);
+}
+
+int main(int argc, char **argv)
+{
+	static const char python[] = "def f(n):\n"
+				     " return f(n - 1) if n else sum(i * i for i in range(9000))\n"
+				     "while True: f(60)";
+	struct program programs[16] = {
+		{"python3", {"/usr/bin/python3", "-c", python}, 50},
+	};
+	struct CMUnitTest tests[16];
+	size_t n = 1;
+
+	for (int i = 1; i < argc && n < ARRAY_SIZE(programs); i++) {
+		const char *base = strrchr(argv[i], '/');
+
+		programs[n] = (struct program){base ? base + 1 : argv[i], {argv[i], "60"}, 50};
+		n++;
+	}
+	for (size_t i = 0; i < n; i++) {
+		char *name = NULL;
+
+		if (asprintf(&name, "twin__%s", programs[i].name) < 0)
+			return 1;
+		tests[i] = (struct CMUnitTest){
+			.name = name, .test_func = compare, .initial_state = &programs[i]};
+	}
+	return _cmocka_run_group_tests("twin", tests, n, NULL, NULL);
+}
