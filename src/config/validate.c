@@ -34,6 +34,10 @@ static int refuse_not_yet(const struct options *o, struct buf *why)
 
 		if (row->target != i || !options_given(o, i))
 			continue;
+		// What a pod's environment or a file says of the agent does not keep `check` from
+		// running there.
+		if (o->verb && o->origin[i] != OPTION_FROM_COMMAND_LINE)
+			continue;
 		if (row->type == OPTION_TYPE_ENUM && enum_not_yet(o, row, &w)) {
 			buf_printf(why, "--%s %s is not in this version (leave it out)", row->name,
 				w.text);
@@ -53,6 +57,8 @@ static int validate_together(const struct options *o, struct buf *why)
 {
 	const char *text = NULL;
 
+	if (o->verb)
+		return 0;
 	if (options_given(o, OPTION_alloc_interval) && o->mode != OPTION_MODE_ALLOCATION)
 		text = "--alloc-interval is only allowed with --mode allocation";
 	else if (options_given(o, OPTION_frequency) && o->mode != OPTION_MODE_CPU)
@@ -63,7 +69,7 @@ static int validate_together(const struct options *o, struct buf *why)
 		text = "a command is missing after -- (gprofiler -- COMMAND [ARGUMENT...])";
 	else if (o->command && o->pids.len)
 		text = "--pids is not allowed with -- COMMAND (leave one out)";
-	else if (!o->verb && !o->output_dir && !o->command && !o->pids.len)
+	else if (!o->output_dir && !o->command && !o->pids.len)
 		text = "Must pass at least one output method (--upload-results / --output-dir): "
 		       "add -o DIR, or name what to profile: -p PID, or -- COMMAND";
 	if (!text)

@@ -491,6 +491,23 @@ static void environment__flags_are_booleans(void **state)
 	run_end(&r);
 }
 
+/* gprofiler check in a pod whose environment is the agent's. */
+static void verbs__run_beside_the_agents_settings(void **state)
+{
+	char continuous[] = "GPROFILER_CONTINUOUS=true", java[] = "GPROFILER_JAVA_MODE=ap";
+	char *const env[] = {continuous, java, NULL};
+	struct run r;
+
+	(void)state;
+	run_start_with(&r, "check", env, NULL);
+	assert_int_equal(r.result, OPTIONS_RUN);
+	run_end(&r);
+	run_start_with(&r, "-o x", env, NULL);
+	assert_int_equal(r.result, OPTIONS_REFUSED);
+	run_end(&r);
+	assert_refused("-c check", "-c/--continuous is not in this version");
+}
+
 static void secrets__are_never_printed(void **state)
 {
 	char env[] = "GPROFILER_TOKEN=hush-hush", *const envp[] = {env, NULL};
@@ -643,6 +660,7 @@ int main(void)
 		cmocka_unit_test(values__lists_masks_and_sizes),
 		cmocka_unit_test(precedence__strongest_origin_wins),
 		cmocka_unit_test(environment__flags_are_booleans),
+		cmocka_unit_test(verbs__run_beside_the_agents_settings),
 		cmocka_unit_test(secrets__are_never_printed),
 		cmocka_unit_test(text__version_help_and_man),
 		cmocka_unit_test(reference__every_flag_is_taken_or_refused_by_name),
