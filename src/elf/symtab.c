@@ -13,19 +13,19 @@
 #define DYNAMIC_MAX 1024u // entries of PT_DYNAMIC looked at
 #define HASH_WORDS_MAX (1u << 24)
 
+/* In one copy: this runs for every symbol of every sampled file. */
 static void parse_sym(struct cursor *c, struct module_symbol *ret)
 {
-	uint8_t info, other;
+	Elf64_Sym sym;
 
-	ret->name = cursor_u32(c);
-	info = cursor_u8(c);
-	other = cursor_u8(c);
-	ret->section = cursor_u16(c);
-	ret->value = cursor_u64(c);
-	ret->size = cursor_u64(c);
-	ret->type = ELF64_ST_TYPE(info);
-	ret->bind = ELF64_ST_BIND(info);
-	ret->visibility = ELF64_ST_VISIBILITY(other);
+	cursor_copy(c, &sym, sizeof(sym));
+	ret->value = sym.st_value;
+	ret->size = sym.st_size;
+	ret->name = sym.st_name;
+	ret->section = sym.st_shndx;
+	ret->type = ELF64_ST_TYPE(sym.st_info);
+	ret->bind = ELF64_ST_BIND(sym.st_info);
+	ret->visibility = ELF64_ST_VISIBILITY(sym.st_other);
 }
 
 /* What PT_DYNAMIC tells about the symbol table; virtual addresses. */

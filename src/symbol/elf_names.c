@@ -231,7 +231,7 @@ static bool same_symbol(const struct elf_name *a, const struct elf_name *b)
 
 static int run_tables(struct pass *p, struct elf_names_tables *tables)
 {
-	struct module_symtab symtabs[ELF_NAMES_TABLES_MAX] = {0};
+	struct module_symtab *symtabs = tables->symtab;
 	int r = 0;
 
 	p->tables = symtabs;
@@ -248,7 +248,6 @@ static int run_tables(struct pass *p, struct elf_names_tables *tables)
 		tables->bytes_read += symtabs[i].count * sizeof(Elf64_Sym);
 		r = module_symtab_stream(&symtabs[i], take_symbol, p);
 	}
-	p->tables = NULL;
 	return r < 0 ? r : 0;
 }
 
@@ -278,15 +277,11 @@ int elf_names_find(struct elf_names_tables *tables, struct elf_name *names, size
 int elf_names_text(
 	const struct elf_names_tables *tables, const struct elf_name *name, struct buf *ret)
 {
-	struct module_symtab t;
 	int r;
 
 	if (!name->found || name->table >= tables->n)
 		return -ENOENT;
-	r = module_symtab_open(tables->file[name->table], tables->type[name->table], &t);
-	if (r)
-		return r;
-	r = module_symtab_name(&t, name->name, ret);
+	r = module_symtab_name(&tables->symtab[name->table], name->name, ret);
 	if (r)
 		return r;
 	return is_label(ret) ? -ENOENT : 0;

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "elf/module.h"
+#include "elf/symtab.h"
 
 /* One address: asked as a virtual address, answered with a symbol. */
 struct elf_name {
@@ -28,7 +29,9 @@ struct elf_names_tables {
 	const struct module *file[ELF_NAMES_TABLES_MAX];
 	uint32_t type[ELF_NAMES_TABLES_MAX]; // SHT_SYMTAB, SHT_DYNSYM
 	unsigned n;
-	uint64_t bytes_read; // answered
+	/* answered by elf_names_find() */
+	struct module_symtab symtab[ELF_NAMES_TABLES_MAX]; // count 0: not there
+	uint64_t bytes_read;
 };
 
 /* Sorts names by address and finds each its symbol. Return 0, -ENOMEM, -errno. */

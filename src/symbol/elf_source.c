@@ -55,7 +55,7 @@ static int find_debug(struct symbol_group *g, struct module **ret)
 	search.path = buf_str(&path);
 	if (!search.dirs)
 		search.dirs = "/usr/lib/debug";
-	if (p) {
+	if (p && !p->exit_time) {
 		snprintf(root, sizeof(root), "%s/%u/root", g->resolver->processes->proc_root,
 			p->pid);
 		search.roots[n++] = root;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <lzma.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -449,6 +450,58 @@ static void resolver__vdso_of_this_process(void **state)
 	assert_true(found);
 }
 
+/* As Fedora builds programs: .dynsym has the exported names, .gnu_debugdata the others. */
+static void resolver__minidebuginfo_beside_dynsym(void **state)
+{
+	struct elf_writer_section s = {.name = ".gnu_debugdata", .type = SHT_PROGBITS};
+	struct elf_writer_symbol exported = {"exported", 0x401000, 16, STB_GLOBAL, STT_FUNC, 1};
+	_cleanup_(cleanup_elf_writer) struct elf_writer w, mini;
+	_cleanup_buf_ struct buf inner = BUF_INIT(1 << 20);
+	uint8_t xz[8192];
+	struct module *m;
+	size_t len = 0;
+
+	elf_writer_init(&mini, ET_EXEC);
+	elf_writer_code(&mini, ".text", 0x401000, 0x100);
+	add(&mini, "only_in_minidebug", 0x401040, 16, STB_LOCAL | TEXT);
+	elf_writer_finish(&mini, &inner);
+	assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL,
+				 (const uint8_t *)inner.data, inner.len, xz, &len, sizeof(xz)),
+		LZMA_OK);
+	elf_writer_init(&w, ET_EXEC);
+	elf_writer_code(&w, ".text", 0x401000, 0x100);
+	elf_writer_section(&w, &s, xz, len);
+	elf_writer_segment(&w, PT_LOAD, PF_R | PF_X, 1, 1);
+	elf_writer_dynamic_symbol(&w, &exported);
+	m = open_writer(*state, &w);
+	assert_string_equal(name_at(*state, m, 0x401004, NULL), "exported");
+	assert_string_equal(name_at(*state, m, 0x401044, NULL), "only_in_minidebug");
+	assert_string_equal(name_at(*state, m, 0x401080, NULL), "");
+}
+
+/* A table of zeroes: nothing is named, and the caller can tell why. */
+static void resolver__hidden_kernel_is_counted(void **state)
+{
+	char path[] = "/tmp/test_resolver_XXXXXX";
+	struct resolver_config config = {.kallsyms = path};
+	struct symbol_query q[3] = {
+		{.space = SYMBOL_KERNEL, .addr = 0xffffffff81000010},
+		{.space = SYMBOL_KERNEL, .addr = 0xffffffff81000020},
+		{.space = SYMBOL_KERNEL, .addr = 0xffffffff81000030},
+	};
+	struct room *x = *state;
+	_cleanup_close_ int fd = mkstemp(path);
+
+	assert_ok(fs_write_full(fd, "0000000000000000 T do_thing\n", 28));
+	resolver_deinit(&x->resolver);
+	assert_ok(resolver_init(&x->resolver, &x->modules, &x->processes, &config));
+	assert_ok(resolver_resolve(&x->resolver, q, 3));
+	assert_int_equal(x->resolver.stats.kernel_hidden, 3);
+	assert_int_equal(q[0].name, 0);
+	assert_string_equal(intern_str(&x->resolver.strings, q[0].module), "[kernel.kallsyms]");
+	unlink(path);
+}
+
 static void resolver__strings_cap_leaves_unnamed(void **state)
 {
 	struct resolver_config config = {.strings_cap = 64, .debug_dirs = "/nowhere"};
@@ -486,6 +539,8 @@ int main(void)
 		CASE(resolver__plt_stubs),
 		CASE(resolver__plt_by_slot_and_by_number),
 		CASE(resolver__vdso_of_this_process),
+		CASE(resolver__minidebuginfo_beside_dynsym),
+		CASE(resolver__hidden_kernel_is_counted),
 		CASE(resolver__strings_cap_leaves_unnamed),
 	};
 
