@@ -57,7 +57,8 @@ export function changeClass(a, b, wholeA, wholeB, fa, fb) {
   const sa = a * fa, sb = b * fb, larger = Math.max(Math.abs(sa), Math.abs(sb));
   const ratio = larger ? (sb - sa) / larger : 0;
   const share = Math.abs(sb - sa) / Math.max(wholeA * fa, wholeB * fb, 1e-9);
-  const strength = Math.abs(ratio) * Math.min(1, 0.25 + share * 10);
+  // Rounded, so that a comparison the other way round lands on the mirrored class.
+  const strength = Math.round(1e6 * Math.abs(ratio) * Math.min(1, 0.25 + share * 10)) / 1e6;
   const step = strength > 0.6 ? 4 : strength > 0.35 ? 3 : strength > 0.15 ? 2 : 1;
   return 4 + Math.sign(ratio) * step;
 }

@@ -19,6 +19,7 @@ import { collapsedText, csvText, preparePrint, save, savePng, svgText } from "./
 
 const ANIMATION_MS = 120;
 const TINY = 100;
+const HINT = "Click a frame to zoom, right click for more, / to search, ? for all keys";
 
 function preferences() {
   const known = {};
@@ -50,7 +51,7 @@ export function start(model) {
     push: (h) => history.pushState({ gprofiler: true }, "", h),
     replace: (h) => history.replaceState(history.state, "", h),
   }, (text) => notice(text, "hash"));
-  const app = { model, store, prefs, commands: {}, wholeShare: 1, searchHitsContext: false };
+  const app = { model, store, prefs, commands: {}, wholeShare: 1, idleStatus: HINT };
   const dark = matchMedia("(prefers-color-scheme: dark)"), forced = matchMedia("(forced-colors: active)");
   const calm = matchMedia("(prefers-reduced-motion: reduce)"), coarse = matchMedia("(pointer: coarse)");
   const viewer = createViewer(model);
@@ -169,9 +170,15 @@ export function start(model) {
     else if (y + h + keep > graph.scrollTop + graph.clientHeight) graph.scrollTop = y + h + keep - graph.clientHeight;
   }
 
+  // A flame grows from its foot: that is what stays in place.
   function resize() {
-    byId("spacer").style.height = `${app.view.rows * rowHeight()}px`;
+    const foot = app.view.panes[0].up && graph.scrollHeight - graph.scrollTop - (app.height || graph.clientHeight);
     update(store.get(), store.get());
+    if (app.view.panes[0].up) {
+      graph.scrollTop = graph.scrollHeight - graph.clientHeight - foot;
+      app.draw();
+    }
+    app.height = graph.clientHeight;
   }
 
   // ---- the one update ----
@@ -185,17 +192,18 @@ export function start(model) {
     for (const k of ["hover", "run"]) marks[k] = null;
     searchUpdate(state);
     const shape = state.d !== before.d || state.y !== before.y || state.p !== before.p;
+    toolbar(state);
+    showChips(app);
+    showLegend(app);
     if (shape || !app.ready) graph.scrollTop = view.pivotRow ? Math.max(0, view.pivotRow * rowHeight() - graph.clientHeight / 2) : view.panes[0].up ? view.rows * rowHeight() : 0;
     const at = state.z !== before.z || !app.ready ? view.zoom : null;
     if (at && at.node > 0) scrollTo(at, 3);
     const chosen = state.s !== before.s || !app.ready ? view.selected : null;
     if (chosen) scrollTo(chosen, 1);
     glide(view.window);
-    toolbar(state);
-    showChips(app);
-    showLegend(app);
     if (state.s !== before.s || state.z !== before.z || !app.ready || shape || state.u !== before.u || state.f !== before.f || state.x !== before.x) showDetails(app);
-    if (state.s !== before.s && state.s && app.ready) showTab("details", true);
+    if (state.s !== before.s && state.s && !app.fromTable) showTab("details");
+    app.fromTable = false;
     app.table.update();
     app.access.update();
     notice(view.missing.length ? `The ${view.missing.join(" and ")} of this link is not in this profile or not in this view.` : "", "missing");
@@ -241,7 +249,8 @@ export function start(model) {
     fill(byId("b-callers"), "Callers first");
     byId("b-callers").title = "Merge by callers: leaves at the root (b)";
     byId("b-callers").setAttribute("aria-pressed", state.d === "b");
-    options(byId("s-order"), [["n", "name"], ["w", "weight"]], state.o);
+    options(byId("s-order"), [["n", "name"], ["w", "weight"]], state.d === "b" ? "w" : state.o);
+    byId("s-order").disabled = state.d === "b";
     options(byId("s-group"), [["-", "nothing"], ["n", "process name"], ["p", "process"], ["n,t", "name, thread"], ["p,t", "process, thread"], ["c,n", "container, name"], ["c,p", "container, process"], ["c,p,t", "container, process, thread"]], state.g || defaultLevels(model));
     options(byId("s-color"), [["o", "origin"], ["m", "module"], ["h", "heat (self)"], ["d", "plain"]], state.c);
     options(byId("s-recursion"), [["0", "as it is"], ["1", "repeats as one"], ["2", "cycles as one"], ["l", "chains as one"]], state.l ? "l" : state.r);
@@ -258,8 +267,7 @@ export function start(model) {
     fill(byId("b-theme"), app.theme === "dark" ? "Light" : "Dark");
   }
 
-  function showTab(name, quiet) {
-    if (quiet && name === "details" && prefs.get("tab", "") === "functions-kept") return;
+  function showTab(name) {
     for (const k of ["functions", "details", "ledger"]) {
       byId(`tab-${k}`).setAttribute("aria-selected", k === name);
       byId(`tab-${k}`).tabIndex = k === name ? 0 : -1;
@@ -283,7 +291,7 @@ export function start(model) {
   const exact = (item) => model.isContext(item) ? `=${model.name(item)}` : `=${model.rawName(item)}`;
   const push = (patch) => store.change(patch, { push: true });
   const copy = (text, what) => {
-    const done = () => { notice("", "copy"); app.access.say(`${what} copied`); app.idleStatus = `${what} copied`; showStatus(app, null); app.idleStatus = ""; };
+    const done = () => { notice("", "copy"); app.access.say(`${what} copied`); app.idleStatus = `${what} copied`; showStatus(app, null); app.idleStatus = HINT; };
     const byHand = () => openDialog(`Copy ${what}`, el("textarea", { rows: 8, cols: 70, readonly: true, "aria-label": what }, text), el("form", { method: "dialog" }, el("button", {}, "Close"))).querySelector("textarea").select();
     if (navigator.clipboard && navigator.clipboard.writeText) navigator.clipboard.writeText(text).then(done, byHand);
     else byHand();

@@ -59,7 +59,7 @@ export function createTable(app) {
     if (by === "function" && scroller.clientWidth > 520) c.push({ id: "module", text: "Module", width: "22%" });
     if (model.compare) {
       c.push({ id: "a", text: "A", width: "64px", num: true }, { id: "b", text: "B", width: "64px", num: true },
-        { id: "change", text: "Change", width: "76px", num: true }, { id: "score", text: "z", width: "52px", num: true });
+        { id: "change", text: "Self ±", width: "72px", num: true }, { id: "score", text: "z", width: "52px", num: true });
     } else {
       c.push({ id: "self", text: "Self", width: "64px", num: true }, { id: "bar", text: "", width: "50px" }, { id: "total", text: "Total", width: "64px", num: true });
       if (scroller.clientWidth > 420) c.push({ id: "frames", text: "Frames", width: "62px", num: true });
@@ -123,7 +123,6 @@ export function createTable(app) {
       for (let k = 0; k < group.n; k++) {
         if (!sums.frames[k]) continue;
         if (bits && by === "function" && !bits[k]) continue;
-        if (bits && by !== "function" && CONTEXT_KIND[by] !== undefined && app.search.functions && !group.items.some((i, g) => g === k && bits[i]) && app.searchHitsContext) continue;
         rows.push(k);
       }
       sort();
@@ -162,7 +161,7 @@ export function createTable(app) {
     const v = value(c.id, k);
     if (c.id === "frames") return el("td", { class: "num" }, count(v));
     if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1));
-    if (c.id === "change") return el("td", { class: "num" }, (v > 0 ? "+" : "") + count(v));
+    if (c.id === "change") return el("td", { class: "num", title: "Change of the share of self samples, in points" }, (v > 0 ? "+" : v < 0 ? "−" : "") + percent(Math.abs(v), model.tree.total[0][0] || 1));
     return el("td", { class: "num", title: f.text(v) }, app.share(v, c.id));
   }
 
@@ -198,6 +197,7 @@ export function createTable(app) {
   }
 
   function choose(item) {
+    app.fromTable = true; // who clicks a row wants the table to stay
     if (by === "function") app.commands.selectItem(item);
     else if (CONTEXT_KIND[by] !== undefined) app.commands.onlyContext(item);
     else if (by === "origin") app.commands.onlyOrigin(model.origin(item));

@@ -368,7 +368,12 @@ export function byWeight(tree, width) {
     first[tree.parent[i]] = i;
   }
   const extra = tree.repeat ? { repeat: tree.repeat } : {};
-  return emit(n, tree.item, tree.parent, tree.flags, tree.self, extra, first, next);
+  const out = emit(n, tree.item, tree.parent, tree.flags, tree.self, extra, first, next);
+  if (tree.occurrences) {
+    out.occurrences = [];
+    out.place.forEach((to, from) => { out.occurrences[to] = tree.occurrences[from]; });
+  }
+  return out;
 }
 
 // ---- callers ----

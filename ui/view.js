@@ -103,10 +103,11 @@ export function createViewer(model) {
     });
   }
 
+  // Roots of a turned tree have no order of their own: by name the large ones would be lost.
   function measured(tree, state, u, norm) {
     const compare = norm && { by: state.v2, ...norm };
     let lay = layOut(tree, selfWidths(tree, u, compare));
-    if (state.o === "w") {
+    if (state.o === "w" || tree.occurrences) {
       const ordered = byWeight(tree, lay.width);
       lay = layOut(ordered, selfWidths(ordered, u, compare));
     }

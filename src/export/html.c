@@ -148,6 +148,9 @@ static int top_rows(const struct html_tree *t, struct top_row *rows, int64_t *re
 	_cleanup_free_ uint32_t *end = calloc(t->nnodes + 1ull, sizeof(*end));
 	_cleanup_free_ uint32_t *covered = calloc(t->nfuns + 1ull, sizeof(*covered));
 
+	*ret_sum = 0;
+	if (!ntypes)
+		return 0;
 	if (!total || !end || !covered)
 		return -ENOMEM;
 	for (uint32_t at = t->nnodes; at-- > 0;) {

@@ -200,6 +200,7 @@ int html_compare_changes(const struct profile *merged, struct html_change_vec *o
 			}
 		}
 	}
-	qsort(out->data, out->len, sizeof(*out->data), compare_changes);
+	if (out->len)
+		qsort(out->data, out->len, sizeof(*out->data), compare_changes);
 	return 0;
 }

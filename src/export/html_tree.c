@@ -167,7 +167,7 @@ static int grow_nodes(struct html_tree *t)
 	if (!nodes)
 		return -ENOMEM;
 	t->nodes = nodes;
-	self = realloc(t->self, (size_t)size * t->p->ntypes * sizeof(*t->self));
+	self = realloc(t->self, (size_t)size * MAX(t->p->ntypes, 1u) * sizeof(*t->self));
 	if (!self)
 		return -ENOMEM;
 	t->self = self;
