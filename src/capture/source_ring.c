@@ -254,6 +254,16 @@ static void sample_attr(struct perf_event_attr *attr, const struct opening *o,
 	};
 }
 
+/* A second of samples: what a caller may take over the end of a window without losing any. */
+static unsigned ring_pages(size_t wanted)
+{
+	unsigned pages = RING_PAGES_MIN;
+
+	while (pages < wanted && pages < RING_PAGES_MAX)
+		pages *= 2;
+	return pages;
+}
+
 /* Opens one event with a stack copy of o->stack_bytes; halves that if the rings that the memory
  * limits leave could not hold a few samples. */
 static int open_set(struct opening *o, const struct capture_perf_event *event)
@@ -265,9 +275,8 @@ static int open_set(struct opening *o, const struct capture_perf_event *event)
 
 	for (;;) {
 		size_t record = o->stack_bytes + SAMPLE_HEAD_BYTES;
-		size_t pages = r->base.frequency * record / 2 / page; // half a second
 		struct ring_set_config rc = {
-			.pages = (unsigned)MIN(MAX(pages, RING_PAGES_MIN), RING_PAGES_MAX),
+			.pages = ring_pages(r->base.frequency * record / page),
 			.memory_max = RING_MEMORY_MAX / o->nevents,
 			.pids = o->by_thread ? o->config->pids : NULL,
 			.npids = o->by_thread ? o->config->npids : 0,
@@ -345,11 +354,12 @@ static unsigned allowed_frequency(unsigned wanted)
 
 static int open_sampling(struct source_ring *r, const struct capture_config *c, struct buf *notes)
 {
+	bool copies = c->mode == BPF_UNWIND_TABLE || c->mode == BPF_UNWIND_SMART;
+	unsigned stack_bytes = c->stack_bytes ? c->stack_bytes : STACK_BYTES_DEFAULT;
 	struct opening o = {
 		.r = r,
 		.config = c,
-		.stack_bytes = c->stack_bytes ? MIN(c->stack_bytes, SAMPLE_STACK_MAX)
-					      : STACK_BYTES_DEFAULT,
+		.stack_bytes = copies ? MIN(stack_bytes, SAMPLE_STACK_MAX) : 0,
 		.nevents = MAX(c->nevents, 1u),
 		.by_thread = c->npids,
 	};

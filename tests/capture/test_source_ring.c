@@ -134,12 +134,14 @@ static void end_child(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* For ns, or longer where the machine leaves the known stack little of its time. */
 static int run(struct capture_source *s, struct seen *seen, uint64_t ns, bool draining)
 {
-	uint64_t end = clock_mono_ns() + ns;
+	uint64_t end = clock_mono_ns() + ns, last = end + 10 * NSEC_PER_SEC;
 	int r = s->ops->start(s);
 
-	while (!r && clock_mono_ns() < end) {
+	while (!r && (clock_mono_ns() < end ||
+			     (draining && seen->mine < 40 && clock_mono_ns() < last))) {
 		struct pollfd p = {.fd = s->poll_fd, .events = POLLIN};
 
 		if (poll(&p, 1, 50) < 0)
