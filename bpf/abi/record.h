@@ -23,7 +23,7 @@ enum rec_type {
  * frame the address). Some kinds are followed by further words: REC_FRAME_WORDS(). */
 enum rec_frame_kind {
 	REC_FRAME_NATIVE = 0, // data = program counter
-	REC_FRAME_PYTHON = 1, // +2 words: see the runtime's abi header
+	REC_FRAME_PYTHON = 1, // data = code object; +1 word, abi/python.h
 	REC_FRAME_KIND_MAX = 15,
 };
 
