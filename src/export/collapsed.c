@@ -33,6 +33,7 @@ struct collapse {
 	uint32_t *node_of; // by profile node
 	uint32_t *context_text; // by profile context
 	struct buf text;
+	bool has_columns, has_index;
 };
 
 static const char *kind_suffix(const struct profile_frame *f)
@@ -119,8 +120,9 @@ static int context_text(struct collapse *c, uint32_t id, uint32_t *ret)
 	const struct profile_context *who = profile_context_get(c->p, id);
 
 	buf_clear(&c->text);
-	if (c->options->contexts) {
-		buf_printf(&c->text, "%u;", who->app_metadata);
+	if (c->has_columns) {
+		if (c->has_index)
+			buf_printf(&c->text, "%u;", who->app_metadata);
 		append_clean(&c->text, profile_text(c->p, who->container));
 		buf_append_char(&c->text, ';');
 	}
@@ -280,12 +282,24 @@ static int collapse(struct collapse *c, FILE *f)
 	return r;
 }
 
+/* Readers learn from the header which columns there are (3.2, 3.3), so it has the last word. */
+static void choose_columns(struct collapse *c)
+{
+	const json_t *h = c->p->header;
+	const json_t *arguments = json_object_get(json_object_get(h, "metadata"), "run_arguments");
+	const char *api = json_string_value(json_object_get(arguments, "profile_api_version"));
+
+	c->has_columns = c->options->contexts && (!api || strcmp(api, "v1") != 0);
+	c->has_index = !json_is_false(json_object_get(h, "application_metadata_enabled"));
+}
+
 int export_collapsed(
 	FILE *f, const struct profile *p, const struct export_collapsed_options *options)
 {
 	struct collapse c = {.p = p, .options = options, .text = BUF_INIT(LINE_MAX_BYTES)};
 	int r;
 
+	choose_columns(&c);
 	intern_init(&c.texts, UINT32_MAX - 1, UINT32_MAX);
 	intern_init(&c.nodes, UINT32_MAX - 1, UINT32_MAX);
 	intern_init(&c.samples, UINT32_MAX - 1, UINT32_MAX);

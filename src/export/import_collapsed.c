@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "export/text.h"
+
 struct importer {
 	struct profile *p;
 	struct text_complaints *complaints;
@@ -106,7 +108,7 @@ static int add_frame(struct importer *im, struct text_slice name, uint32_t *node
 	int r = 0;
 
 	take_kind(&name, &f);
-	if (name.len > 2 && name.s[0] == '(' && name.s[name.len - 1] == ')') {
+	if (export_text_is_path(name.s, name.len)) {
 		f.flags |= PROFILE_FRAME_NO_SYMBOL;
 		r = profile_string_n(im->p, name.s + 1, name.len - 2, &f.module);
 	}

@@ -37,6 +37,8 @@ struct importer {
 	struct map mapping_by_id, location_by_id, function_by_id; // id -> index
 	struct value_type types[PROFILE_VALUES_MAX];
 	struct value_type period_type;
+	struct frame_ids frames; // of all locations met
+	struct map frames_of; // location id -> first in frames << 32 | count
 	struct frame_ids stack; // leaf first
 	uint64_t number; // of the sample at hand
 };
@@ -170,18 +172,19 @@ static int take_table(struct importer *im, const struct field *f)
 	return 0;
 }
 
-/* The index of an id, through its table. */
-static const struct piece *lookup(const struct pieces *list, const struct map *ids, uint64_t id)
+/* The message with an id; an empty one if there is none. */
+static struct cursor lookup(const struct pieces *list, const struct map *ids, uint64_t id)
 {
 	uint64_t *index = map_get(ids, id);
 
-	return index && *index < list->len ? &list->data[*index] : NULL;
+	if (!index || *index >= list->len)
+		return cursor_make("", 0);
+	return cursor_make(list->data[*index].data, list->data[*index].len);
 }
 
 static int read_mapping(struct importer *im, uint64_t id, struct profile_frame *ret)
 {
-	const struct piece *piece = lookup(&im->mappings, &im->mapping_by_id, id);
-	struct cursor c = cursor_make(piece ? piece->data : NULL, piece ? piece->len : 0);
+	struct cursor c = lookup(&im->mappings, &im->mapping_by_id, id);
 	struct text_slice path;
 	uint64_t file = 0;
 	struct field f;
@@ -206,8 +209,7 @@ static int read_mapping(struct importer *im, uint64_t id, struct profile_frame *
 
 static int read_function(struct importer *im, const struct line *line, struct profile_frame *ret)
 {
-	const struct piece *piece = lookup(&im->functions, &im->function_by_id, line->function);
-	struct cursor c = cursor_make(piece ? piece->data : NULL, piece ? piece->len : 0);
+	struct cursor c = lookup(&im->functions, &im->function_by_id, line->function);
 	struct text_slice file = {"", 0};
 	struct field f;
 	int r = 0;
@@ -258,21 +260,19 @@ static int push_frame(struct importer *im, struct profile_frame *f)
 	name = (struct text_slice){profile_text(im->p, f->name), 0};
 	name.len = strlen(name.s);
 	// Our own files carry "(path)" as the name of what has no symbol.
-	if (name.len > 2 && name.s[0] == '(' && name.s[name.len - 1] == ')')
+	if (export_text_is_path(name.s, name.len))
 		f->flags |= PROFILE_FRAME_NO_SYMBOL;
 	if (name.len > 2 && name.s[0] == '[' && !f->module)
 		f->kind = PROFILE_FRAME_META;
 	if (!r)
 		r = profile_frame(im->p, f, &id);
-	return r ? r : frame_ids_push(&im->stack, id);
+	return r ? r : frame_ids_push(&im->frames, id);
 }
 
-/* The frames of one location, innermost first. */
-static int push_location(struct importer *im, uint64_t id)
+/* The frames of one location, innermost first, appended to im->frames. */
+static int read_location(struct importer *im, uint64_t id)
 {
-	const struct piece *piece = lookup(&im->locations, &im->location_by_id, id);
-	struct cursor c = cursor_make(piece ? piece->data : NULL, piece ? piece->len : 0),
-		      lines = c;
+	struct cursor c = lookup(&im->locations, &im->location_by_id, id), lines = c;
 	struct profile_frame base = {0};
 	unsigned count = 0, seen = 0;
 	struct field f;
@@ -300,6 +300,27 @@ static int push_location(struct importer *im, uint64_t id)
 	}
 	if (!r && !seen)
 		r = push_frame(im, &base);
+	return r;
+}
+
+/* A location is decoded once, however many samples go through it. */
+static int push_location(struct importer *im, uint64_t id)
+{
+	uint64_t *known = map_get(&im->frames_of, id);
+	size_t first = im->frames.len;
+	int r = 0;
+
+	if (known) {
+		first = (size_t)(*known >> 32);
+	} else {
+		r = read_location(im, id);
+		if (!r)
+			r = map_set(&im->frames_of, id,
+				(uint64_t)first << 32 | (im->frames.len - first));
+		known = map_get(&im->frames_of, id);
+	}
+	for (uint32_t n = 0; !r && n < (uint32_t)*known; n++)
+		r = frame_ids_push(&im->stack, im->frames.data[first + n]);
 	return r;
 }
 
@@ -461,6 +482,8 @@ int import_pprof(const void *data, size_t len, struct profile *p,
 	map_init(&im.mapping_by_id, UINT32_MAX);
 	map_init(&im.location_by_id, UINT32_MAX);
 	map_init(&im.function_by_id, UINT32_MAX);
+	map_init(&im.frames_of, UINT32_MAX);
+	frame_ids_init(&im.frames, UINT32_MAX);
 	frame_ids_init(&im.stack, STACK_MAX);
 	r = parse(&im, cursor_make(data, len));
 	pieces_deinit(&im.strings);
@@ -470,6 +493,8 @@ int import_pprof(const void *data, size_t len, struct profile *p,
 	map_deinit(&im.mapping_by_id);
 	map_deinit(&im.location_by_id);
 	map_deinit(&im.function_by_id);
+	map_deinit(&im.frames_of);
+	frame_ids_deinit(&im.frames);
 	frame_ids_deinit(&im.stack);
 	return r;
 }

@@ -25,6 +25,22 @@ int export_text_clean(struct buf *out, const char *s, size_t len)
 	return 0;
 }
 
+bool export_text_is_path(const char *s, size_t len)
+{
+	size_t depth = 0;
+
+	if (len < 3 || s[0] != '(')
+		return false;
+	// "(anonymous namespace)::f()" closes before its end.
+	for (size_t i = 0; i < len; i++) {
+		if (s[i] == '(')
+			depth++;
+		else if (s[i] == ')' && depth && --depth == 0)
+			return i == len - 1;
+	}
+	return false;
+}
+
 static bool starts(const char *s, size_t len, const char *with)
 {
 	size_t n = strlen(with);

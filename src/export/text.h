@@ -12,6 +12,9 @@
  * FlameGraph's scripts), control bytes become blanks, blanks at both ends go. */
 int export_text_clean(struct buf *out, const char *s, size_t len);
 
+/* "(path)", the name of a frame without a symbol: one pair of parentheses around everything. */
+bool export_text_is_path(const char *s, size_t len);
+
 /* A module as perf names it ("[kernel.kallsyms]", "[nf_conntrack]", "/x/vmlinux-6.1",
  * "/lib/modules/.../a.ko.xz", "bpf_prog_ab12_f") whose code is the kernel's. A user's path that
  * contains "kernel" is not. */

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Named profiles: ids are shared, sums are exact, caps hold, stacks come back as they went in. */
+#include "tests/harness.h"
+
+#include <errno.h>
+
+#include "profile/profile.h"
+
+static uint32_t frame(struct profile *p, const char *name)
+{
+	struct profile_frame f = {.kind = PROFILE_FRAME_NATIVE};
+	uint32_t id;
+
+	assert_ok(profile_string(p, name, &f.name));
+	assert_ok(profile_frame(p, &f, &id));
+	return id;
+}
+
+static uint32_t stack(struct profile *p, const char *const *names, size_t n)
+{
+	uint32_t node = 0;
+
+	for (size_t i = 0; i < n; i++)
+		assert_ok(profile_node(p, node, frame(p, names[i]), &node));
+	return node;
+}
+
+static void profile__equal_things_share_an_id(void **state)
+{
+	struct profile_context who = {.pid = 1, .tid = 2};
+	struct profile p;
+	uint32_t a, b;
+
+	(void)state;
+	profile_init(&p, 100, 4096);
+	assert_ok(profile_string(&p, "main", &a));
+	assert_ok(profile_string_n(&p, "mainly", 4, &b));
+	assert_int_equal(a, b);
+	assert_string_equal(profile_text(&p, a), "main");
+	assert_ok(profile_string(&p, "", &a));
+	assert_int_equal(a, 0);
+	assert_ok(profile_string(&p, NULL, &a));
+	assert_int_equal(a, 0);
+	assert_int_equal(frame(&p, "f"), frame(&p, "f"));
+	assert_int_not_equal(frame(&p, "f"), frame(&p, "g"));
+	assert_ok(profile_context(&p, &who, &a));
+	assert_ok(profile_context(&p, &who, &b));
+	assert_int_equal(a, b);
+	who.tid = 3;
+	assert_ok(profile_context(&p, &who, &b));
+	assert_int_not_equal(a, b);
+	profile_deinit(&p);
+}
+
+static void profile__adds_values_and_saturates(void **state)
+{
+	static const char *const names[] = {"a", "b"};
+	int64_t values[PROFILE_VALUES_MAX] = {2, 30, 7, 7};
+	struct profile p;
+	uint32_t node;
+
+	(void)state;
+	profile_init(&p, 100, 4096);
+	p.ntypes = 2;
+	node = stack(&p, names, 2);
+	assert_ok(profile_add(&p, 0, node, values));
+	assert_ok(profile_add(&p, 0, node, values));
+	assert_ok(profile_add(&p, 0, 0, values));
+	assert_int_equal(p.samples.len, 2);
+	assert_int_equal(p.samples.data[0].values[0], 4);
+	assert_int_equal(p.samples.data[0].values[1], 60);
+	// Beyond ntypes nothing is read.
+	assert_int_equal(p.samples.data[0].values[2], 0);
+	values[0] = INT64_MAX;
+	assert_ok(profile_add(&p, 0, node, values));
+	assert_true(p.samples.data[0].values[0] == INT64_MAX);
+	profile_deinit(&p);
+}
+
+static void profile__stack_keeps_the_leaf_most(void **state)
+{
+	static const char *const names[] = {"a", "b", "c", "d"};
+	uint32_t ids[4], node;
+	struct profile p;
+
+	(void)state;
+	profile_init(&p, 100, 4096);
+	node = stack(&p, names, 4);
+	assert_int_equal(profile_stack(&p, node, ids, 4), 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_string_equal(
+			profile_text(&p, profile_frame_get(&p, ids[i])->name), names[i]);
+	assert_int_equal(profile_stack(&p, node, ids, 2), 4);
+	assert_string_equal(profile_text(&p, profile_frame_get(&p, ids[0])->name), "c");
+	assert_string_equal(profile_text(&p, profile_frame_get(&p, ids[1])->name), "d");
+	assert_int_equal(profile_stack(&p, 0, ids, 2), 0);
+	profile_deinit(&p);
+}
+
+static void profile__refuses_what_is_not_there(void **state)
+{
+	const int64_t values[PROFILE_VALUES_MAX] = {1};
+	struct profile p;
+	uint32_t id = 77;
+
+	(void)state;
+	profile_init(&p, 100, 4096);
+	p.ntypes = 1;
+	assert_int_equal(profile_node(&p, 0, 1, &id), -EINVAL);
+	assert_int_equal(profile_node(&p, 0, 0, &id), -EINVAL);
+	frame(&p, "f");
+	assert_int_equal(profile_node(&p, 9, 1, &id), -EINVAL);
+	assert_int_equal(profile_add(&p, 1, 0, values), -EINVAL);
+	assert_int_equal(profile_add(&p, 0, 1, values), -EINVAL);
+	assert_int_equal(id, 77);
+	assert_int_equal(p.samples.len, 0);
+	assert_int_equal(profile_frame_get(&p, 99)->name, 0);
+	assert_int_equal(profile_node_get(&p, 99)->parent, 0);
+	assert_int_equal(profile_context_get(&p, 99)->pid, 0);
+	profile_deinit(&p);
+}
+
+static void profile__caps_hold_and_keep_what_was_there(void **state)
+{
+	const int64_t values[PROFILE_VALUES_MAX] = {1};
+	struct profile p;
+	uint32_t node = 0, id;
+	int r = 0;
+
+	(void)state;
+	profile_init(&p, 8, 256);
+	p.ntypes = 1;
+	for (unsigned i = 0; i < 20 && !r; i++) {
+		struct profile_frame f = {.line = i + 1};
+
+		r = profile_frame(&p, &f, &id);
+		if (!r)
+			r = profile_node(&p, node, id, &node);
+		if (!r)
+			r = profile_add(&p, 0, node, values);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_int_equal(p.frames.len, 8);
+	assert_int_equal(p.samples.len, 8);
+	assert_int_equal(p.sample_keys.len, 8);
+	// What is known may still be counted.
+	assert_ok(profile_add(&p, 0, node, values));
+	assert_int_equal(p.samples.data[7].values[0], 2);
+	r = 0;
+	for (unsigned i = 0; i < 100 && !r; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "name %u", i);
+		r = profile_string(&p, name, &id);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_true(p.strings.bytes_len <= 256);
+	profile_deinit(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(profile__equal_things_share_an_id),
+		cmocka_unit_test(profile__adds_values_and_saturates),
+		cmocka_unit_test(profile__stack_keeps_the_leaf_most),
+		cmocka_unit_test(profile__refuses_what_is_not_there),
+		cmocka_unit_test(profile__caps_hold_and_keep_what_was_there),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
