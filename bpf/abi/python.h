@@ -60,7 +60,7 @@ struct py_layout {
 	__u16 code_adaptive; // first instruction (from 3.11)
 	__u8 lasti_scale; // bytes a unit of the int lasti: 1, 2 (3.10)
 	__u8 code_tag_mask; // low bits of a code reference to clear (3.14: 3)
-	__u16 pad[2];
+	__u16 pad[3];
 };
 ABI_SIZE(struct py_layout, 40);
 
