@@ -7,7 +7,8 @@
 
 #define RULE_BYTES_MAX (UW_RULES * sizeof(struct uw_rule) * 2)
 #define RANGES_MAX UW_DIR_ENTRIES
-#define CLOCK_TURNS 3 // the second evicts all that is not in use this moment, the third all
+#define CLOCK_TURNS 3 // spare what was used in this epoch or the one before; in this one; nothing
+#define EPOCH_SHARE 8 // an epoch lasts until this fraction of the pool is filled anew
 #define EVICT_SHARE 16 // free at least this fraction of the pool at a time: one wait for many pages
 
 static void store_u32(uint32_t *p, uint32_t v)
@@ -68,6 +69,7 @@ int tables_init(struct tables *t, const struct tables_config *config)
 	// Offset 0 of pool and directory stays unused: 0 means absent.
 	if (!r && t->owner)
 		r = extents_init(&t->pool, 1, pool_bytes / UW_POOL_ALIGN);
+	t->pool_units = pool_bytes / UW_POOL_ALIGN;
 	if (!r)
 		r = extents_init(&t->dir, 1, t->dir_entries);
 	if (!r)
@@ -189,16 +191,42 @@ static uint32_t drop_page(struct tables *t, uint32_t head, uint64_t page)
 	return units;
 }
 
-static bool in_use(const struct tables *t, uint32_t head, uint64_t page)
+/* Epochs since a walker last marked the page, in whatever range. */
+static unsigned page_age(const struct tables *t, uint32_t head, uint64_t page)
 {
+	unsigned age = UINT8_MAX;
+
 	for (uint32_t i = head; i; i = t->ranges.data[i - 1].next) {
 		const struct tables_range *r = &t->ranges.data[i - 1];
 
-		if (page >= r->first && page - r->first < r->count &&
-			t->mem.used[r->base + (page - r->first)] == (uint8_t)*t->mem.epoch)
-			return true;
+		if (page >= r->first && page - r->first < r->count)
+			age = MIN(
+				age, (unsigned)(uint8_t)(*t->mem.epoch -
+							 t->mem.used[r->base + (page - r->first)]));
 	}
-	return false;
+	return age;
+}
+
+/* One turn of the clock over what is older than `spared` epochs. Returns units given up. */
+static uint64_t turn_clock(struct tables *t, unsigned spared, uint64_t goal)
+{
+	uint64_t got = 0;
+
+	for (uint32_t n = 0; n < t->dir_top && got < goal; n++) {
+		uint32_t at = t->hand;
+
+		t->hand = t->hand + 1 < t->dir_top ? t->hand + 1 : 0;
+		if (!t->mem.dir[at] || t->mem.dir[at] == t->gap || !t->owner[at])
+			continue;
+		const struct tables_range *r = &t->ranges.data[t->owner[at] - 1];
+		uint64_t page = r->first + (at - r->base);
+
+		if (page_age(t, *r->head, page) < spared)
+			continue;
+		got += drop_page(t, *r->head, page);
+		t->stats.evicted++;
+	}
+	return got;
 }
 
 /* Frees at least `units` of the pool by the clock; 0 or -ENOSPC. */
@@ -206,26 +234,20 @@ static int evict(struct tables *t, uint32_t units)
 {
 	uint64_t goal = MAX((uint64_t)units, (t->pool.used + units) / EVICT_SHARE), got = 0;
 
-	for (unsigned turn = 0; turn < CLOCK_TURNS && got < goal; turn++) {
-		for (uint32_t n = 0; n < t->dir_top && got < goal; n++) {
-			uint32_t at = t->hand;
-
-			t->hand = t->hand + 1 < t->dir_top ? t->hand + 1 : 0;
-			if (!t->mem.dir[at] || t->mem.dir[at] == t->gap || !t->owner[at])
-				continue;
-			const struct tables_range *r = &t->ranges.data[t->owner[at] - 1];
-			uint64_t page = r->first + (at - r->base);
-
-			if (turn + 1 < CLOCK_TURNS && in_use(t, *r->head, page))
-				continue;
-			got += drop_page(t, *r->head, page);
-			t->stats.evicted++;
-		}
-		if (got < goal)
-			store_u32(t->mem.epoch, *t->mem.epoch + 1);
-	}
+	for (unsigned turn = 1; turn <= CLOCK_TURNS && got < goal; turn++)
+		got += turn_clock(t, CLOCK_TURNS - turn, goal - got);
 	tables_flush(t);
 	return got ? 0 : -ENOSPC;
+}
+
+/* Time, for the clock, is pages made: an idle machine forgets nothing. */
+static void advance_epoch(struct tables *t, uint32_t units)
+{
+	t->filled += units;
+	if (t->filled < t->pool_units / EPOCH_SHARE)
+		return;
+	t->filled = 0;
+	store_u32(t->mem.epoch, *t->mem.epoch + 1);
 }
 
 /* Takes back directory ranges that no published mapping uses. */
@@ -394,6 +416,7 @@ int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void 
 		}
 		memcpy(t->mem.pool + (size_t)value * UW_POOL_ALIGN, bytes, len);
 		t->stats.pages++;
+		advance_epoch(t, units);
 	}
 	publish(t, *head, page, value);
 	t->stats.pool_used = t->pool.used * UW_POOL_ALIGN;

@@ -5,8 +5,8 @@
  * A module owns directory ranges, each for a run of 64 KiB pages of file offset; a page belongs to
  * every range of its module that spans it. A page table is written whole before its directory entry
  * is, and nothing is reused before synchronize() has returned: what is given up waits in limbo.
- * When the pool is full a clock hand passes over the directory and evicts what no walker marked since
- * the epoch last advanced. Pipeline thread. */
+ * The epoch advances as pages are made; walkers mark what they use with it. When the pool is full a
+ * clock hand passes over the directory and evicts what was not marked lately. Pipeline thread. */
 #ifndef GP_UNWIND_TABLES_H
 #define GP_UNWIND_TABLES_H
 
@@ -64,6 +64,7 @@ struct tables {
 	uint32_t *owner; // directory entry -> range + 1
 	uint32_t dir_top; // entries ever used
 	uint32_t hand; // of the clock
+	uint32_t pool_units, filled; // units of the pool; handed out in this epoch
 	uint32_t generation; // processes published: a range just asked for is not reclaimed
 	uint32_t gap; // directory value of the page that is one gap
 	struct intern rules;

@@ -33,7 +33,8 @@ static int collect(void *arg, uint64_t start, uint64_t end, const struct cfi_row
 static struct cfi_cie plain_cie(void)
 {
 	static const uint8_t init[] = {0x0c, 7, 8, 0x80 | 16, 1};
-	struct cfi_cie cie = {.code_align = 1, .data_align = -8, .ra_reg = 16, .ninit = sizeof(init)};
+	struct cfi_cie cie = {
+		.code_align = 1, .data_align = -8, .ra_reg = 16, .ninit = sizeof(init)};
 
 	memcpy(cie.init, init, sizeof(init));
 	return cie;
@@ -71,10 +72,16 @@ static void cfi__prologue_and_epilogue(void **state)
 	assert_int_equal(r.n, 4);
 	expect(&r, 0, 0, SP_PLUS(8));
 	expect(&r, 1, 1,
-		(struct uw_rule){.cfa = UW_CFA_REG, .reg = 7, .cfa_off = 16, .fp = UW_SAVE_CFA,
+		(struct uw_rule){.cfa = UW_CFA_REG,
+			.reg = 7,
+			.cfa_off = 16,
+			.fp = UW_SAVE_CFA,
 			.fp_off = -16});
 	expect(&r, 2, 4,
-		(struct uw_rule){.cfa = UW_CFA_REG, .reg = 6, .cfa_off = 16, .fp = UW_SAVE_CFA,
+		(struct uw_rule){.cfa = UW_CFA_REG,
+			.reg = 6,
+			.cfa_off = 16,
+			.fp = UW_SAVE_CFA,
 			.fp_off = -16});
 	expect(&r, 3, 0x84, SP_PLUS(8));
 	assert_int_equal(r.row[3].end, 0x100);
@@ -105,8 +112,8 @@ static void cfi__advance_forms(void **state)
 	struct rows r;
 
 	(void)state;
-	assert_ok(RUN(&r, 0x03, 0x10, 0, 0x0e, 16, 0x04, 0x10, 0, 0, 0, 0x13, 0x7d, 0x2e, 5, 0x00, 0x41,
-		0x12, 6, 0x7e));
+	assert_ok(RUN(&r, 0x03, 0x10, 0, 0x0e, 16, 0x04, 0x10, 0, 0, 0, 0x13, 0x7d, 0x2e, 5, 0x00,
+		0x41, 0x12, 6, 0x7e));
 	expect(&r, 1, 0x10, SP_PLUS(16));
 	expect(&r, 2, 0x20, SP_PLUS(24)); // def_cfa_offset_sf -3 * -8
 	expect(&r, 3, 0x21,
@@ -163,8 +170,7 @@ static void cfi__expressions(void **state)
 		(struct uw_rule){.cfa = UW_CFA_DEREF, .reg = 6, .cfa_off = -8, .fp = UW_SAVE_FP});
 	// *(rsp + 160) + 8
 	assert_ok(RUN(&r, 0x0f, 6, 0x77, 0xa0, 1, 0x06, 0x23, 8));
-	expect(&r, 0, 0,
-		(struct uw_rule){.cfa = UW_CFA_DEREF, .reg = 7, .cfa_off = 160, .aux = 8});
+	expect(&r, 0, 0, (struct uw_rule){.cfa = UW_CFA_DEREF, .reg = 7, .cfa_off = 160, .aux = 8});
 	// rbx + 24, as an expression
 	assert_ok(RUN(&r, 0x0f, 2, 0x73, 24));
 	expect(&r, 0, 0, (struct uw_rule){.cfa = UW_CFA_REG, .reg = 3, .cfa_off = 24});
@@ -200,8 +206,8 @@ static void cfi__evaluate(void **state)
 {
 	struct cfi_cie cie = plain_cie();
 	// CFA = rsp + 8 * rbx; rbp = value CFA + 16; r12 = *(CFA - 8); r13 in rdx
-	static const uint8_t program[] = {0x0f, 7, 0x77, 0, 0x73, 0, 0x33, 0x24, 0x22, 0x16, 6, 2, 0x23,
-		16, 0x8c, 1, 0x09, 13, 1};
+	static const uint8_t program[] = {0x0f, 7, 0x77, 0, 0x73, 0, 0x33, 0x24, 0x22, 0x16, 6, 2,
+		0x23, 16, 0x8c, 1, 0x09, 13, 1};
 	struct cfi_fde fde = {START, START + 1, program, sizeof(program)};
 	struct evaluate_regs out;
 	uint64_t cfa = 0x8000 + 8 * 0x4000;
@@ -223,9 +229,10 @@ static void cfi__evaluate(void **state)
 }
 
 /* A CIE and an FDE of .eh_frame as gcc writes them, at virtual address 0x2000. */
-static const uint8_t section[] = {
-	0x14, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0, //
-	0x14, 0, 0, 0, 0x1c, 0, 0, 0, 0xe0, 0x0f, 0, 0, 0x40, 0, 0, 0, 0, 0x41, 0x0e, 16, 0, 0, 0, 0, //
+static const uint8_t section[] = {0x14, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b,
+	0x0c, 7, 8, 0x90, 1, 0, 0, //
+	0x14, 0, 0, 0, 0x1c, 0, 0, 0, 0xe0, 0x0f, 0, 0, 0x40, 0, 0, 0, 0, 0x41, 0x0e, 16, 0, 0, 0,
+	0, //
 	0, 0, 0, 0};
 
 static void cfi__entries(void **state)

@@ -206,7 +206,8 @@ static void follow(struct stepper *s, const uint8_t *insn, bool delivered, uint6
 		s->depth--; // one of those that were there at the start
 	while (s->depth) {
 		const struct entry *top = &s->shadow[s->depth - 1];
-		bool same = !s->go || top->slot == UINT64_MAX || top->slot >> 36 == s->regs.rsp >> 36;
+		bool same =
+			!s->go || top->slot == UINT64_MAX || top->slot >> 36 == s->regs.rsp >> 36;
 
 		if (same ? top->slot >= s->regs.rsp : top->slot < s->regs.rsp)
 			break;
@@ -311,8 +312,8 @@ static void run(struct stepper *s, const char *path, unsigned long most)
 	printf("# %lu instructions, %lu calls, %lu signals, deepest %u, %lu on g0's stack, "
 	       "%lu at a stack switch, "
 	       "%lu inside longjmp, %lu mismatches, %.1f s\n",
-		s->steps, s->calls, s->signals, s->deepest, s->runtime, s->switched, s->jumping, s->mismatches,
-		(double)(clock_mono_ns() - began) / 1e9);
+		s->steps, s->calls, s->signals, s->deepest, s->runtime, s->switched, s->jumping,
+		s->mismatches, (double)(clock_mono_ns() - began) / 1e9);
 	stop(s);
 }
 

@@ -118,7 +118,8 @@ static void tables__eviction_in_a_tiny_pool(void **state)
 
 static void tables__known_gap(void **state)
 {
-	const struct tables_config config = {.pool_bytes = 64 << 10, .dir_entries = 256, .maps = 64};
+	const struct tables_config config = {
+		.pool_bytes = 64 << 10, .dir_entries = 256, .maps = 64};
 	struct tables t;
 	uint32_t head = 0, dir;
 
@@ -137,7 +138,8 @@ static void tables__known_gap(void **state)
 
 static void tables__ranges_share_pages(void **state)
 {
-	const struct tables_config config = {.pool_bytes = 64 << 10, .dir_entries = 256, .maps = 64};
+	const struct tables_config config = {
+		.pool_bytes = 64 << 10, .dir_entries = 256, .maps = 64};
 	static uint8_t bytes[PAGE_BYTES_MAX];
 	struct page_rows rows;
 	struct tables t;
