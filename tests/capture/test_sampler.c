@@ -40,12 +40,31 @@ __attribute__((noinline)) static int recurse(int depth)
 	return r + 1;
 }
 
+/* A function that is hardly more than its prologue and epilogue, and who calls it all the time. */
+void sampler_tiny(void);
+__asm__(".text\n"
+	".type sampler_tiny, @function\n"
+	"sampler_tiny:\n"
+	"	push %rbp\n"
+	"	mov %rsp, %rbp\n"
+	"	nop\n"
+	"	pop %rbp\n"
+	"	ret\n"
+	".size sampler_tiny, . - sampler_tiny\n");
+#define TINY_BYTES 7
+
+__attribute__((noinline)) static void call_tiny(void)
+{
+	for (int i = 0; i < 100000; i++)
+		sampler_tiny();
+}
+
 static bool within(uint64_t pc, const void *fn, size_t len)
 {
 	return pc >= (uint64_t)(uintptr_t)fn && pc < (uint64_t)(uintptr_t)fn + len;
 }
 
-static pid_t spawn_known(void)
+static pid_t spawn(bool tiny)
 {
 	pid_t pid;
 
@@ -55,10 +74,17 @@ static pid_t spawn_known(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prctl(PR_SET_NAME, "known-stack");
 		alarm(60);
+		while (tiny)
+			call_tiny();
 		for (;;)
 			recurse(DEPTH);
 	}
 	return pid;
+}
+
+static pid_t spawn_known(void)
+{
+	return spawn(false);
 }
 
 static void end_child(pid_t pid)
@@ -76,6 +102,8 @@ struct bench {
 	uint64_t deep; // of mine: DEPTH or more frames in recurse()
 	uint64_t in_leaf; // hand-offs that stand in burn_here()
 	uint64_t sliced; // hand-offs whose slice holds return addresses into recurse()
+	uint64_t tiny, tiny_called, guesses; // leaves in sampler_tiny(), with their caller above
+	uint64_t complex_leaf; // handed over from the leaf because of a rule further up
 	uint64_t events[CAPTURE_EVENTS_MAX], last, named, malformed;
 };
 
@@ -146,6 +174,8 @@ static void see_handoff(struct bench *b, const struct capture_sample *c)
 	assert_int_equal(h->stack_base, h->regs[REC_REG_X86_SP]);
 	assert_true(h->stack_len <= REC_STACK_MAX && h->stack_len > 2 * REC_STACK_PAGE);
 	b->in_leaf += within(h->regs[REC_REG_X86_IP], burn_here, 128);
+	b->complex_leaf += c->rec->reason == REC_WHY_COMPLEX && !c->rec->user_words &&
+			   c->rec->handoff_exact && within(h->regs[REC_REG_X86_IP], burn_here, 128);
 	if (h->absent & 1)
 		return;
 	for (size_t at = 0; at + 8 <= 2048; at += 8) {
@@ -155,6 +185,16 @@ static void see_handoff(struct bench *b, const struct capture_sample *c)
 		returns += within(word, recurse, 256);
 	}
 	b->sliced += returns > 20;
+}
+
+static void see_tiny(struct bench *b, const struct capture_sample *c)
+{
+	if (c->rec->user_words < 2 ||
+		!within(c->user[0] & REC_FRAME_DATA_MASK, sampler_tiny, TINY_BYTES))
+		return;
+	b->tiny++;
+	b->tiny_called += within(c->user[1] & REC_FRAME_DATA_MASK, call_tiny, 64);
+	b->guesses += REC_FRAME_MARK(c->user[1]) == REC_MARK_GUESS;
 }
 
 static int see_record(void *arg, void *data, size_t len)
@@ -177,6 +217,7 @@ static int see_record(void *arg, void *data, size_t len)
 	b->named += !strcmp(c.rec->comm, "known-stack");
 	if (c.handoff)
 		see_handoff(b, &c);
+	see_tiny(b, &c);
 	for (unsigned i = 0; i < c.rec->user_words; i++)
 		frames += within(c.user[i] & REC_FRAME_DATA_MASK, recurse, 256);
 	b->deep += frames >= DEPTH;
@@ -334,6 +375,83 @@ static void sampler__filters_pids(void **state)
 	close_bench(&b);
 }
 
+/* By frame pointer, on every instruction of a function that has its frame for two of five. */
+static void sampler__finds_callers_of_leaves_without_a_frame(void **state)
+{
+	struct bpf_object_config config = base_config(BPF_UNWIND_FP);
+	struct bench b = {0};
+	pid_t pid = spawn(true);
+
+	(void)state;
+	config.bpf.filter_pids = 1;
+	b.pid = (uint32_t)pid;
+	open_bench(&b, &config);
+	assert_ok(bpf_sampler_choose(b.sampler, b.pid));
+	attach_all(&b, FREQUENCY);
+	run_until(&b, 400);
+	end_child(pid);
+	printf("# %llu samples, %llu in the leaf, %llu with its caller, %llu of them guessed\n",
+		(unsigned long long)b.mine, (unsigned long long)b.tiny,
+		(unsigned long long)b.tiny_called, (unsigned long long)b.guesses);
+	assert_true(b.tiny > 20);
+	assert_true(b.guesses > 0);
+	assert_int_equal(b.tiny_called, b.tiny);
+	close_bench(&b);
+}
+
+/* Our own text as one page of table: burn_here() by frame pointer, recurse() by a rule that only
+ * user space can follow. */
+static void publish_own_text(struct bpf_sampler *s, uint32_t pid)
+{
+	uint64_t at = (uint64_t)(uintptr_t)burn_here & ~(uint64_t)(UW_PAGE_BYTES - 1);
+	uint64_t burn = (uint64_t)(uintptr_t)burn_here - at,
+		 rec = (uint64_t)(uintptr_t)recurse - at;
+	struct uw_process process = {.first = 1, .count = 1};
+	struct capture_tables t;
+	struct uw_page *page;
+	uint8_t *rows;
+
+	assert_true(burn < rec && rec < UW_PAGE_BYTES);
+	bpf_sampler_tables(s, &t);
+	t.rules[1] = (struct uw_rule){.cfa = UW_CFA_FP};
+	t.rules[2] = (struct uw_rule){.cfa = UW_CFA_COMPLEX};
+	page = (struct uw_page *)(t.pool + UW_POOL_ALIGN);
+	page->rows = sizeof(*page);
+	page->dict = sizeof(*page) + 4;
+	for (unsigned block = 0; block <= UW_BLOCKS; block++)
+		page->index[block] = (uint16_t)((block > 0) + (block > rec >> 8));
+	rows = (uint8_t *)page + page->rows;
+	rows[2] = (uint8_t)rec;
+	rows[3] = 1;
+	((uint16_t *)((uint8_t *)page + page->dict))[0] = 1;
+	((uint16_t *)((uint8_t *)page + page->dict))[1] = 2;
+	t.dir[5] = 1;
+	t.maps[1] = (struct uw_mapping){
+		.start = at, .end = at + UW_PAGE_BYTES, .dir = 5, .flags = UW_MAP_FILE};
+	assert_ok(bpf_sampler_set_process(s, pid, &process));
+}
+
+/* A rule that wants what only the leaf's frame still has: user space is given the leaf. */
+static void sampler__hands_over_the_leaf_for_a_complex_rule(void **state)
+{
+	struct bpf_object_config config = base_config(BPF_UNWIND_SMART);
+	struct bench b = {0};
+	pid_t pid = spawn_known();
+
+	(void)state;
+	config.bpf.filter_pids = 1;
+	b.pid = (uint32_t)pid;
+	open_bench(&b, &config);
+	publish_own_text(b.sampler, b.pid);
+	assert_ok(bpf_sampler_choose(b.sampler, b.pid));
+	attach_all(&b, FREQUENCY);
+	run_until(&b, 50);
+	end_child(pid);
+	assert_true(b.complex_leaf * 100 >= b.mine * 90);
+	check_ledger(&b);
+	close_bench(&b);
+}
+
 /* A process without tables is handed over whole: the first sample counts like any other. */
 static void sampler__hands_over_what_it_does_not_know(void **state)
 {
@@ -458,6 +576,8 @@ int main(void)
 		cmocka_unit_test(sampler__bounded_walks_600_frame_pointers),
 		cmocka_unit_test(sampler__truncates_at_max_frames),
 		cmocka_unit_test(sampler__filters_pids),
+		cmocka_unit_test(sampler__finds_callers_of_leaves_without_a_frame),
+		cmocka_unit_test(sampler__hands_over_the_leaf_for_a_complex_rule),
 		cmocka_unit_test(sampler__hands_over_what_it_does_not_know),
 		cmocka_unit_test(sampler__counts_what_a_full_ring_loses),
 		cmocka_unit_test(sampler__source_of_two_events),
