@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "capture/comm_map.h"
 #include "capture/event_find.h"
 #include "capture/order.h"
@@ -22,6 +23,7 @@
 #include "capture/source_ring.h"
 #include "capture/tables.h"
 
+#define LOGGER "gprofiler.capture"
 #define SAMPLE_HEAD_BYTES 2048 // of a record: header, registers, a long callchain
 #define STACK_BYTES_DEFAULT 8192
 #define STACK_BYTES_MIN 1024
@@ -298,7 +300,7 @@ static int open_set(struct opening *o, const struct capture_perf_event *event)
 		if (set->pages * page >= 4 * record || o->stack_bytes <= STACK_BYTES_MIN)
 			break;
 		ring_set_close(set);
-		o->stack_bytes /= 2;
+		o->stack_bytes = o->stack_bytes / 2 & ~7u;
 	}
 	f->sample_type = set->attr.sample_type;
 	r->base.events[r->nsets++] = *event;
@@ -443,7 +445,9 @@ static int build(struct source_ring *r, const struct capture_config *c, char *wh
 		snprintf(why, CAPTURE_WHY, "ring: epoll: %s", strerror(-err));
 		return err;
 	}
-	snprintf(why, CAPTURE_WHY, "%s", buf_str(&notes));
+	if (notes.len)
+		log_warning(LOGGER, "%s", buf_str(&notes));
+	why[0] = '\0';
 	r->base.nevents = r->nsets;
 	r->base.ncpus = (unsigned)r->sets[0].cpus.len;
 	return 0;

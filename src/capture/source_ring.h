@@ -10,8 +10,7 @@
 #include "capture/perf_open.h"
 #include "capture/source.h"
 
-/* As capture_source_ring_new(); sys may be NULL. On success why holds what could not be had, or "".
- * */
+/* As capture_source_ring_new(); sys may be NULL. What could not be had is logged as a warning. */
 int source_ring_new(const struct capture_config *config, const struct perf_sys *sys,
 	struct capture_source **ret, char *why);
 

@@ -7,9 +7,11 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "capture/order.h"
 #include "capture/record_file.h"
+#include "capture/sample_decode.h"
 #include "capture/source_ring.h"
 #include "tests/capture/capture_harness.h"
 
@@ -522,6 +524,61 @@ static int failing_map(const struct perf_sys *sys, int fd, size_t len, void **re
 	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
 }
 
+/* Rings of at most so many bytes; remembers what was opened last. */
+struct capped {
+	struct perf_sys sys;
+	size_t map_max;
+	uint32_t stack_bytes, watermark;
+};
+
+static int capped_open(const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu)
+{
+	struct capped *c = (struct capped *)sys;
+
+	if (attr->sample_type & PERF_SAMPLE_STACK_USER) {
+		c->stack_bytes = attr->sample_stack_user;
+		c->watermark = attr->wakeup_watermark;
+	}
+	return perf_sys_kernel.open(&perf_sys_kernel, attr, pid, cpu);
+}
+
+static int capped_map(const struct perf_sys *sys, int fd, size_t len, void **ret)
+{
+	if (len > ((struct capped *)sys)->map_max)
+		return -EPERM;
+	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
+}
+
+static void source_ring__little_memory_cuts_the_stack_copy(void **state)
+{
+	struct capped capped = {{capped_open, capped_map}, 33 * 4096, 0, 0};
+	struct seen seen = {.pid = (uint32_t)start_known_stack()};
+	struct capture_config config = {.frequency = 99,
+		.mode = BPF_UNWIND_SMART,
+		.own_only = true,
+		.stack_bytes = SAMPLE_STACK_MAX,
+		.pids = &seen.pid,
+		.npids = 1};
+	struct capture_source *s;
+	struct capture_stats stats;
+	char why[CAPTURE_WHY];
+	unsigned long warnings = log_count(LOG_LEVEL_WARNING);
+
+	(void)state;
+	if (geteuid() != 0 && perf_open_paranoid() > 2)
+		test_skip("perf_event_paranoid above 2");
+	assert_ok(source_ring_new(&config, &capped.sys, &s, why));
+	// 32 pages hold at least four samples.
+	assert_true(capped.stack_bytes >= 16000 && capped.stack_bytes < 32768);
+	assert_int_equal(capped.watermark, 8 * 4096);
+	assert_int_equal(log_count(LOG_LEVEL_WARNING), warnings + 1);
+	assert_ok(run(s, &seen, 300 * NSEC_PER_MSEC, true));
+	end_child((pid_t)seen.pid);
+	assert_true(exact(s, &seen, &stats));
+	assert_true(seen.mine > 5);
+	s->ops->free(s);
+}
+
 static void source_ring__nth_call_fails(void **state)
 {
 	static const int errors[] = {-EMFILE, -ENOMEM, -EPERM, -EINVAL, -ENODEV, -EIO};
@@ -566,6 +623,7 @@ int main(void)
 		cmocka_unit_test(source_ring__full_rings_are_counted),
 		cmocka_unit_test(source_ring__own_process_as_nobody),
 		cmocka_unit_test(source_ring__recorded_and_replayed_is_the_same),
+		cmocka_unit_test(source_ring__little_memory_cuts_the_stack_copy),
 		cmocka_unit_test(source_ring__nth_call_fails),
 	};
 
