@@ -38,7 +38,7 @@ def check_whole(profile, comm, least=0.99, samples=100, roots=("_start", "__libc
 def test_shares_of_ten_thousand_samples():
     lib.start("split", 40)
     lib.start("split", 40)
-    p = lib.gprofiler("-d", 12, "-f", 999)
+    p = lib.gprofiler("-d", 15, "-f", 999)
     stacks = check_whole(p, lib.comm("split"))
     user = [s for s in stacks if any(f in PATHS for f in s.frames)]
     total = p.total(user)
@@ -59,8 +59,8 @@ def test_mixed_load_is_whole_and_named():
         "split_fp": ["main", "path_seventy", "burn"],
         "split_musl": ["main", "path_seventy", "burn"],
         "threads": ["work_of_alpha"],
-        "templates": ["main", "shapes::Walker<shapes::Number>::step(std::vector<shapes::Number, std::allocator<shapes::Number> > const&)",
-                      "shapes::Number::operator+(shapes::Number const&) const"],
+        "templates": ["main", "shapes::Walker<shapes::Number>::step",
+                      "shapes::Number::operator+"],
         "spin_go": ["main.recurse", "main.middle", "main.leaf"],
         "spin_go_stripped": ["main.recurse", "main.middle", "main.leaf"],
         "spin_rust": ["spin::main", "spin::apply", "<spin::Mixer as spin::Work>::run"],
@@ -125,10 +125,10 @@ def test_kernel_and_vdso_frames():
     p = lib.gprofiler("-d", 5, "-f", 399)
     stacks = p.of(lib.comm("syscalls"))
     kernel = [s for s in stacks if "read_zero" in s.frames and s.frames[-1].endswith("_[k]")]
-    assert p.total(kernel) > 100
+    assert p.total(kernel) > 40
     assert all(subsequence(["_start", "main", "read_zero"], s.frames) for s in kernel if s.frames[0] == "_start")
     vdso = [s for s in stacks if any("clock_gettime" in f for f in s.frames) and not s.frames[-1].endswith("_[k]")]
-    assert p.total(vdso) > 100, "no samples in clock_gettime"
+    assert p.total(vdso) > 40, "no samples in clock_gettime"
     whole = [s for s in vdso if subsequence(["_start", "main", "ask_time"], s.frames)]
     lib.check_near("vdso whole", lib.share(p.total(whole), p.total(vdso)), 1.0, 0.02)
 
