@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recursion argv[2] deep (default 400) that burns at the bottom. */
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE unsigned bottom(unsigned units)
 {

@@ -2,7 +2,7 @@
 /* dlopener SECONDS LIBRARY: burns alone for half of its life, then in the library it loads. */
 #include <dlfcn.h>
 
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE void before_plugin(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* execer SECONDS PROGRAM [ARGS]: burns for SECONDS under its own name, then becomes PROGRAM. */
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE void before_exec(void)
 {

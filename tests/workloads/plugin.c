@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The library that dlopener loads in the middle of a profile. */
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 void plugin_work(unsigned units);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE void handler_work(void)
 {

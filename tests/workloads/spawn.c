@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE void child_work(uint64_t ms)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A known truth: 70, 20 and 10 % of the time in three call paths, switched every few hundred
  * microseconds, so that any window of a second holds many rounds. */
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 NOINLINE void burn(unsigned units)
 {

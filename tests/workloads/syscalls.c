@@ -2,7 +2,7 @@
 /* Time in system calls (reads of /dev/zero) and in the vDSO (clock_gettime). */
 #include <fcntl.h>
 
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 static char block[1 << 18];
 

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "workload.h"
+#include "tests/workloads/workload.h"
 
 static uint64_t end;
 
