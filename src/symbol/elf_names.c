@@ -38,6 +38,7 @@ struct pass {
 	bool has_sections;
 	uint32_t hits, alias_reads;
 	struct buf *name, *other;
+	bool no_memory;
 };
 
 static int compare_target(const void *a, const void *b)
@@ -134,6 +135,15 @@ static bool is_label(const struct buf *b)
 	return s[0] == '$' || s[0] == '\0' || strncmp(s, ".L", 2) == 0;
 }
 
+/* Return false if it is no name. */
+static bool read_name(struct pass *p, const struct match *m, struct buf *ret)
+{
+	int r = module_symtab_name(&p->tables[m->table - 1], m->name, ret);
+
+	p->no_memory |= r == -ENOMEM;
+	return !r && !is_label(ret);
+}
+
 /* Whether name a is better than b at the same place and rank; the order is total, so that the
  * answer does not depend on the order of the table. */
 static bool better_name(struct pass *p, const struct match *a, const struct match *b)
@@ -142,9 +152,9 @@ static bool better_name(struct pass *p, const struct match *a, const struct matc
 		return false;
 	if (++p->alias_reads > ALIAS_READS_MAX)
 		return false;
-	if (module_symtab_name(&p->tables[a->table - 1], a->name, p->name) || is_label(p->name))
+	if (!read_name(p, a, p->name))
 		return false;
-	if (module_symtab_name(&p->tables[b->table - 1], b->name, p->other) || is_label(p->other))
+	if (!read_name(p, b, p->other))
 		return true;
 	if (underscores(p->name) != underscores(p->other))
 		return underscores(p->name) < underscores(p->other);
@@ -248,6 +258,8 @@ static int run_tables(struct pass *p, struct elf_names_tables *tables)
 		tables->bytes_read += symtabs[i].count * sizeof(Elf64_Sym);
 		r = module_symtab_stream(&symtabs[i], take_symbol, p);
 	}
+	if (p->no_memory)
+		return -ENOMEM;
 	return r < 0 ? r : 0;
 }
 

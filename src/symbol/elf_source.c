@@ -122,7 +122,10 @@ static int answer(
 			answer_same(&g->queries[names[i - 1].index], q);
 			continue;
 		}
-		if (elf_names_text(&s->tables, &names[i], &text))
+		r = elf_names_text(&s->tables, &names[i], &text);
+		if (r == -ENOMEM)
+			return r;
+		if (r)
 			continue;
 		r = symbol_answer(g->resolver, q, buf_str(&text), SYMBOL_KIND_UNKNOWN);
 		if (r)

@@ -215,7 +215,8 @@ int jitdump_line(const struct jitdump *d, uint64_t addr, struct jitdump_line *re
 		return -ENOENT;
 	c = cursor_make(head, sizeof(head));
 	cursor_skip(&c, 4);
-	len = MIN(cursor_u32(&c), DEBUG_MAX);
+	len = cursor_u32(&c);
+	len = MIN(len, DEBUG_MAX);
 	bytes = malloc(len);
 	if (!bytes)
 		return -ENOMEM;

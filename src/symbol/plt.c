@@ -166,15 +166,20 @@ static int answer(struct symbol_group *g, const struct stub *stubs, size_t n)
 		struct symbol_query *q = &g->queries[stubs[i].query];
 		struct module_symbol sym;
 
-		if (!stubs[i].symbol || module_symtab_at(&t, stubs[i].symbol, &sym) ||
-			module_symtab_name(&t, sym.name, &raw))
+		if (!stubs[i].symbol || module_symtab_at(&t, stubs[i].symbol, &sym))
 			continue;
+		r = module_symtab_name(&t, sym.name, &raw);
+		if (r) {
+			r = r == -ENOMEM ? r : 0;
+			continue;
+		}
 		r = symbol_answer(g->resolver, q, buf_str(&raw), SYMBOL_KIND_UNKNOWN);
 		if (r || !q->name)
 			continue;
 		buf_clear(&text);
-		buf_printf(&text, "%s@plt", intern_str(&g->resolver->strings, q->name));
-		r = symbol_text(g->resolver, buf_str(&text), text.len, &q->name);
+		r = buf_printf(&text, "%s@plt", intern_str(&g->resolver->strings, q->name));
+		if (!r)
+			r = symbol_text(g->resolver, buf_str(&text), text.len, &q->name);
 		module_vaddr_to_offset(g->module, stubs[i].start, &q->func_start);
 	}
 	return r;

@@ -17,6 +17,7 @@
 
 /* In the order they are asked; what adds lines and inlines to a name comes last. */
 static const symbol_source_fn module_sources[] = {
+	symbol_source_go,
 	symbol_source_elf,
 	symbol_source_plt,
 };
@@ -79,21 +80,28 @@ int symbol_answer(
 	_cleanup_buf_ struct buf text = BUF_INIT(DEMANGLE_MAX + 1);
 	enum symbol_kind found = symbol_demangle(raw, &text);
 
+	if (text.bad)
+		return -ENOMEM;
 	q->kind = (uint8_t)(kind == SYMBOL_KIND_UNKNOWN ? found : kind);
 	return symbol_text(r, buf_str(&text), text.len, &q->name);
 }
 
+static void owners_add(struct symbol_owners *o, const struct process *p)
+{
+	vec_foreach (m, &p->maps)
+		if (m->module != MODULE_NONE && !map_get(&o->by_module, m->module))
+			map_set(&o->by_module, m->module, p->uid);
+}
+
+/* The living come first; what only the dead mapped may still lie where they found it. */
 static void owners_build(struct symbol_owners *o, const struct process_table *processes)
 {
 	o->built = true;
 	map_init(&o->by_module, OWNERS_MAX);
-	map_foreach (slot, &processes->by_pid) {
-		const struct process *p = (const struct process *)(uintptr_t)slot->value;
-
-		vec_foreach (m, &p->maps)
-			if (m->module != MODULE_NONE && !map_get(&o->by_module, m->module))
-				map_set(&o->by_module, m->module, p->uid);
-	}
+	map_foreach (slot, &processes->by_pid)
+		owners_add(o, (const struct process *)(uintptr_t)slot->value);
+	vec_foreach (p, &processes->kept)
+		owners_add(o, *p);
 }
 
 struct process *symbol_owner(struct symbol_group *g)

@@ -13,8 +13,8 @@
 #define SYMBOL_NO_DEBUG_FILE 1u
 #define SYMBOL_NO_MINIDEBUG 2u
 
-/* The living processes that map a module, for one batch: where deleted files can still be opened,
- * and whose root its debug files lie in. */
+/* The processes that map a module, living before ended ones, for one batch: where deleted files can
+ * still be opened, and whose root its debug files lie in. */
 struct symbol_owners {
 	bool built;
 	struct map by_module; // module id -> process uid
@@ -46,10 +46,11 @@ int symbol_text(struct resolver *r, const char *text, size_t len, uint32_t *ret_
 int symbol_answer(
 	struct resolver *r, struct symbol_query *q, const char *raw, enum symbol_kind kind);
 
-/* A living process that maps the module, or NULL. */
+/* A process that maps the module, a living one if there is one (exit_time 0), or NULL. */
 struct process *symbol_owner(struct symbol_group *g);
 
 /* Sources. */
+int symbol_source_go(struct symbol_group *g); // .gopclntab
 int symbol_source_elf(struct symbol_group *g); // .symtab, debug files, MiniDebugInfo, .dynsym
 int symbol_source_plt(struct symbol_group *g); // "name@plt"
 
