@@ -281,6 +281,8 @@ static __always_inline void begin_walk(struct sample_buf *s)
 	w->exact = 1;
 	w->mark = REC_MARK_LEAF;
 	w->mode = (__u8)config.mode;
+	w->map_start = 0;
+	w->map_end = 0;
 }
 
 /* What user space goes on from is the frame at which the walk stopped, with two exceptions. A rule

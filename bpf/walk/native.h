@@ -250,10 +250,29 @@ WALK_INLINE int walk_by_rule(WALK_ENV env, struct walk_state *w, const struct uw
 	return WALK_MORE;
 }
 
+/* Makes the mapping that holds pc the current one; mostly it is that of the frame before. Non-zero:
+ * there is none. */
+WALK_INLINE int walk_enter_mapping(const struct uw_mapping *maps, struct walk_state *w, __u64 pc)
+{
+	const struct uw_mapping *m;
+
+	if (pc >= w->map_start && pc < w->map_end)
+		return 0;
+	m = &maps[walk_find_mapping(maps, w->map_first, w->map_count, pc)];
+	if (!w->map_count || pc < m->start || pc >= m->end)
+		return 1;
+	w->map_start = m->start;
+	w->map_end = m->end;
+	w->map_pgoff = m->pgoff;
+	w->map_dir = m->dir;
+	w->map_flags = m->flags;
+	return 0;
+}
+
 /* Goes from a frame to its caller's. */
 WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 {
-	const struct uw_mapping *maps = WALK_MAPS(env), *m;
+	const struct uw_mapping *maps = WALK_MAPS(env);
 	const __u32 *dir = WALK_DIR(env);
 	const struct uw_rule *rules = WALK_RULES(env);
 	const __u8 *pool = WALK_POOL(env);
@@ -267,13 +286,12 @@ WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
 	if (w->mode == BPF_UNWIND_FP)
 		return walk_step_fp(env, w);
-	m = &maps[walk_find_mapping(maps, w->map_first, w->map_count, pc)];
-	if (!w->map_count || pc < m->start || pc >= m->end)
+	if (walk_enter_mapping(maps, w, pc))
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_MAPPING);
-	if (!(m->flags & UW_MAP_FILE))
+	if (!(w->map_flags & UW_MAP_FILE))
 		return walk_no_table(env, w);
-	off = pc - m->start + m->pgoff;
-	at = (m->dir + (__u32)(off >> UW_PAGE_SHIFT)) & (UW_DIR_ENTRIES - 1);
+	off = pc - w->map_start + w->map_pgoff;
+	at = (w->map_dir + (__u32)(off >> UW_PAGE_SHIFT)) & (UW_DIR_ENTRIES - 1);
 	page = (__u64)dir[at] * UW_POOL_ALIGN;
 	if (page == UW_DIR_ABSENT)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);

@@ -27,6 +27,8 @@ struct walk_state {
 	__u64 regs[REC_REGS]; // DWARF order; meaningful where regs_valid says so
 	__u64 regs_valid; // bit n; only at the leaf and above a signal frame
 	__u32 map_first, map_count; // the process's block in uw_maps
+	__u64 map_start, map_end, map_pgoff; // the last mapping found; map_end 0: none
+	__u32 map_dir, map_flags;
 	__u8 mode; // enum bpf_unwind_mode
 	__u8 exact; // ip is the instruction itself
 	__u8 mark; // enum rec_frame_mark: how this frame was found
