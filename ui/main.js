@@ -84,9 +84,10 @@ export function start(model) {
   const rowHeight = () => Number(prefs.get("row", 0)) || (coarse.matches ? 24 : 18);
   app.scene = (over) => {
     const theme = over && over.theme || app.theme;
-    const key = `${theme}|${store.get().c}|${model.compare}`;
+    const changes = model.compare || app.view.signed;
+    const key = `${theme}|${store.get().c}|${changes}`;
     if (key !== colorsFor) {
-      colors = palette(model, store.get().c, theme, model.compare);
+      colors = palette(model, store.get().c, theme, changes);
       colorsFor = key;
     }
     return { view: app.view, window: win, scroll: graph.scrollTop, width: pixels(), height: graph.clientHeight, rowH: rowHeight(), ratio: devicePixelRatio || 1,

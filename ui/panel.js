@@ -60,7 +60,7 @@ export function showHeader(app) {
   fill(byId("ledger-segments"), ...["whole", "truncated", "broken", "lost"].map((k) => el("span", { class: `seg-${k}`, width: `${100 * s[k] / all}%`, title: `${k} ${count(s[k])}` })));
   app.wholeShare = s.reported ? s.whole / all : 1;
   const low = app.wholeShare < 0.95;
-  byId("ledger-words").textContent = `${low ? "! " : ""}${percent(s.whole, all)} whole`;
+  byId("ledger-words").textContent = s.reported ? `${low ? "! " : ""}${percent(s.whole, all)} whole` : "nothing reported";
   byId("ledger-words").className = low ? "warn" : "";
 }
 
@@ -134,9 +134,9 @@ export function showStatus(app, hit) {
 
 // ---- details ----
 
-function shares(app, v) {
+function shares(app, v, inView) {
   const { view } = app;
-  return [el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)), el("td", {}, percent(v, view.viewSum))];
+  return [el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)), el("td", {}, inView ? percent(v, view.viewSum) : "")];
 }
 
 function neighbours(app, item) {
@@ -192,8 +192,8 @@ export function showDetails(app) {
       ["application", model.isContext(item) && item >= 0 && visible(model.context(item).appid)], ["container", model.isContext(item) && item >= 0 && visible(model.context(item).container)],
     ].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
     el("table", { class: "plain" }, el("tr", {}, el("th", {}, ""), el("th", {}, app.valueName(u)), el("th", {}, "of all"), el("th", {}, "of view")),
-      el("tr", {}, el("td", {}, "this frame, total"), ...shares(app, tree.total[u][i])),
-      el("tr", {}, el("td", {}, "this frame, self"), ...shares(app, tree.self[u][i])),
+      el("tr", {}, el("td", {}, "this frame, total"), ...shares(app, tree.total[u][i], true)),
+      el("tr", {}, el("td", {}, "this frame, self"), ...shares(app, tree.self[u][i], true)),
       every ? el("tr", {}, el("td", {}, `everywhere (${count(every.frames[item])}×), total`), ...shares(app, total)) : null,
       every ? el("tr", {}, el("td", {}, "everywhere, self"), ...shares(app, every.self[u][item])) : null,
       el("tr", {}, el("td", {}, "of its parent"), el("td", {}, tree.parent[i] > 0 ? percent(tree.total[u][i], tree.total[u][tree.parent[i]]) : "–"), el("td", {}, ""), el("td", {}, ""))),
@@ -235,6 +235,10 @@ export function showChips(app) {
 
 export function showLegend(app) {
   const { model, store, view } = app, legend = byId("legend");
+  if (view.signed) {
+    fill(legend, ...[[7, "grows"], [1, "shrinks (−)"]].map(([i, word]) => el("li", {}, el("span", { class: "swatch", color: CHANGE[app.theme][i] }), ` ${word}`)));
+    return;
+  }
   if (model.compare) {
     const scale = CHANGE[app.theme], words = ["less", "", "", "", "same or noise", "", "", "", "more"];
     fill(legend, el("li", {}, "Share in B against A: "), ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }), words[i] ? ` ${words[i]} ` : "")));

@@ -162,7 +162,8 @@ export function createRenderer(model, canvas, overlay, overview) {
       let text = label(context, item, repeat ? ` ×${repeat + 1}` : "", room);
       if (view.change && item >= 0) {
         const [A, B] = tree.total;
-        if (!A[b.i] && B[b.i]) text = label(context, item, " +", room);
+        if (view.signed) text = label(context, item, A && tree.total[view.u][b.i] < 0 ? " −" : "", room);
+        else if (!A[b.i] && B[b.i]) text = label(context, item, " +", room);
         else if (A[b.i] && !B[b.i]) text = label(context, item, " −", room);
       }
       if (!text) continue;
@@ -222,6 +223,10 @@ export function createRenderer(model, canvas, overlay, overview) {
         outline(b, accent, 2);
         outline({ x: b.x + 2, y: b.y + 2, w: b.w - 4 }, forced ? "Canvas" : LABEL.light === text ? "#fff" : SURFACE[theme].ground, 1);
       }
+    }
+    if (scene.view.pivot >= 0) {
+      const pivot = drawn.boxes.find((b) => !b.pane.mark && b.i === 0);
+      if (pivot) outline(pivot, accent, 2);
     }
     if (marks.run) outline({ x: marks.run.x, y: marks.run.y, w: Math.max(3, marks.run.w) }, text, 2);
   }

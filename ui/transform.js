@@ -502,7 +502,7 @@ export function tableOf(tree, nkeys, key, from = 0, to = tree.n) {
     self: tree.self.map(() => new Float64Array(nkeys)),
     total: tree.self.map(() => new Float64Array(nkeys)),
   };
-  for (let i = Math.max(from, 1); i < to; i++) {
+  for (let i = Math.max(from, tree.item[0] < 0 ? 1 : 0); i < to; i++) {
     const k = key(tree.item[i]);
     if (k < 0) continue;
     out.frames[k]++;

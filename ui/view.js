@@ -183,6 +183,9 @@ export function createViewer(model) {
     view.turned = state.d === "b" && p.item < 0;
     const z = view.zoom;
     view.viewSum = z ? z.pane.lay.tree.total[u][z.node] : view.panes[0].lay.tree.total[u][0];
+    // Sums below zero are drawn by size and told apart by sign and colour.
+    view.signed = !model.compare && base.self.length > u && base.self[u].some((v) => v < 0);
+    if (view.signed) view.change = (tree, i) => tree.total[u][i] < 0 ? 1 : 7;
     if (model.compare) {
       const t = model.tree.total;
       view.change = (tree, i) => changeClass(tree.total[0][i], tree.total[1][i], t[0][0], t[1][0], norm.fa, norm.fb);

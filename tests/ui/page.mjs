@@ -37,7 +37,7 @@ const sum = (list, f = () => true) => list.filter(f).reduce((s, k) => s + k.coun
 let browser;
 const open = (kind, hash = "", options = {}) => browser.open(pageOf(kind).url + hash, options);
 const app = "window.gprofiler.app";
-const total = (p) => p.eval(`${app}.view.panes[0].lay.tree.total[0][0]`);
+const total = (p) => p.eval(`${app}.view.panes[0].lay.tree.total[${app}.view.u][0]`);
 const assert = (ok, text) => {
   if (!ok) throw new Error(text);
 };
