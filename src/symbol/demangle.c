@@ -42,7 +42,9 @@ static bool run(demangle_fn fn, const char *name, int options, struct buf *ret)
 	buf_clear(ret);
 	if (setjmp(out.full))
 		return ret->len > 0;
-	return fn(name, options, append, &out) && ret->len;
+	if (!fn(name, options, append, &out) && !ret->bad)
+		return false;
+	return ret->bad || ret->len; // without memory the caller sees a bad buf
 }
 
 static bool run_d(const char *name, size_t len, struct buf *ret)

@@ -3,9 +3,9 @@
  *
  * Without parameter lists and clone suffixes, as perf shows names (its demangle_flags are
  * DMGL_NO_OPTS), so that profiles of both can be compared (D names keep their parameters, there as
- * here); Rust hashes are dropped. Mangled names
- * are hostile: back references can make a short one expand exponentially, so output is cut at
- * DEMANGLE_MAX bytes and the demangler is left at that point. Any thread. */
+ * here); Rust hashes are dropped. Mangled names are hostile: back references can make a short one
+ * expand exponentially, so output is cut at DEMANGLE_MAX bytes and the demangler is left when it
+ * goes on without end. Any thread. */
 #ifndef GP_SYMBOL_DEMANGLE_H
 #define GP_SYMBOL_DEMANGLE_H
 
@@ -16,7 +16,7 @@
 #define DEMANGLE_INPUT_MAX 4096u // longer names are shown as they are, cut at DEMANGLE_MAX
 
 /* Replaces ret's text with the readable name; what is not mangled is copied (cut at DEMANGLE_MAX).
- * Control bytes become '?'. Return what language the name is from. */
+ * Control bytes become '?'. Without memory ret is `bad`. Return what language the name is from. */
 enum symbol_kind symbol_demangle(const char *name, struct buf *ret);
 
 #endif
