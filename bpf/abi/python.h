@@ -17,6 +17,10 @@
 #define PY_FRAME_WORDS 2
 #define PY_FRAME_COOKIE(word) ((__u32)(word))
 #define PY_FRAME_LASTI(word) ((__s32)((word) >> 32)) // bytes into the code, -1 before the first
+/* Checksum of a code object, of 32-bit fields as read: equal in the kernel and when it is named. */
+#define PY_CODE_COOKIE(argcount, kwonly, flags, firstlineno)                                       \
+	(((__u32)(argcount) << 25) + ((__u32)(kwonly) << 18) + ((__u32)(flags) << 10) +            \
+		(__u32)(firstlineno))
 #define PY_FRAME_REST(cookie, lasti) ((__u64)(__u32)(cookie) | (__u64)(__u32)(lasti) << 32)
 
 /* How the current thread state is found, in order of preference. */

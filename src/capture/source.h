@@ -76,11 +76,19 @@ struct capture_source_ops {
 	int (*drain)(struct capture_source *s, uint64_t until, capture_event_fn fn, void *arg);
 	void (*stats)(struct capture_source *s, struct capture_stats *ret);
 	void (*free)(struct capture_source *s);
-	/* The three below may be NULL: no in-kernel walker. */
+	/* The five below may be NULL: no in-kernel walker. */
 	int (*set_process)(struct capture_source *s, uint32_t pid, const struct uw_process *p);
 	int (*remove_process)(struct capture_source *s, uint32_t pid);
 	/* Returns after every walker that may still read replaced tables has left. */
 	void (*synchronize)(struct capture_source *s);
+	/* What the walker of a runtime (kind: enum rec_frame_kind) must know of a process: struct
+	 * py_process ...; NULL removes it. And a set of offsets, struct py_layout ..., that processes
+	 * name by index; it is set before any process names it and never changes. Return 0, -ENOSPC,
+	 * -EOPNOTSUPP without a walker of this kind, -errno. */
+	int (*set_runtime)(
+		struct capture_source *s, uint8_t kind, uint32_t pid, const void *process);
+	int (*set_runtime_layout)(
+		struct capture_source *s, uint8_t kind, uint32_t index, const void *layout);
 };
 
 struct capture_source {
