@@ -164,27 +164,34 @@ static bool in_text(const struct module *m, uint64_t vaddr)
 	return false;
 }
 
-/* The i-th function: address and offset of its struct _func from functab. i == nfunc: the end. */
-static bool func_at(const struct module *m, const struct go_table *g, struct go_scratch *s,
-	uint32_t i, uint64_t *ret_pc, uint64_t *ret_func)
+struct place {
+	uint64_t pc;
+	uint64_t func; // file offset of its struct _func
+};
+
+/* The i-th function. i == nfunc: only the end of the last one's code. */
+static bool func_at(const struct go_query *q, uint32_t i, struct place *ret)
 {
+	const struct go_table *g = q->g;
 	unsigned step = g->wide ? 16 : 8, need = i == g->nfunc ? step / 2 : step;
-	const uint8_t *p = unwind_file_get(&s->functab, m, g->functab + (uint64_t)step * i, need);
+	const uint8_t *p =
+		unwind_file_get(&q->s->functab, q->m, g->functab + (uint64_t)step * i, need);
 	struct cursor c;
 
 	if (!p)
 		return false;
 	c = cursor_make(p, need);
-	*ret_pc = g->wide ? cursor_u64(&c) : g->text + cursor_u32(&c);
+	ret->pc = g->wide ? cursor_u64(&c) : g->text + cursor_u32(&c);
+	ret->func = 0;
 	if (i < g->nfunc)
-		*ret_func = g->functab + (g->wide ? cursor_u64(&c) : cursor_u32(&c));
+		ret->func = g->functab + (g->wide ? cursor_u64(&c) : cursor_u32(&c));
 	return true;
 }
 
 static bool parse_header(const struct module *m, struct go_scratch *s, struct go_table *g)
 {
 	const uint8_t *p = unwind_file_get(&s->functab, m, g->off, HEADER_BYTES);
-	uint64_t unused, nfunc;
+	uint64_t nfunc;
 	struct cursor c;
 
 	if (!p || !is_header(p))
@@ -212,9 +219,14 @@ static bool parse_header(const struct module *m, struct go_scratch *s, struct go
 		g->text = text_from_relocation(m, s, g->vaddr + TEXT_START_AT);
 	if (!g->wide && !g->text)
 		g->text = text_from_sections(m, s);
-	return func_at(m, g, s, 0, &g->start, &unused) &&
-	       func_at(m, g, s, g->nfunc, &g->end, &unused) && g->start < g->end &&
-	       in_text(m, g->start);
+	struct go_query q = {.m = m, .g = g, .s = s};
+	struct place first, last;
+
+	if (!func_at(&q, 0, &first) || !func_at(&q, g->nfunc, &last))
+		return false;
+	g->start = first.pc;
+	g->end = last.pc;
+	return g->start < g->end && in_text(m, g->start);
 }
 
 void go_table_open(const struct module *m, struct go_scratch *s, struct go_table *ret)
@@ -505,39 +517,36 @@ static int emit_kind(struct emit *e)
 
 int go_table_range(const struct go_query *q, go_row_fn fn, void *arg)
 {
-	const struct go_table *g = q->g;
-	uint32_t lo = 0, hi = g->nfunc;
-	uint64_t pc, next, off = 0, next_off = 0;
+	uint32_t lo = 0, hi = q->g->nfunc;
+	struct place here, next;
 
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
-		if (!func_at(q->m, g, q->s, mid, &pc, &off))
+		if (!func_at(q, mid, &here))
 			return 0;
-		if (pc <= q->start)
+		if (here.pc <= q->start)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	uint32_t i = lo ? lo - 1 : 0;
 
-	if (!func_at(q->m, g, q->s, i, &pc, &off))
+	if (!func_at(q, i, &here))
 		return 0;
-	for (; i < g->nfunc && pc <= q->end; i++) {
-		struct func f = {.entry = pc};
+	for (; i < q->g->nfunc && here.pc <= q->end; i++, here = next) {
+		struct func f = {.entry = here.pc};
 		struct emit e = {.q = q, .fn = fn, .arg = arg, .f = &f};
 
-		if (!func_at(q->m, g, q->s, i + 1, &next, &next_off) || next < pc)
+		if (!func_at(q, i + 1, &next) || next.pc < here.pc)
 			return 0;
-		f.end = next;
-		if (next > pc && read_func(q, off, &f)) {
+		f.end = next.pc;
+		if (next.pc > here.pc && read_func(q, here.func, &f)) {
 			int r = emit_kind(&e);
 
 			if (r)
 				return r;
 		}
-		pc = next;
-		off = next_off;
 	}
 	return 0;
 }
