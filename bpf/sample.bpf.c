@@ -444,12 +444,12 @@ static __always_inline int filtered(void)
 	if (!c)
 		return 1;
 	c->entries++;
-	if (config.filter_pids && !bpf_map_lookup_elem(&chosen, &pid)) {
-		c->outcomes[REC_OUT_FILTERED]++;
-		return 1;
-	}
 	if (!pid && !config.include_idle) {
 		c->outcomes[REC_OUT_IDLE]++;
+		return 1;
+	}
+	if (config.filter_pids && !bpf_map_lookup_elem(&chosen, &pid)) {
+		c->outcomes[REC_OUT_FILTERED]++;
 		return 1;
 	}
 	return 0;
