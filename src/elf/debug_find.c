@@ -111,7 +111,7 @@ struct candidate {
 	const uint32_t *crc; // of the link, NULL when the path is a build id's
 };
 
-/* Takes the file if it is the right one. Return 0, -ENOENT, -ENOMEM. */
+/* Takes the file if it is the right one. Return 0, -ENOENT, -ENOMEM, -EMFILE, -ENFILE. */
 static int try_path(const struct candidate *c, const char *path, struct module **ret)
 {
 	_cleanup_(module_standalone_cleanup) struct module *d = NULL;
@@ -119,8 +119,8 @@ static int try_path(const struct candidate *c, const char *path, struct module *
 	struct module_symtab symtab;
 	int r, fd = open_regular(c->root, path);
 
-	if (fd < 0)
-		return -ENOENT;
+	if (fd < 0) // out of descriptors is no answer
+		return fd == -EMFILE || fd == -ENFILE ? fd : -ENOENT;
 	r = module_standalone_fd(fd, &d);
 	if (r)
 		return r == -ENOMEM ? r : -ENOENT;

@@ -20,7 +20,8 @@ struct module_debug_search {
 	const char *path; // of the module, inside each root
 };
 
-/* Opens it as a module outside any table (module_standalone_free()). Return 0, -ENOENT, -ENOMEM. */
+/* Opens it as a module outside any table (module_standalone_free()).
+ * Return 0, -ENOENT there is none, -ENOMEM, -EMFILE, -ENFILE. */
 int module_debug_find(
 	const struct module *m, const struct module_debug_search *search, struct module **ret);
 

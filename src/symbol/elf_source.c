@@ -41,6 +41,7 @@ static int path_in_owner(struct symbol_group *g, const struct process *p, struct
 	return buf_append(ret, path, maps_path_len(path, &deleted));
 }
 
+/* Return 0, -ENOENT there is none, -EAGAIN none was found but not everywhere was looked. */
 static int find_debug(struct symbol_group *g, struct module **ret)
 {
 	struct module_debug_search search = {.dirs = g->resolver->config.debug_dirs};
@@ -61,7 +62,8 @@ static int find_debug(struct symbol_group *g, struct module **ret)
 		search.roots[n++] = root;
 	}
 	search.roots[n] = "";
-	return module_debug_find(g->module, &search, ret);
+	r = module_debug_find(g->module, &search, ret);
+	return r == -ENOENT && n == 0 ? -EAGAIN : r;
 }
 
 /* The full table, wherever it is: 1. in the file, 2. in a separate debug file, 3. unpacked from
@@ -80,7 +82,7 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 		r = find_debug(g, &s->debug);
 		if (r == -ENOMEM)
 			return r;
-		if (r)
+		if (r == -ENOENT)
 			m->symbol_slot |= SYMBOL_NO_DEBUG_FILE;
 	}
 	if (s->debug) {
