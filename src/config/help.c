@@ -192,6 +192,8 @@ void option_help(struct buf *out, const char *verb)
 	option_usage(out, verb);
 	if (only) {
 		append_group(out, (enum option_group)(only - option_groups));
+		if (only->notes)
+			buf_printf(out, "\n%s", only->notes);
 		return;
 	}
 	buf_append_str(out,
@@ -266,6 +268,10 @@ void option_man(struct buf *out)
 		for (unsigned i = 0; i < OPTION_COUNT; i++)
 			if (option_rows[i].group == g && !(option_rows[i].flags & OPTION_HIDDEN))
 				man_option(out, &option_rows[i]);
+		if (option_groups[g].notes) {
+			buf_append_str(out, ".PP\n");
+			append_roff(out, option_groups[g].notes);
+		}
 	}
 	buf_append_str(out, ".SH CONFIGURATION\n");
 	append_roff(out, config_text);

@@ -57,7 +57,13 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 	[OPTION_GROUP_PROGRAM] = {"The program", NULL, NULL},
 	[OPTION_GROUP_CHECK] = {"gprofiler check", "check", "[--json]"},
 	[OPTION_GROUP_CONVERT] = {"gprofiler convert", "convert",
-		"[--from FORMAT] --to FORMAT [options] [FILE]"},
+		"[--from FORMAT] [--to FORMAT] [options] [FILE]",
+		"Reads standard input without FILE. --to follows from the name of --output (.html,\n"
+		".pb.gz, .json), else it is collapsed. Text that cannot be read is named by line, and\n"
+		"the samples before and after it are kept. ';' in a name becomes ':'.\n"
+		"Exit status: 0 done, even if parts were left out; 1 nothing could be read, or the\n"
+		"output not written; 2 wrong options.\n"},
+	[OPTION_GROUP_DIFF] = {"gprofiler diff", "diff", "A B [-o FILE] [--top N]"},
 };
 
 bool option_values_next(struct option_value_walk *w)

@@ -40,6 +40,7 @@ enum option_group {
 	OPTION_GROUP_PROGRAM,
 	OPTION_GROUP_CHECK,
 	OPTION_GROUP_CONVERT,
+	OPTION_GROUP_DIFF,
 	OPTION_GROUP_COUNT,
 };
 
@@ -47,6 +48,7 @@ struct option_group_row {
 	const char *title;
 	const char *verb; // NULL: options of the program
 	const char *usage; // of the verb, after its name
+	const char *notes; // of the verb, at the end of its help; may be NULL
 };
 
 struct option_row {
