@@ -111,7 +111,10 @@ static const struct mapping *find_mapping(struct walk *w, uint64_t pc)
 
 static void publish(struct walk *w)
 {
-	unwind_update_process(w->u, w->p);
+	if (w->p->exit_time)
+		pages_borrow_block(w->u, w->p);
+	else
+		unwind_update_process(w->u, w->p);
 	w->host.first = w->p->unwind_slot ? w->p->unwind_slot - 1 : 0;
 	w->host.count = w->p->unwind_count;
 }
@@ -314,6 +317,8 @@ int unwind_finish(struct unwind *u, struct process *p, const struct capture_samp
 	u->stats.finished++;
 	start(&w);
 	walk(&w);
+	if (p->exit_time)
+		unwind_update_process(u, p);
 	if (ret->outcome == REC_OUT_COMPLETE)
 		u->stats.complete++;
 	else if (ret->outcome == REC_OUT_TRUNCATED)

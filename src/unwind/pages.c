@@ -169,28 +169,41 @@ static void describe(struct unwind *u, const struct mapping *map, struct uw_mapp
 		ret->flags = UW_MAP_FILE;
 }
 
-int unwind_update_process(struct unwind *u, struct process *p)
+static int set_block(struct unwind *u, struct process *p, uint32_t pid)
 {
 	struct tables_block block = {p->unwind_slot, p->unwind_count};
-	struct tables_process t = {.pid = p->pid, .maps = u->scratch};
-	int r = 0;
+	struct tables_process t = {.pid = pid, .maps = u->scratch};
+	int r;
 
-	if (p->exit_time) {
-		// The pid may be another process's by now (an exec makes a new one under the same).
-		const struct process *now = process_table_find(u->processes, p->pid);
-
-		tables_process_remove(&u->tables, now && now != p ? 0 : p->pid, &block);
-	} else if (!p->kernel_thread) {
-		if (p->maps.len > UW_MAPS_PER_PROCESS)
-			u->stats.full++;
-		t.count = (uint32_t)MIN(p->maps.len, (size_t)UW_MAPS_PER_PROCESS);
-		for (uint32_t i = 0; i < t.count; i++)
-			describe(u, &p->maps.data[i], &u->scratch[i]);
-		r = tables_process_set(&u->tables, &t, &block);
-	}
+	if (p->maps.len > UW_MAPS_PER_PROCESS)
+		u->stats.full++;
+	t.count = (uint32_t)MIN(p->maps.len, (size_t)UW_MAPS_PER_PROCESS);
+	for (uint32_t i = 0; i < t.count; i++)
+		describe(u, &p->maps.data[i], &u->scratch[i]);
+	r = tables_process_set(&u->tables, &t, &block);
 	p->unwind_slot = block.first;
 	p->unwind_count = block.count;
 	return r;
+}
+
+int pages_borrow_block(struct unwind *u, struct process *p)
+{
+	return set_block(u, p, 0);
+}
+
+int unwind_update_process(struct unwind *u, struct process *p)
+{
+	struct tables_block block = {p->unwind_slot, p->unwind_count};
+	const struct process *now;
+
+	if (!p->exit_time)
+		return p->kernel_thread ? 0 : set_block(u, p, p->pid);
+	// The pid may be another process's by now (an exec makes a new one under the same).
+	now = process_table_find(u->processes, p->pid);
+	tables_process_remove(&u->tables, now && now != p ? 0 : p->pid, &block);
+	p->unwind_slot = block.first;
+	p->unwind_count = block.count;
+	return 0;
 }
 
 void unwind_get_stats(const struct unwind *u, struct unwind_stats *ret)

@@ -33,6 +33,10 @@ int pages_module(struct unwind *u, struct module *m, struct build_module **ret);
  * unreadable file's page is one gap. Return 0, -ENOSPC the pool is full, -ENOMEM. */
 int pages_load(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off);
 
+/* A block of an ended process's mappings for the host's walker alone: its samples may come after its
+ * end. To be withdrawn by unwind_update_process(). Return 0 or -errno. */
+int pages_borrow_block(struct unwind *u, struct process *p);
+
 /* The rule of a file offset, its page loaded if need be; a rule NONE if it cannot be. */
 void pages_rule(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off,
 	struct uw_rule *ret);

@@ -461,7 +461,7 @@ int tables_process_set(struct tables *t, const struct tables_process *p, struct 
 		__atomic_thread_fence(__ATOMIC_RELEASE);
 	}
 	value.first = first;
-	if (t->source && t->source->ops && t->source->ops->set_process)
+	if (p->pid && t->source && t->source->ops && t->source->ops->set_process)
 		r = t->source->ops->set_process(t->source, p->pid, &value);
 	if (r) {
 		if (p->count)

@@ -95,7 +95,8 @@ struct tables_block {
 };
 /* Replaces a process's block. Return 0, -ENOSPC (counted; the old one stays), -errno. */
 struct tables_process {
-	uint32_t pid, runtime;
+	uint32_t pid; // 0: not published, for the host's walker only
+	uint32_t runtime;
 	const struct uw_mapping *maps;
 	uint32_t count;
 };
