@@ -169,7 +169,19 @@ int jitdump_name(const struct jitdump *d, uint64_t addr, struct buf *ret, uint64
 	return buf_append(ret, text, (size_t)n);
 }
 
-/* Walks the entries of a debug record: the last one at or before addr. */
+/* Node 20 writes the bytes of a freed string for the name of a file: V8's files are only believed if
+ * the name of the code says them too ("JS:*f /a/b.js:1:13"). */
+static bool is_believed(const struct jitdump *d, uint64_t addr, const char *file)
+{
+	_cleanup_buf_ struct buf name = BUF_INIT(JITDUMP_NAME_MAX + 1);
+	uint64_t start;
+
+	return strchr(file, '/') && jitdump_name(d, addr, &name, &start) == 0 &&
+	       strstr(buf_str(&name), file);
+}
+
+/* Walks the entries of a debug record: the last one at or before addr.
+ * Return 0, 1 found in a record of V8's, -ENOENT. */
 static int find_line(struct cursor *c, uint64_t start, uint64_t addr, struct jitdump_line *ret)
 {
 	uint64_t n = cursor_u64(c), bias = 0, best = 0;
@@ -195,7 +207,9 @@ static int find_line(struct cursor *c, uint64_t start, uint64_t addr, struct jit
 		ret->line = line;
 		snprintf(ret->file, sizeof(ret->file), "%s", file);
 	}
-	return ret->line ? 0 : -ENOENT;
+	if (!ret->line)
+		return -ENOENT;
+	return bias ? 1 : 0;
 }
 
 int jitdump_line(const struct jitdump *d, uint64_t addr, struct jitdump_line *ret)
@@ -226,5 +240,8 @@ int jitdump_line(const struct jitdump *d, uint64_t addr, struct jitdump_line *re
 	c = cursor_make(bytes, (size_t)n);
 	cursor_skip(&c, RECORD_BYTES + 8);
 	*ret = (struct jitdump_line){0};
-	return find_line(&c, e->start, addr, ret);
+	n = find_line(&c, e->start, addr, ret);
+	if (n > 0)
+		n = is_believed(d, addr, ret->file) ? 0 : -ENOENT;
+	return (int)n;
 }
