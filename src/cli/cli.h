@@ -16,5 +16,6 @@ struct cli_verb {
 int cli_profile(const struct options *options, int argc, char **argv);
 int cli_check(const struct options *options, int argc, char **argv);
 int cli_convert(const struct options *options, int argc, char **argv);
+int cli_diff(const struct options *options, int argc, char **argv);
 
 #endif

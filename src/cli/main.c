@@ -18,6 +18,7 @@ static const struct cli_verb verbs[] = {
 	{NULL, "profile this machine, processes or a command", cli_profile},
 	{"check", "what this machine allows, and how to get more", cli_check},
 	{"convert", "one form of a profile into another", cli_convert},
+	{"diff", "what changed between two profiles", cli_diff},
 	{0},
 };
 
