@@ -210,10 +210,13 @@ static int import_file(struct convert *c, struct profile *p, struct import_stats
 
 static int export_profile(struct convert *c, const struct profile *p)
 {
-	bool flamegraph = c->o->convert_dialect == OPTION_DIALECT_FLAMEGRAPH;
+	const struct export_flamegraph_options flamegraph = {
+		.pid = c->o->convert_pid,
+		.tid = c->o->convert_tid,
+	};
 	const struct export_collapsed_options collapsed = {
-		.header = p->header && !flamegraph,
-		.contexts = p->header && !flamegraph,
+		.header = p->header != NULL,
+		.contexts = p->header != NULL,
 		.insert_dso_name = c->o->insert_dso_name,
 		.line_numbers = c->o->line_numbers,
 	};
@@ -228,6 +231,8 @@ static int export_profile(struct convert *c, const struct profile *p)
 	case OPTION_FORMAT_COLLAPSED:
 		break;
 	}
+	if (c->o->convert_dialect == OPTION_DIALECT_FLAMEGRAPH)
+		return export_flamegraph(c->out, p, &flamegraph);
 	return export_collapsed(c->out, p, &collapsed);
 }
 

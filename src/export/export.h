@@ -18,6 +18,12 @@ struct export_collapsed_options {
 /* The .col form: gprofiler-agent.md 3.2, 3.3, 3.5. */
 int export_collapsed(
 	FILE *f, const struct profile *p, const struct export_collapsed_options *options);
+struct export_flamegraph_options {
+	bool pid, tid; // after the comm
+};
+/* FlameGraph's form of collapsed text. */
+int export_flamegraph(
+	FILE *f, const struct profile *p, const struct export_flamegraph_options *options);
 /* The text of one frame as collapsed output shows it, suffix included. */
 int export_frame_text(struct buf *out, const struct profile *p, uint32_t frame,
 	const struct export_collapsed_options *options);

@@ -128,6 +128,14 @@ def test_forms_and_suffixes_are_guessed():
     assert convert(raw) == folded
 
 
+def test_col_files_keep_their_header_and_lose_it_for_flamegraph():
+    col = ('# {"metadata": {"hostname": "h"}, "application_metadata_enabled": true}\n1;web-1;my py;appid: x;f_[p];g_[k] 2\n'
+           '0;;my py;a 1\n0;;my py;a b 1\n0;c;my py;a 4')
+    assert convert(col).decode() == col
+    assert convert(col, "--dialect", "flamegraph").decode() == "my_py;a 5\nmy_py;a b 1\nmy_py;f_[p];g_[k] 2\n"
+    assert convert("x y-7/8;f 1\n", "--dialect", "flamegraph", "--tid").decode() == "x_y-7/8;f 1\n"
+
+
 def test_statuses_and_messages():
     r = subprocess.run([lib.GPROFILER, "convert"], input=b"", capture_output=True)
     assert r.returncode == 1 and b"empty" in r.stderr
