@@ -164,7 +164,10 @@ static int fold(struct convert *c)
 	int r = fold_perf_script(&c->reader, c->out, &options, &c->complaints, &stats);
 
 	if (r) {
-		say("%s: %s", c->name, strerror(-r));
+		say(stats.run_failed
+				? "%s: cannot keep what exceeds --memory in $TMPDIR (or /tmp): %s"
+				: "%s: %s",
+			c->name, strerror(-r));
 		return 1;
 	}
 	sum = (struct import_stats){

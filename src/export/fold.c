@@ -113,7 +113,7 @@ static int merge_runs(struct fold *f)
 	return 0;
 }
 
-static int spill(struct fold *f)
+static int write_run(struct fold *f)
 {
 	FILE *run;
 	int r;
@@ -137,6 +137,14 @@ static int spill(struct fold *f)
 	f->spills++;
 	clear(f);
 	return 0;
+}
+
+static int spill(struct fold *f)
+{
+	int r = write_run(f);
+
+	f->run_failed = r != 0;
+	return r;
 }
 
 /* Writes out everything but the sample at hand, whose texts are carried over. */

@@ -50,6 +50,7 @@ struct fold {
 	uint64_t spills; // runs ever written
 	uint64_t too_large; // samples that did not fit alone
 	bool overflow; // the sample at hand does not
+	bool run_failed; // the error that was returned came from a file under $TMPDIR
 };
 
 /* root_first: the order of fold_push(). Return 0, -ENOMEM. */

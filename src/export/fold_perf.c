@@ -331,6 +331,7 @@ int fold_perf_script(struct text_reader *reader, FILE *out, const struct fold_pe
 	if (!r)
 		r = fold_write(&f.fold, out, options->flamegraph);
 	ret_stats->spills = f.fold.spills;
+	ret_stats->run_failed = f.fold.run_failed;
 	ret_stats->too_large = f.fold.too_large;
 	frame_memo_deinit(&f.memo);
 	fold_deinit(&f.fold);

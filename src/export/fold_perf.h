@@ -29,6 +29,7 @@ struct fold_perf_stats {
 	uint64_t counted; // samples in the output
 	uint64_t malformed, empty, too_large; // samples left out
 	uint64_t spills; // runs written to $TMPDIR
+	bool run_failed; // the error returned is of one of those
 };
 
 /* Return 0 or -errno. */

@@ -153,6 +153,10 @@ def test_statuses_and_messages():
     assert r.returncode == 1 and r.stdout == b""
     r = subprocess.run([lib.GPROFILER, "convert", "--to", "nonsense"], input=b"", capture_output=True)
     assert r.returncode == 2
+    many = generated(1, 3000)
+    lost = subprocess.run([lib.GPROFILER, "convert", "--memory", "65536"], input=many.encode(), capture_output=True,
+                          env=dict(os.environ, TMPDIR="/nonexistent"))
+    assert lost.returncode == 1 and b"$TMPDIR" in lost.stderr and lost.stdout == b"", lost.stderr
     full = subprocess.run([lib.GPROFILER, "convert", "--from", "perf-script"], input=bad, stdout=open("/dev/full", "wb"),
                           stderr=subprocess.PIPE)
     assert full.returncode == 1 and b"No space left" in full.stderr, full
