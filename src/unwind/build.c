@@ -12,6 +12,7 @@
 #define ENTRY_BYTES 64 // code at the entry point that never returns
 #define ENTRY_GAP_MAX 256 // a gap this small around it is all of that kind
 #define PLT_ENTRY 16
+#define PATTERN_BYTES 16 // the longest of code known by its bytes
 
 void builder_init(struct builder *b, struct tables *tables)
 {
@@ -147,42 +148,82 @@ static int put_plt(struct run *r, const struct build_plt *plt, uint64_t start, u
 	return err ? err : put(r, MAX(start, plt->start + PLT_ENTRY), end, &rule);
 }
 
-/* Code known by its bytes. */
-static int put_patterns(struct run *r, uint64_t start, uint64_t end)
+/* Code known by its bytes, of which at least PATTERN_BYTES are at hand. */
+struct pattern {
+	unsigned before, len; // the rule holds from p - before to p + len
+	__u8 cfa;
+};
+
+/* exit(main(...)) and pthread_exit(start(arg)) of a C library without CFI (musl): an indirect call
+ * whose result goes to rdi and into a call that does not return. */
+static bool is_last_call(const uint8_t *p, unsigned *ret_len)
+{
+	unsigned n = 2;
+
+	if (p[0] != 0xff)
+		return false;
+	if (p[1] >= 0x50 && p[1] <= 0x57 && p[1] != 0x54) // call *disp8(%reg)
+		n = 3;
+	else if (!(p[1] >= 0xd0 && p[1] <= 0xd7) &&
+		 !(p[1] >= 0x10 && p[1] <= 0x17 && p[1] != 0x14 && p[1] != 0x15))
+		return false;
+	*ret_len = n;
+	p += n;
+	p += *p == 0x48;
+	if (p[0] != 0x89 || p[1] != 0xc7 || p[2] != 0xe8)
+		return false;
+	// The second call does not return: padding follows (nop, xchg %ax,%ax, nopl, nopw).
+	p += 7;
+	return p[0] == 0x90 || (p[0] == 0x0f && p[1] == 0x1f) ||
+	       (p[0] == 0x66 && (p[1] == 0x90 || p[1] == 0x2e || p[1] == 0x0f || p[1] == 0x66));
+}
+
+static bool match_pattern(const uint8_t *p, struct pattern *ret)
 {
 	static const uint8_t sigreturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
-	// call *%r9; mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall
+	// call *%r9; mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall: the end of musl's clone()
 	static const uint8_t clone[] = {
 		0x41, 0xff, 0xd1, 0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05};
-	const struct uw_rule signal = {.cfa = UW_CFA_SIGNAL}, last = {.cfa = UW_CFA_END};
-	const struct uw_rule none = {.cfa = UW_CFA_NONE};
-	const uint8_t *p, *at;
-	uint64_t off;
-	size_t len = end - start;
-	int err;
 
-	if (!module_vaddr_to_offset(r->m, start, &off))
+	*ret = (struct pattern){.cfa = UW_CFA_END};
+	if (p[0] == 0xff)
+		return is_last_call(p, &ret->len);
+	if (!memcmp(p, clone, sizeof(clone))) {
+		ret->len = sizeof(clone);
+		return true;
+	}
+	if (memcmp(p, sigreturn, sizeof(sigreturn)))
+		return false;
+	// A handler returns to the first byte; return addresses are looked up one before.
+	*ret = (struct pattern){1, sizeof(sigreturn), UW_CFA_SIGNAL};
+	return true;
+}
+
+static int put_patterns(struct run *r, uint64_t start, uint64_t end)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	uint64_t off, len = end - start;
+	const uint8_t *p;
+
+	if (len < PATTERN_BYTES || !module_vaddr_to_offset(r->m, start, &off))
 		return 0;
 	p = unwind_file_get(&r->b->text, r->m, off, len);
-	if (!p)
-		return 0;
-	for (at = p; (at = memmem(at, len - (size_t)(at - p), sigreturn, sizeof(sigreturn)));) {
-		uint64_t v = start + (uint64_t)(at - p);
+	for (uint64_t i = 0; p && i + PATTERN_BYTES <= len; i++) {
+		struct pattern found;
+		struct uw_rule rule = {0};
+		int err;
 
-		// A handler returns to the first byte; return addresses are looked up one before.
-		err = put(r, v - 1, v + sizeof(sigreturn), &signal);
+		if ((p[i] != 0xff && p[i] != 0x41 && p[i] != 0x48) || !match_pattern(p + i, &found))
+			continue;
+		rule.cfa = found.cfa;
+		err = put(r, start + i - found.before, start + i + found.len, &rule);
 		if (!err)
-			err = put(r, v + sizeof(sigreturn), end, &none);
+			err = put(r, start + i + found.len, end, &none);
 		if (err)
 			return err;
-		at += sizeof(sigreturn);
+		i += found.len - 1;
 	}
-	at = memmem(p, len, clone, sizeof(clone));
-	if (!at || r->b->rows.rows[r->b->rows.len - 1].off > start + (uint64_t)(at - p) - r->origin)
-		return 0;
-	start += (uint64_t)(at - p);
-	err = put(r, start, start + sizeof(clone), &last);
-	return err ? err : put(r, start + sizeof(clone), end, &none);
+	return 0;
 }
 
 /* What no source covers. */

@@ -4,7 +4,8 @@
  * Sources by address: .gopclntab where it covers the text, else .eh_frame, else .debug_frame. What
  * none of them covers is a gap: rule NONE (frame pointer), except
  *   the code at e_entry               END  (ld.so's _start and _dl_start_user, static musl)
- *   musl's clone(), after its call    END  (by its bytes)
+ *   musl's clone(), and the calls of  END  (by their bytes)
+ *   main() and of a thread's start
  *   a signal trampoline               SIGNAL (by its bytes: mov $15,%rax; syscall)
  *   .plt, .plt.sec, .plt.got          by what such entries do (lld writes no CFI for them)
  * Pipeline thread. */
