@@ -184,7 +184,8 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 	json_object_set_new(metrics, "cpu_avg", json_null());
 	json_object_set_new(metrics, "mem_avg", json_null());
 	json_object_set_new(header, "containers", containers(p));
-	json_object_set_new(header, "container_names_enabled", json_true());
+	json_object_set_new(
+		header, "container_names_enabled", json_boolean(config->container_names));
 	json_object_set_new(header, "metadata", metadata);
 	json_object_set_new(header, "metrics", metrics);
 	json_object_set_new(header, "application_metadata", json_pack("[n]"));

@@ -80,6 +80,17 @@ static int choose_pids(struct run *run)
 	return 0;
 }
 
+/* What must hold before this machine is sampled; a recording needs none of it. */
+static int preconditions(struct run *run)
+{
+	const struct options *o = run->options;
+	int r = precondition_root(o->rootless);
+
+	if (!r && o->pid_ns_check && !o->rootless)
+		r = precondition_pid_namespace();
+	return r ? r : precondition_lock(o->lock_name, &run->lock);
+}
+
 static int prepare(struct run *run)
 {
 	const struct options *o = run->options;
@@ -90,12 +101,8 @@ static int prepare(struct run *run)
 		.rotate_count = (unsigned)o->log_rotate_backup_count,
 		.console_stderr = o->command != NULL,
 	};
-	int r = precondition_root(o->rootless);
+	int r = o->replay ? 0 : preconditions(run);
 
-	if (!r && o->pid_ns_check && !o->rootless)
-		r = precondition_pid_namespace();
-	if (!r)
-		r = precondition_lock(o->lock_name, &run->lock);
 	if (r)
 		return r;
 	if (o->disable_core_files)
@@ -179,7 +186,10 @@ static int configure(struct run *run)
 				.include_idle = o->include_idle,
 				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
 			},
-		.rung = o->source == OPTION_SOURCE_BPF	  ? SESSION_RUNG_BPF
+		.replay = o->replay,
+		.record = o->record,
+		.rung = o->replay			  ? SESSION_RUNG_REPLAY
+			: o->source == OPTION_SOURCE_BPF  ? SESSION_RUNG_BPF
 			: o->source == OPTION_SOURCE_RING ? SESSION_RUNG_RING
 							  : SESSION_RUNG_AUTO,
 		.resolver =
@@ -223,6 +233,7 @@ static int write_profile(struct run *run, struct session *s, unsigned event)
 	struct metadata_config metadata = {
 		.run_arguments = args,
 		.collect = run->options->collect_metadata,
+		.container_names = run->options->container_names,
 		.spawn_real_ns = run->spawn_real_ns,
 		.event = name,
 		.frequency = (unsigned)run->options->frequency,

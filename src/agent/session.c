@@ -11,6 +11,7 @@
 #include "agent/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/record_file.h"
 #include "process/process.h"
 #include "profile/naming.h"
 #include "profile/window.h"
@@ -23,6 +24,8 @@
 #define SAMPLES_MAX 65536
 #define POLL_MS 25 // new processes are known to the kernel walker within this
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
+// No /proc of this machine says anything about recorded processes.
+#define REPLAY_PROC "/nonexistent"
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 
 struct session {
@@ -30,12 +33,14 @@ struct session {
 	struct module_table modules;
 	struct process_table processes;
 	struct capture_source *source;
+	const char *source_name; // of the rung, also while it is recorded
 	struct unwind *unwind;
 	struct resolver resolver;
 	struct window windows[CAPTURE_EVENTS_MAX];
 	struct frames frames;
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono, start_real, stop_mono;
+	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
 	struct ledger ledger;
 	bool started, processes_built, resolver_built, seen;
 };
@@ -78,7 +83,8 @@ static int choose_source(struct session *s, char *why)
 		return capture_source_replay_new(c->replay, &s->source, why);
 	if (c->rung != SESSION_RUNG_RING && !c->capture.own_only) {
 		r = capture_source_bpf_new(&c->capture, &s->source, why);
-		if (!r || c->rung == SESSION_RUNG_BPF)
+		// What the next rung cannot do either is said now.
+		if (!r || c->rung == SESSION_RUNG_BPF || r == -ENOENT || r == -ENOMEM)
 			return r;
 		snprintf(refused, sizeof(refused), "%s", why);
 	}
@@ -108,7 +114,9 @@ int session_new(const struct session_config *config, struct session **ret, char 
 		window_init(
 			&s->windows[i], config->max_samples ? config->max_samples : SAMPLES_MAX);
 	s->result = malloc(sizeof(*s->result));
-	r = s->result ? process_table_init(&s->processes, &s->modules, "/proc") : -ENOMEM;
+	r = s->result ? process_table_init(
+				&s->processes, &s->modules, config->replay ? REPLAY_PROC : "/proc")
+		      : -ENOMEM;
 	s->processes_built = !r;
 	if (!r) {
 		r = resolver_init(&s->resolver, &s->modules, &s->processes, &config->resolver);
@@ -116,6 +124,11 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	}
 	if (!r)
 		r = choose_source(s, why);
+	if (!r)
+		s->source_name = s->source->ops->name;
+	if (!r && config->record)
+		r = capture_source_record_new(
+			steal_ptr(s->source), config->record, &s->source, why);
 	if (!r)
 		r = unwind_new(s->source, &s->processes, config->capture.mode, &s->unwind);
 	if (!r)
@@ -250,6 +263,9 @@ static int on_event(void *arg, const struct capture_event *event)
 {
 	struct session *s = arg;
 
+	if (!s->recorded_from)
+		s->recorded_from = event->time;
+	s->recorded_to = event->time;
 	switch (event->type) {
 	case CAPTURE_SAMPLE:
 		return on_sample(s, event);
@@ -332,7 +348,7 @@ const char *session_event_name(const struct session *s, unsigned event)
 
 const char *session_source(const struct session *s)
 {
-	return s->source->ops->name;
+	return s->source_name;
 }
 
 int session_profile(struct session *s, unsigned event, struct profile *ret)
@@ -345,19 +361,24 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		.event = name,
 		.weight_is_ns = !strcmp(name, "cpu-clock") || !strcmp(name, "task-clock"),
 	};
+	// Events of chosen threads tick only while those run: the clock says nothing then.
+	bool by_thread = s->config.capture.npids && !strcmp(session_source(s), "ring");
+	bool replay = s->config.replay != NULL;
+	uint64_t elapsed =
+		replay ? s->recorded_to - s->recorded_from : s->stop_mono - s->start_mono;
 	struct ledger_inputs inputs = {
 		.source = s->source,
 		.unwind = s->unwind,
 		.window = &s->windows[event],
 		.naming = &naming,
-		.elapsed_ns = s->stop_mono - s->start_mono,
+		.elapsed_ns = by_thread || replay ? 0 : elapsed,
 	};
 	int r = naming_run(&naming, &s->windows[event], ret);
 
 	if (r)
 		return r;
 	ret->meta.start_real_ns = s->start_real;
-	ret->meta.duration_ns = s->stop_mono - s->start_mono;
+	ret->meta.duration_ns = elapsed;
 	ret->meta.frequency = s->source->frequency;
 	if (s->source->frequency && naming.weight_is_ns)
 		ret->meta.period = NSEC_PER_SEC / s->source->frequency;

@@ -116,6 +116,7 @@ static int open_event(const struct source_bpf *b, const struct capture_perf_even
 		.freq = 1,
 		.sample_freq = b->base.frequency,
 		.disabled = 1,
+		// Idle ticks are let in and counted: the ledger then adds up against the clock.
 	};
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
@@ -208,7 +209,15 @@ static int open_events(struct source_bpf *b, const struct capture_config *c, cha
 	return r;
 }
 
-/* CPUs come and go: an event on one that went stays silent, one that came gets its own. */
+static bool listed(const struct cpu_vec *cpus, uint32_t cpu)
+{
+	for (size_t i = 0; i < cpus->len; i++)
+		if (cpus->data[i] == cpu)
+			return true;
+	return false;
+}
+
+/* CPUs come and go: the event of one that went is let go, one that came gets its own. */
 static void recheck_cpus(struct source_bpf *b, uint64_t now)
 {
 	struct cpu_vec online;
@@ -217,23 +226,26 @@ static void recheck_cpus(struct source_bpf *b, uint64_t now)
 		return;
 	b->checked = now;
 	cpu_vec_init(&online, CPU_LIST_MAX);
-	if (!cpu_list_read(CPU_LIST_ONLINE, &online)) {
-		vec_foreach (cpu, &online) {
-			bool known = false;
-
-			for (size_t i = 0; i < b->cpus.len; i++)
-				known |= b->cpus.data[i] == *cpu;
-			for (unsigned e = 0; !known && e < b->base.nevents; e++)
-				add_ticker(b, (uint8_t)e, *cpu);
-			if (!known)
-				log_debug(LOGGER, "CPU %u came online", *cpu);
-		}
-		cpu_vec_deinit(&b->cpus);
-		b->cpus = online;
-		b->base.ncpus = (unsigned)online.len;
+	if (cpu_list_read(CPU_LIST_ONLINE, &online)) {
+		cpu_vec_deinit(&online);
 		return;
 	}
-	cpu_vec_deinit(&online);
+	for (size_t i = b->tickers.len; i > 0; i--) {
+		if (listed(&online, b->tickers.data[i - 1].cpu))
+			continue;
+		close(b->tickers.data[i - 1].fd);
+		ticker_vec_remove(&b->tickers, i - 1, 1);
+	}
+	vec_foreach (cpu, &online) {
+		if (listed(&b->cpus, *cpu))
+			continue;
+		log_debug(LOGGER, "CPU %u came online", *cpu);
+		for (unsigned e = 0; e < b->base.nevents; e++)
+			add_ticker(b, (uint8_t)e, *cpu);
+	}
+	cpu_vec_deinit(&b->cpus);
+	b->cpus = online;
+	b->base.ncpus = (unsigned)online.len;
 }
 
 static int take_record(void *arg, void *data, size_t len)
