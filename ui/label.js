@@ -42,7 +42,7 @@ export function ladderOf(name, origin) {
   const ladder = [name];
   let text = name;
   if (/^\(.*\)$/.test(name)) { // no symbol: the module's path
-    dropLeft(ladder, name.slice(1, -1), "/");
+    ladder.push(`(${name.slice(1, -1).split("/").pop()})`);
   } else if (origin === "java") {
     text = text.replace(/\(.*$/, "");
     ladder.push(text);
@@ -73,10 +73,10 @@ export function ladderOf(name, origin) {
 }
 
 // The longest form of at most `chars` characters; else the base name clipped at the right; "" when
-// not even two characters fit.
+// not even three characters fit: two say nothing.
 export function fit(ladder, chars) {
-  if (chars < 2) return "";
+  if (chars < 3) return ladder[ladder.length - 1].length <= chars && chars > 0 ? ladder[ladder.length - 1] : "";
   for (const form of ladder) if (form.length <= chars) return form;
   const base = ladder[ladder.length - 1];
-  return chars < 3 ? base.slice(0, chars) : base.slice(0, chars - 1) + "…";
+  return base.slice(0, chars - 1) + "…";
 }

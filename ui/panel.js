@@ -8,6 +8,9 @@ import { ancestors } from "./layout.js";
 import { CHANGE, ORIGINS, SURFACE } from "./color.js";
 import { contextsOf, contextsText, filtersOf, filtersText } from "./state.js";
 
+const WHOLE = 0.95; // below it the header warns
+const ABSENT = 0.05;
+
 export const VERBS = [
   ["k", "keep", "keep stacks with this frame (elsewhere: focus)"],
   ["d", "drop", "drop stacks with this frame (elsewhere: ignore)"],
@@ -31,8 +34,9 @@ export function ledgerSums(l) {
   const whole = l.complete + l.kernel_only + l.no_user + l.finished_complete;
   const truncated = l.truncated + l.finished_truncated;
   const broken = l.broken + l.bits32 + l.finished_broken + Math.max(0, l.handoff - finished);
-  const lost = l.lost_ring + l.aggregation_full + l.not_delivered + l.throttled;
-  return { whole, truncated, broken, lost, reported: whole + truncated + broken, idle: l.idle + l.filtered };
+  const lost = l.lost_ring + l.aggregation_full;
+  const absent = l.expected ? (l.not_delivered + l.throttled) / l.expected : 0; // ticks, busy or idle
+  return { absent, whole, truncated, broken, lost, reported: whole + truncated + broken, idle: l.idle + l.filtered };
 }
 
 function facts(meta, samples, format) {
@@ -59,8 +63,9 @@ export function showHeader(app) {
   const s = ledgerSums(ledger), all = s.reported + s.lost || 1;
   fill(byId("ledger-segments"), ...["whole", "truncated", "broken", "lost"].map((k) => el("span", { class: `seg-${k}`, width: `${100 * s[k] / all}%`, title: `${k} ${count(s[k])}` })));
   app.wholeShare = s.reported ? s.whole / all : 1;
-  const low = app.wholeShare < 0.95;
-  byId("ledger-words").textContent = s.reported ? `${low ? "! " : ""}${percent(s.whole, all)} whole` : "nothing reported";
+  const absent = s.absent > ABSENT ? ` · ${percent(s.absent, 1)} of ticks not delivered` : "";
+  const low = app.wholeShare < WHOLE || absent;
+  byId("ledger-words").textContent = s.reported ? `${low ? "! " : ""}${percent(s.whole, all)} whole${absent}` : "nothing reported";
   byId("ledger-words").className = low ? "warn" : "";
 }
 
@@ -113,7 +118,7 @@ export function nodeWords(app, { pane, node }) {
     if (up > 0) words.push(`${percent(total, tree.total[u][up])} of ${pane.mark ? "callee" : "parent"}`);
     if (Math.abs(view.all) < 100 && view.all > 0) words.push(`±${errorBound(total, view.all).toFixed(0)} points`);
   }
-  if (app.wholeShare < 0.95) words.push("share of recorded samples");
+  if (app.wholeShare < WHOLE) words.push("share of recorded samples");
   const module = visible(model.module(item));
   const origin = item >= 0 ? (ORIGINS[model.origin(item)] || ORIGINS.unknown).word : "";
   return { name: model.name(item), rest: [origin, module, ...words].filter(Boolean).join(" · ") };
@@ -333,7 +338,7 @@ export function openDialog(title, ...content) {
 
 export function showHelp(keys) {
   openDialog("Keys and mouse", el("div", { class: "keys" }, ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
-    el("p", { class: "muted" }, "Letters work while the graph has the focus. Everything you see is in the address: copy it (l) to send this view."),
+    el("p", { class: "muted" }, "Letters work while the graph has the focus. Everything you see is in the address, from # on: send the file and that part (l copies it), and your colleague sees this view."),
     el("form", { method: "dialog" }, el("button", {}, "Close")));
 }
 

@@ -156,7 +156,7 @@ export function createRenderer(model, canvas, overlay, overview) {
     for (const b of boxes) {
       const x = Math.max(b.x, 0) + PAD;
       const room = Math.min(b.x + b.w, width) - x - 2;
-      if (room < advance * 2) continue;
+      if (room < advance) continue;
       const { tree } = b.pane.lay;
       const item = tree.item[b.i], repeat = tree.repeat ? tree.repeat[b.i] : 0;
       let text = label(context, item, repeat ? ` ×${repeat + 1}` : "", room);

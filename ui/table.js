@@ -5,11 +5,16 @@
 import { byId, el, fill, options } from "./dom.js";
 import { tableOf } from "./transform.js";
 import { changeScore, ORIGINS } from "./color.js";
+import { fit, ladderOf } from "./label.js";
 import { clip, count, percent, visible } from "./format.js";
 
 const ROW = 24;
 const GROUPS = [["function", "function"], ["file", "file"], ["module", "module"], ["origin", "origin"], ["process", "process"],
   ["name", "process name"], ["thread", "thread"], ["container", "container"]];
+const EXPLAIN = {
+  self: "Samples in the function itself; share of the whole profile", total: "Samples in it or in what it calls, each stack once; share of the whole profile",
+  frames: "Places in the call tree", a: "Share in A", b: "Share in B", change: "Change of the self share from A to B", score: "Standard deviations; below 2 is noise",
+};
 const CONTEXT_KIND = { container: 0, process: 1, name: 1, thread: 2 };
 
 // Keys of a grouping: {n, key(item), name(k), item(k)}: item of a row, or -1 where it has none.
@@ -42,7 +47,7 @@ function grouping(model, by) {
 export function createTable(app) {
   const { model, store } = app;
   let by = "function", scope = "all", rows = [], sums = null, group = grouping(model, by), cursor = 0;
-  let key = "";
+  let key = "", nameWidth = 200;
 
   const groupSelect = el("select", { "aria-label": "Rows", onchange: () => { by = groupSelect.value; group = grouping(model, by); cursor = 0; update(); } });
   options(groupSelect, GROUPS, by);
@@ -130,7 +135,7 @@ export function createTable(app) {
     }
     scopeButton.textContent = scope === "all" ? "Whole profile" : "Zoomed part";
     scopeButton.setAttribute("aria-pressed", scope === "view");
-    info.textContent = `${count(rows.length)} rows${bits && by === "function" ? " that match" : ""}`;
+    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${bits && by === "function" ? " that match" : ""}`;
     paint();
   }
 
@@ -139,13 +144,21 @@ export function createTable(app) {
     fill(head, el("tr", { role: "row" }, ...cols.map((c) => {
       const mine = id === c.id || (model.compare && id === "self" && c.id === "change");
       const th = el("th", { scope: "col", class: c.num ? "num" : "", "aria-sort": mine ? (t.endsWith("-") ? "descending" : "ascending") : "none" },
-        c.id === "mark" || c.id === "bar" ? "" : el("button", { type: "button", onclick: () => {
+        c.id === "mark" || c.id === "bar" ? "" : el("button", { type: "button", title: EXPLAIN[c.id], onclick: () => {
           store.change({ t: mine && t.endsWith("-") ? c.id : c.id + "-" });
           update();
         } }, c.text + (mine ? (t.endsWith("-") ? " ▾" : " ▴") : "")));
       if (c.width) th.style.width = c.width;
       return th;
     })));
+  }
+
+  // What is cut off is the end of a name, but the beginning of a path.
+  function shortName(k) {
+    const name = group.name(k), room = Math.floor(nameWidth / 7.3);
+    if (name.length <= room || by === "origin") return name;
+    if (by === "file" || by === "module") return "…" + name.slice(Math.max(1, name.length - room));
+    return by === "function" ? fit(ladderOf(name, model.origin(k)), Math.max(12, room)) : clip(name, 300);
   }
 
   function cell(c, k, max) {
@@ -155,7 +168,7 @@ export function createTable(app) {
       const swatch = by === "function" || by === "origin" ? app.swatch(item) : "";
       return el("td", { class: "cell-swatch" }, swatch);
     }
-    if (c.id === "name") return el("td", { class: "name", title: clip(group.name(k), 2000) }, clip(group.name(k), 300));
+    if (c.id === "name") return el("td", { class: "name", title: clip(group.name(k), 2000) }, shortName(k));
     if (c.id === "module") return el("td", { class: "muted", title: visible(model.module(k)) }, visible(model.module(k)).split("/").pop());
     if (c.id === "bar") return el("td", {}, el("span", { class: "bar", width: `${max ? 100 * Math.abs(value("self", k)) / max : 0}%` }));
     const v = value(c.id, k);
@@ -169,6 +182,8 @@ export function createTable(app) {
     if (!sums || !app.view) return;
     const cols = columns();
     header(cols);
+    const name = head.querySelectorAll("th")[1];
+    nameWidth = (name && name.clientWidth || 200) - 14;
     table.setAttribute("aria-rowcount", rows.length + 1);
     const from = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 4);
     const to = Math.min(rows.length, from + Math.ceil(scroller.clientHeight / ROW) + 9);

@@ -285,8 +285,13 @@ function contextMatches(model, item, f) {
 
 // levels: any of c (container), n (processes of one name together), p (process), t (thread).
 export function groupBy(model, tree, levels) {
-  const together = new Map();
-  model.contexts.forEach((c, i) => c.kind === CONTEXT.PROCESS && together.set(c.name, model.fun.n + i)); // a group comes last
+  const together = new Map(), seen = new Uint8Array(model.contexts.length);
+  for (let i = 1; i < tree.n; i++) if (model.isContext(tree.item[i])) seen[tree.item[i] - model.fun.n] = 1;
+  model.contexts.forEach((c, i) => {
+    if (c.kind !== CONTEXT.PROCESS || !(seen[i] || c.members)) return;
+    if (c.members && !(together.get(c.name) < 0)) return; // one is left of it: that is who it is
+    together.set(c.name, !c.members && together.has(c.name) ? -1 : model.fun.n + i);
+  });
   const show = new Int32Array(model.contexts.length).fill(-1);
   model.contexts.forEach((c, i) => {
     const item = model.fun.n + i;

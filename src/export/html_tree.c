@@ -134,7 +134,10 @@ static int build_functions(struct build *b)
 		r = -ENOMEM;
 	for (uint32_t id = 1; !r && id <= p->frames.len; id++) {
 		const struct profile_frame *f = profile_frame_get(p, id);
-		struct html_fun fun = {f->name, f->module, f->file, f->build_id, .kind = f->kind};
+		bool unnamed =
+			f->flags & PROFILE_FRAME_NO_SYMBOL && f->kind == PROFILE_FRAME_NATIVE;
+		struct html_fun fun = {f->name, f->module, f->file, f->build_id,
+			.kind = unnamed ? PROFILE_FRAME_UNKNOWN : f->kind};
 
 		r = intern_add(&funs, &fun, sizeof(fun), &b->frame_fun[id]);
 	}

@@ -265,6 +265,8 @@ test("layout__no_column_is_left_out", () => {
 
 test("label__ladder", () => {
   const fit = (name, origin, chars) => label.fit(label.ladderOf(name, origin), chars);
+  assert.equal(fit("abc", "native", 2), "");
+  assert.equal(fit("ab", "native", 2), "ab");
   const cpp = "std::vector<int, std::allocator<int> >::push_back(int const&)";
   assert.equal(fit(cpp, "cpp", 100), cpp);
   assert.equal(fit(cpp, "cpp", 30), "std::vector::push_back");
@@ -273,10 +275,11 @@ test("label__ladder", () => {
   assert.equal(fit("com/acme/Deep.call(Ljava/lang/Object|)V", "java", 20), "com/acme/Deep.call");
   assert.equal(fit("com/acme/Deep.call(Ljava/lang/Object|)V", "java", 9), "Deep.call");
   assert.equal(fit("github.com/a/b.(*T).Run", "go", 12), "b.(*T).Run");
-  assert.equal(fit("(/usr/lib/libfoo.so.1)", "unknown", 12), "libfoo.so.1");
+  assert.equal(fit("(/usr/lib/libfoo.so.1)", "unknown", 13), "(libfoo.so.1)");
   assert.equal(fit("Foo::operator<(Foo const&)", "cpp", 15), "Foo::operator<");
   assert.equal(fit("run (/srv/app.py:3)", "python", 4), "run");
-  assert.equal(fit("x", "cpp", 1), "");
+  assert.equal(fit("x", "cpp", 1), "x");
+  assert.equal(fit("x", "cpp", 0), "");
 });
 
 test("color__noise_stays_neutral_and_swaps_mirror", () => {
