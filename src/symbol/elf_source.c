@@ -41,8 +41,7 @@ static int path_in_owner(struct symbol_group *g, const struct process *p, struct
 	return buf_append(ret, path, maps_path_len(path, &deleted));
 }
 
-/* Return 0, -ENOENT there is none, -EAGAIN none was found but not everywhere was looked. */
-static int find_debug(struct symbol_group *g, struct module **ret)
+int symbol_find_debug(struct symbol_group *g, struct module **ret)
 {
 	struct module_debug_search search = {.dirs = g->resolver->config.debug_dirs};
 	_cleanup_buf_ struct buf path = BUF_INIT(MAPS_PATH_MAX);
@@ -79,7 +78,7 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 		return 0;
 	}
 	if (!(m->symbol_slot & SYMBOL_NO_DEBUG_FILE) && !m->special) {
-		r = find_debug(g, &s->debug);
+		r = symbol_find_debug(g, &s->debug);
 		if (r == -ENOMEM)
 			return r;
 		if (r == -ENOENT)

@@ -20,6 +20,7 @@ static const symbol_source_fn module_sources[] = {
 	symbol_source_go,
 	symbol_source_elf,
 	symbol_source_plt,
+	symbol_source_dwarf,
 };
 
 static const symbol_source_fn process_sources[] = {

@@ -53,5 +53,10 @@ struct process *symbol_owner(struct symbol_group *g);
 int symbol_source_go(struct symbol_group *g); // .gopclntab
 int symbol_source_elf(struct symbol_group *g); // .symtab, debug files, MiniDebugInfo, .dynsym
 int symbol_source_plt(struct symbol_group *g); // "name@plt"
+int symbol_source_dwarf(struct symbol_group *g); // lines and inlines, when asked for
+
+/* The group's separate debug file, owned by the caller. Return 0, -ENOENT there is none, -EAGAIN none
+ * was found but not everywhere was looked, -ENOMEM. */
+int symbol_find_debug(struct symbol_group *g, struct module **ret);
 
 #endif
