@@ -6,7 +6,7 @@ MESON_FLAGS ?=
 .PHONY: build profile test lint bench soak matrix fuzz check-asan clean install deps format
 
 build: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet
+	@ninja -C $(BUILD) --quiet gprofiler gprofiler.1
 
 # Installs what is missing from Debian's packages; does nothing (and needs no root) when all is there.
 deps:
