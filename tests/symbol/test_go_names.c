@@ -35,7 +35,7 @@ struct world {
 	struct module_table modules;
 };
 
-static int run(const char *dir, char *const argv[])
+static int run(const char *dir, const char *const argv[])
 {
 	int status;
 	pid_t pid = fork();
@@ -48,7 +48,7 @@ static int run(const char *dir, char *const argv[])
 		setenv("HOME", dir, 1);
 		setenv("GO111MODULE", "off", 1);
 		setenv("GOFLAGS", "", 1);
-		execvp(argv[0], argv);
+		execvp(argv[0], (char **)(uintptr_t)argv);
 		_exit(127);
 	}
 	waitpid(pid, &status, 0);
@@ -80,7 +80,7 @@ static int teardown(void **state)
 	struct world *w = *state;
 
 	module_table_deinit(&w->modules);
-	return run("/", (char *[]){"rm", "-rf", w->dir, NULL});
+	return run("/", (const char *[]){"rm", "-rf", w->dir, NULL});
 }
 
 static struct module *build(struct world *w, const char *name, const char *mode, const char *flags)
@@ -88,8 +88,7 @@ static struct module *build(struct world *w, const char *name, const char *mode,
 	struct module *m;
 	char path[128];
 
-	if (run(w->dir, (char *[]){"go", "build", (char *)(uintptr_t)mode, (char *)(uintptr_t)flags,
-				"-o", (char *)(uintptr_t)name, "main.go", NULL}))
+	if (run(w->dir, (const char *[]){"go", "build", mode, flags, "-o", name, "main.go", NULL}))
 		test_skip("go build %s %s does not work here", mode, flags);
 	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
 	assert_ok(module_table_intern(&w->modules, &(struct module_key){0}, path, &m));
