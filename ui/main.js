@@ -204,13 +204,19 @@ export function start(model) {
     glide(view.window);
     if (state.s !== before.s || state.z !== before.z || !app.ready || shape || state.u !== before.u || state.f !== before.f || state.x !== before.x) showDetails(app);
     if (state.s !== before.s && state.s && !app.fromTable) showTab("details");
-    app.fromTable = false;
-    app.table.update();
-    app.access.update();
+    // The picture first; what is read after it may wait for the next frame.
+    if (app.ready) app.frame("words", words);
+    else words();
     notice(view.missing.length ? `The ${view.missing.join(" and ")} of this link is not in this profile or not in this view.` : "", "missing");
     notice(view.bad.length ? `A filter could not be read: ${view.bad.join("; ")}` : "", "filter");
     if (state.f !== before.f || state.x !== before.x) app.access.say(`${percent(view.base.total[view.u][0], view.all)} of all samples left`);
     showStatus(app, null);
+  }
+
+  function words() {
+    app.table.update();
+    app.access.update();
+    app.fromTable = false;
   }
 
   function searchUpdate(state) {

@@ -249,7 +249,11 @@ export function showLegend(app) {
     fill(legend, el("li", {}, "Share in B against A: "), ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }), words[i] ? ` ${words[i]} ` : "")));
     return;
   }
-  const t = tableOf(view.base, 32, (item) => item >= 0 && item < model.fun.n ? model.fun.kind[item] : -1);
+  if (!app.kinds || app.kinds.of !== view.base) {
+    app.kinds = tableOf(view.base, 32, (item) => item >= 0 && item < model.fun.n ? model.fun.kind[item] : -1);
+    app.kinds.of = view.base;
+  }
+  const t = app.kinds;
   const seen = new Map();
   for (let k = 0; k < 32; k++) if (t.frames[k]) {
     const origin = (model.meta.kinds || [])[k] || "unknown";

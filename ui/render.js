@@ -17,6 +17,7 @@ export function createRenderer(model, canvas, overlay, overview) {
   const ctx = canvas.getContext("2d", { alpha: false }), over = overlay.getContext("2d");
   const ladders = new Map();
   const drawn = { boxes: [], runs: [], rowH: 18, top: 0 };
+  let ridged = null;
   let advance = 7.2, advanceFor = "";
 
   function ladder(item) {
@@ -258,7 +259,8 @@ export function createRenderer(model, canvas, overlay, overview) {
     c.fillRect(0, 0, width, height);
     const lay = view.panes[0].lay;
     if (!lay.whole) return;
-    const heights = ridge(lay, Math.max(1, Math.floor(width)));
+    if (!ridged || ridged.lay !== lay || ridged.width !== width) ridged = { lay, width, heights: ridge(lay, Math.max(1, Math.floor(width))) };
+    const { heights } = ridged;
     let deepest = 1;
     for (const h of heights) if (h > deepest) deepest = h;
     c.fillStyle = s.muted;

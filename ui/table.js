@@ -47,7 +47,7 @@ function grouping(model, by) {
 export function createTable(app) {
   const { model, store } = app;
   let by = "function", scope = "all", rows = [], sums = null, group = grouping(model, by), cursor = 0;
-  let key = "", nameWidth = 200;
+  let key = "", nameWidth = 200, summed = null, present = [], largest = 0;
 
   const groupSelect = el("select", { "aria-label": "Rows", onchange: () => { by = groupSelect.value; group = grouping(model, by); cursor = 0; update(); } });
   options(groupSelect, GROUPS, by);
@@ -109,29 +109,37 @@ export function createTable(app) {
       if (down) rows.reverse();
       return;
     }
-    const values = new Float64Array(group.n);
-    for (const k of rows) values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
-    const tie = sums.total[app.view.u];
-    rows.sort((x, y) => (down ? values[y] - values[x] : values[x] - values[y]) || tie[y] - tie[x] || x - y);
+    const u = app.view.u, tie = sums.total[u];
+    let values = wanted === "self" ? sums.self[u] : wanted === "total" ? tie : wanted === "frames" ? sums.frames : null;
+    if (!values) {
+      values = new Float64Array(group.n);
+      for (const k of rows) values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
+    }
+    const sign = down ? -1 : 1;
+    rows.sort((x, y) => sign * (values[x] - values[y]) || tie[y] - tie[x] || x - y);
   }
 
+  // Sums change with the tree, rows with the search, order with the sort: each is done when it must.
   function update() {
     const { view } = app, state = store.get();
     if (!view) return;
     const bits = app.search && app.search.bits;
-    const next = [by, scope, state.t, state.q, state.qf, state.x, state.f, state.g, state.r, state.l, state.u, state.p, state.d, scope === "view" ? state.z : "", state.o, state.n].join("|");
-    if (next !== key) {
-      key = next;
-      const [tree, from, to] = source(view);
+    const [tree, from, to] = source(view);
+    const fresh = !summed || summed.tree !== tree || summed.from !== from || summed.to !== to || summed.by !== by;
+    if (fresh) {
+      summed = { tree, from, to, by };
       sums = tableOf(tree, group.n, group.key, from, to);
-      rows = [];
-      for (let k = 0; k < group.n; k++) {
-        if (!sums.frames[k]) continue;
-        if (bits && by === "function" && !bits[k]) continue;
-        rows.push(k);
-      }
+      present = [];
+      for (let k = 0; k < group.n; k++) if (sums.frames[k]) present.push(k);
+    }
+    const next = [state.t, state.q, state.qf, state.u, state.n].join("|");
+    if (fresh || next !== key) {
+      key = next;
+      rows = bits && by === "function" ? present.filter((k) => bits[k]) : present.slice();
       sort();
-      scroller.scrollTop = 0;
+      largest = 0;
+      for (const k of rows) largest = Math.max(largest, Math.abs(sums.self[view.u][k]));
+      if (!app.fromTable) scroller.scrollTop = 0;
     }
     scopeButton.textContent = scope === "all" ? "Whole profile" : "Zoomed part";
     scopeButton.setAttribute("aria-pressed", scope === "view");
@@ -187,8 +195,6 @@ export function createTable(app) {
     table.setAttribute("aria-rowcount", rows.length + 1);
     const from = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 4);
     const to = Math.min(rows.length, from + Math.ceil(scroller.clientHeight / ROW) + 9);
-    let max = 0;
-    for (const k of rows) max = Math.max(max, Math.abs(value("self", k)));
     const spacer = (h) => {
       const tr = el("tr", { "aria-hidden": "true" });
       tr.style.height = `${h}px`;
@@ -206,7 +212,7 @@ export function createTable(app) {
         onmouseenter: () => by === "function" && app.hoverItem(item), onmouseleave: () => app.hoverItem(-2),
         oncontextmenu: (e) => { e.preventDefault(); app.itemMenu(item, e.clientX, e.clientY); },
         ondblclick: () => by === "function" && app.commands.pivotItem(item),
-      }, ...cols.map((c) => cell(c, k, max)));
+      }, ...cols.map((c) => cell(c, k, largest)));
     }), spacer((rows.length - to) * ROW));
     if (focused) focusRow();
   }

@@ -2,7 +2,8 @@
 /* make_page -- writes pages of synthetic profiles, for the tests of the page in a browser.
  *
  *   make_page KIND OUT.html [OUT.col]
- * KIND: small (known truth), hostile, empty, one, tiny, huge (200,000 frames), million, deep, wide,
+ * KIND: small (known truth), hostile, empty, one, tiny, huge (200,000 frames), folded (over
+ * the budget), million, deep, wide,
  * bytes, compare, damaged. The optional second file is the same profile as collapsed text with
  * contexts, the oracle of the browser tests: "container;process/pid;thread/tid;frames count". */
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "export/export.h"
@@ -348,6 +350,8 @@ static void make(struct maker *m, const char *kind)
 	else if (strcmp(kind, "tiny") == 0)
 		make_random(m, 60, 20);
 	else if (strcmp(kind, "huge") == 0)
+		make_random(m, 59000, 15864);
+	else if (strcmp(kind, "folded") == 0)
 		make_random(m, 200000, 15864);
 	else if (strcmp(kind, "million") == 0)
 		make_random(m, 1000000, 40000);
@@ -389,6 +393,38 @@ static int make_compare(const char *path, bool swapped)
 	return 0;
 }
 
+static double cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* CPU of the tree alone and of what the page takes beyond it, for the bench. */
+static int time_page(const char *path)
+{
+	struct maker m;
+	struct html_tree t;
+	_cleanup_fclose_ FILE *f = fopen(path, "we");
+	double start_ms, tree_ms;
+
+	if (!f)
+		die(path, -errno);
+	make(&m, "huge");
+	start_ms = cpu_ms();
+	if (html_tree_init(&t, &m.p, &(struct html_tree_options){0}))
+		die("tree", -ENOMEM);
+	html_tree_deinit(&t);
+	tree_ms = cpu_ms() - start_ms;
+	start_ms = cpu_ms();
+	if (export_html(f, &m.p))
+		die("html", -EIO);
+	printf("tree %.1f ms, page %.1f ms\n", tree_ms, cpu_ms() - start_ms - tree_ms);
+	profile_deinit(&m.p);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct maker m;
@@ -399,6 +435,8 @@ int main(int argc, char **argv)
 		return make_compare(argv[2], false);
 	if (argc == 3 && strcmp(argv[1], "compare-swapped") == 0)
 		return make_compare(argv[2], true);
+	if (argc == 3 && strcmp(argv[1], "time") == 0)
+		return time_page(argv[2]);
 	if (argc < 3)
 		die("usage: make_page KIND OUT.html [OUT.col]", -EINVAL);
 	f = fopen(argv[2], "we");
