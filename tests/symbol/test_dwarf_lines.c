@@ -37,7 +37,7 @@ struct world {
 	struct resolver r;
 };
 
-static int run(const char *dir, char *const argv[])
+static int run(const char *dir, const char *const argv[])
 {
 	int status;
 	pid_t pid = fork();
@@ -45,7 +45,7 @@ static int run(const char *dir, char *const argv[])
 	if (pid == 0) {
 		if (chdir(dir))
 			_exit(126);
-		execvp(argv[0], argv);
+		execvp(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
 	waitpid(pid, &status, 0);
@@ -77,7 +77,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	int r = run("/", (char *[]){"rm", "-rf", w->dir, NULL});
+	int r = run("/", (const char *[]){"rm", "-rf", w->dir, NULL});
 
 	resolver_deinit(&w->r);
 	process_table_deinit(&w->processes);
@@ -158,8 +158,7 @@ static void find_outer(struct world *w, uint64_t *ret_off, uint64_t *ret_size)
 
 static void compile(struct world *w, const char *format)
 {
-	if (run(w->dir, (char *[]){"gcc", "-O2", (char *)(uintptr_t)format, "prog.c", "-o", "prog",
-				NULL}))
+	if (run(w->dir, (const char *[]){"gcc", "-O2", format, "prog.c", "-o", "prog", NULL}))
 		test_skip("no gcc");
 }
 
@@ -192,9 +191,11 @@ static void dwarf__in_a_separate_file(void **state)
 
 	compile(w, "-gdwarf-5");
 	find_outer(w, &off, &size);
-	if (run(w->dir, (char *[]){"objcopy", "--only-keep-debug", "prog", "prog.debug", NULL}) ||
-		run(w->dir, (char *[]){"strip", "prog", NULL}) ||
-		run(w->dir, (char *[]){"objcopy", "--add-gnu-debuglink=prog.debug", "prog", NULL}))
+	if (run(w->dir,
+		    (const char *[]){"objcopy", "--only-keep-debug", "prog", "prog.debug", NULL}) ||
+		run(w->dir, (const char *[]){"strip", "prog", NULL}) ||
+		run(w->dir, (const char *[]){
+				    "objcopy", "--add-gnu-debuglink=prog.debug", "prog", NULL}))
 		test_skip("no objcopy");
 	fresh = *w;
 	module_table_init(&fresh.modules, 64, 16);
