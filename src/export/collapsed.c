@@ -127,9 +127,6 @@ static int context_text(struct collapse *c, uint32_t id, uint32_t *ret)
 		buf_append_char(&c->text, ';');
 	}
 	append_clean(&c->text, profile_text(c->p, who->comm));
-	// A line that begins with '#' is a comment to every reader.
-	if (c->text.len && c->text.data[0] == '#')
-		c->text.data[0] = '_';
 	if (who->appid) {
 		if (c->text.len)
 			buf_append_char(&c->text, ';');
@@ -225,6 +222,9 @@ static int append_line(struct collapse *c, struct text_ids *stack, uint32_t id)
 	if (!c->text.len)
 		buf_append_str(&c->text, "[unknown]");
 	buf_printf(&c->text, " %lld", (long long)c->sums.data[id - 1]);
+	// A line that begins with '#' is a comment to every reader.
+	if (c->text.len && c->text.data[0] == '#')
+		c->text.data[0] = '_';
 	return c->text.bad ? -ENOSPC : 0;
 }
 

@@ -49,8 +49,12 @@ static int begin(void *arg, const struct perf_script_header *header)
 	buf_clear(&f->label);
 	export_text_clean(&f->label, header->comm.s, header->comm.len);
 	f->weight = o->flamegraph ? header->period : 1;
-	if (!o->flamegraph)
+	if (!o->flamegraph) {
+		// A line that begins with '#' is a comment to every reader.
+		if (f->label.len && f->label.data[0] == '#')
+			f->label.data[0] = '_';
 		return f->label.bad ? -ENOMEM : 0;
+	}
 	if (o->pid || o->tid) {
 		if (header->pid == PERF_SCRIPT_NO_PID)
 			buf_append_str(&f->label, "-?");

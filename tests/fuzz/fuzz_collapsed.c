@@ -73,6 +73,7 @@ int fuzz_seed(unsigned n, struct buf *out)
 		"# {\"metadata\": {\"run_arguments\": {\"profile_api_version\": \"v1\"}}}\na;b 1",
 		"# {\"metadata\": {}, \"application_metadata_enabled\": false}\nweb;sh;a b;c 2\n",
 		"python-12/15;mod.f (a.py:3)_[p];clone_[pn];x_[k] 4\na-b-1/2; ;;d 3\n;; 1\n",
+		"\001# t_[k];x 41\n",
 		"bad\nbad x\nbad -1\n 5\nx 99999999999999999999\nok 1\n#c\n\n",
 	};
 
