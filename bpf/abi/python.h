@@ -29,6 +29,10 @@ enum py_tstate_by {
 	PY_TSTATE_TLS, // *(thread pointer + tls_offset): 3.12 and later
 	PY_TSTATE_CURRENT, // the runtime's current state if its thread is ours, else the slot: to 3.11
 	PY_TSTATE_SLOT, // pthread_getspecific(autoTSSkey)
+	/* *(*(*(thread pointer + slot_offset) + slot_stride) + tls_offset): a library loaded later, whose
+	 * block is found through the thread's table of blocks (DTV). A thread without one (its entry is
+	 * -1 or NULL) has no state. */
+	PY_TSTATE_DTV,
 };
 
 /* How pthread_getspecific finds a slot, as its code says (glibc, musl). */

@@ -11,17 +11,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "capture/source.h"
 #include "process/process.h"
 
-/* A runtime frame's name; ids in runtime_set.strings. */
+/* A runtime frame's name; ids for runtime_text(). */
 struct runtime_frame {
-	uint32_t name; // without suffix
-	uint32_t file;
-	uint32_t line; // executing
-	uint32_t start_line; // of the function
+	uint32_t name; // the function alone, without suffix
+	uint32_t file; // 0: unknown
+	uint32_t line; // executing, 0 unknown
+	uint32_t start_line; // of the function, 0 unknown
+	uint32_t package; // "[PyYAML==6.0]", 0 none: `name (file:start_line [PyYAML==6.0])`
 	bool stale; // the object behind it is not the one that was sampled: name says so
 };
+
+/* One thread of a process that was read from outside. */
+struct runtime_thread {
+	uint32_t tid; // in the initial pid namespace of ours, 0 unknown
+	uint64_t interpreter; // number of the interpreter in the process, 0 the main one
+	bool torn; // it moved under every attempt: words are the last one's
+	const uint64_t *words; // frames, leaf first, runtime_frame_words() each
+	size_t nwords;
+};
+typedef int (*runtime_thread_fn)(void *arg, const struct runtime_thread *t);
 
 struct runtime_ops {
 	const char *name; // "python"
@@ -35,6 +47,11 @@ struct runtime_ops {
 	 * frame as it is first seen. Return 0; -ENOMEM. */
 	int (*name_frame)(
 		void *runtime, struct process *p, const uint64_t *words, struct runtime_frame *ret);
+	/* Stacks of all threads of p, now, without stopping it. Return 0, -ENOENT not of this runtime,
+	 * -errno, or what fn returned if not 0. May be NULL. */
+	int (*read_threads)(void *runtime, struct process *p, runtime_thread_fn fn, void *arg);
+	/* Ids of texts are about to die: forget what was named. */
+	void (*trim)(void *runtime);
 	void (*free)(void *runtime);
 };
 
@@ -44,6 +61,7 @@ struct runtime_config {
 	struct capture_source *source; // may lack in-kernel walkers
 	struct process_table *processes;
 	bool python;
+	bool python_versions; // [package==version] of frames
 };
 
 int runtime_set_new(const struct runtime_config *config, struct runtime_set **ret);
@@ -57,6 +75,15 @@ void runtime_forget(struct runtime_set *s, struct process *p);
 unsigned runtime_frame_words(uint8_t kind);
 int runtime_name_frame(
 	struct runtime_set *s, struct process *p, const uint64_t *words, struct runtime_frame *ret);
+/* Text of an id of struct runtime_frame, "" if unknown. The pointer dies at the next call that
+ * names, the id at runtime_trim(). */
 const char *runtime_text(const struct runtime_set *s, uint32_t id);
+/* Call between windows, when no ids are held: empties the texts if they grew large. */
+void runtime_trim(struct runtime_set *s);
+
+/* Stacks of all threads of a process, now, as the first runtime that knows it sees them; the process
+ * is never stopped. Mappings must be known (process_table_scan_pid); files are opened as needed.
+ * Return 0, -ENOENT no runtime knows it, -errno, what fn returned. */
+int runtime_read_threads(struct runtime_set *s, struct process *p, runtime_thread_fn fn, void *arg);
 
 #endif
