@@ -23,5 +23,14 @@ struct buf;
 /* Inflates gzip (all members) or zlib data and appends it to out, up to out's cap.
  * Return 0, -EINVAL malformed, -ENOSPC the cap was reached, -ENOMEM. */
 int gzip_inflate(const void *data, size_t len, struct buf *out);
+/* The same in bounded memory: pieces go to sink, at most cap bytes in all. What sink returns is
+ * forwarded. */
+int gzip_inflate_to(const void *data, size_t len, size_t cap, gzip_sink_fn sink, void *arg);
+
+/* Replaces out by one gzip member whose text is `text` followed by that of `member`, which was made
+ * by a gzip_writer; nothing is inflated or compressed (RFC 1951 3.2.4: a stored block before the
+ * others). text_len is below 64 KiB. Return 0, -EINVAL for another kind of member, -ENOSPC, -ENOMEM. */
+int gzip_prepend(
+	struct buf *out, const char *text, size_t text_len, const void *member, size_t len);
 
 #endif
