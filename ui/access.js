@@ -2,9 +2,9 @@
 // access.js -- the picture for those who do not see it: a small tree around the current frame, and
 // what a search or filter did, said once.
 
-import { byId, el, fill } from "./dom.js";
-import { clip, percent } from "./format.js";
-import { ORIGINS } from "./color.js";
+import {byId, el, fill} from "./dom.js";
+import {clip, percent} from "./format.js";
+import {ORIGINS} from "./color.js";
 
 const CHILDREN = 10;
 const WAIT_MS = 400;
@@ -16,7 +16,8 @@ export function createAccess(app) {
   function words(tree, i) {
     const { model, view } = app, item = tree.item[i], u = view.u;
     const origin = item < 0 ? "" : (ORIGINS[model.origin(item)] || ORIGINS.unknown).word + ", ";
-    return `${clip(model.name(item), 200)}, ${origin}${percent(tree.total[u][i], view.all)} of all, self ${percent(tree.self[u][i], view.all)}`;
+    return `${clip(model.name(item), 200)}, ${origin}${percent(tree.total[u][i], view.all)} of all, self ${
+        percent(tree.self[u][i], view.all)}`;
   }
 
   function entry(tree, i, id) {
@@ -30,7 +31,16 @@ export function createAccess(app) {
       }
     }
     const has = tree.end[i] > i + 1;
-    return el("div", { role: "treeitem", id, "aria-level": tree.depth[i] + 1, "aria-posinset": position, "aria-setsize": size, "aria-expanded": has ? "true" : null, "aria-selected": id === "node-current" ? "true" : "false" }, words(tree, i));
+    return el("div", {
+      role: "treeitem",
+      id,
+      "aria-level": tree.depth[i] + 1,
+      "aria-posinset": position,
+      "aria-setsize": size,
+      "aria-expanded": has ? "true" : null,
+      "aria-selected": id === "node-current" ? "true" : "false"
+    },
+        words(tree, i));
   }
 
   function update() {
@@ -49,10 +59,12 @@ export function createAccess(app) {
     }
     list.push(entry(tree, i, "node-current"));
     if (p >= 0 && tree.end[i] < tree.end[p]) list.push(entry(tree, tree.end[i], "node-after"));
-    for (let c = i + 1, n = 0; c < tree.end[i] && n < CHILDREN; c = tree.end[c], n++) list.push(entry(tree, c, `node-child-${n}`));
+    for (let c = i + 1, n = 0; c < tree.end[i] && n < CHILDREN; c = tree.end[c], n++)
+      list.push(entry(tree, c, `node-child-${n}`));
     fill(mirror, ...list);
     graph.setAttribute("aria-activedescendant", "node-current");
-    graph.setAttribute("aria-label", `Flame graph, ${app.format(view.u).text(view.all)}, ${view.rows} levels`);
+    graph.setAttribute(
+        "aria-label", `Flame graph, ${app.format(view.u).text(view.all)}, ${view.rows} levels`);
   }
 
   return {

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 RANKS = ["format", "model", "transform", "layout", "label", "color", "search", "state", "view", "render", "dom",
-         "table", "panel", "input", "access", "export", "main"]
+         "table", "camera", "panel", "input", "access", "export", "toolbar", "commands", "main"]
 
 
 def joined(source):

@@ -4,28 +4,52 @@
 // deficient visions (ui-anchors.md 4.5). No DOM.
 
 export const ORIGINS = {
-  kernel: { word: "kernel", light: "#f58d49", dark: "#ec9730", sign: "top" },
-  native: { word: "native", light: "#e2d8d0", dark: "#a69c95" },
-  cpp: { word: "C++", light: "#e3c150", dark: "#e1cc5a" },
-  rust: { word: "Rust", light: "#bc783a", dark: "#bc7533" },
-  go: { word: "Go", light: "#68cdee", dark: "#4abece" },
-  java: { word: "Java", light: "#91b187", dark: "#2c9f63" },
-  python: { word: "Python", light: "#71a4f4", dark: "#809be5", sign: "left" },
-  ruby: { word: "Ruby", light: "#df587b", dark: "#ef6664", sign: "left" },
-  php: { word: "PHP", light: "#937bc5", dark: "#c7bbff", sign: "left" },
-  perl: { word: "Perl", light: "#937bc5", dark: "#c7bbff", sign: "dots" },
-  node: { word: "Node", light: "#a6e590", dark: "#90c27f" },
-  dotnet: { word: ".NET", light: "#c796bf", dark: "#ae6fbe" },
-  jit: { word: "JIT", light: "#1f9995", dark: "#8fd9d1", sign: "dots" },
-  meta: { word: "note", light: "#bebebe", dark: "#85868b", sign: "dots" },
-  unknown: { word: "no symbol", light: "#bebebe", dark: "#85868b", sign: "hatch" },
-  context: { word: "process or thread", light: "#eceff3", dark: "#2a2f37", darkText: "#e6e9ee", sign: "bold" },
+  kernel: {word: "kernel", light: "#f58d49", dark: "#ec9730", sign: "top"},
+  native: {word: "native", light: "#e2d8d0", dark: "#a69c95"},
+  cpp: {word: "C++", light: "#e3c150", dark: "#e1cc5a"},
+  rust: {word: "Rust", light: "#bc783a", dark: "#bc7533"},
+  go: {word: "Go", light: "#68cdee", dark: "#4abece"},
+  java: {word: "Java", light: "#91b187", dark: "#2c9f63"},
+  python: {word: "Python", light: "#71a4f4", dark: "#809be5", sign: "left"},
+  ruby: {word: "Ruby", light: "#df587b", dark: "#ef6664", sign: "left"},
+  php: {word: "PHP", light: "#937bc5", dark: "#c7bbff", sign: "left"},
+  perl: {word: "Perl", light: "#937bc5", dark: "#c7bbff", sign: "dots"},
+  node: {word: "Node", light: "#a6e590", dark: "#90c27f"},
+  dotnet: {word: ".NET", light: "#c796bf", dark: "#ae6fbe"},
+  jit: {word: "JIT", light: "#1f9995", dark: "#8fd9d1", sign: "dots"},
+  meta: {word: "note", light: "#bebebe", dark: "#85868b", sign: "dots"},
+  unknown: {word: "no symbol", light: "#bebebe", dark: "#85868b", sign: "hatch"},
+  context: {word: "process or thread", light: "#eceff3", dark: "#2a2f37", darkText: "#e6e9ee", sign: "bold"},
 };
-export const RUN = { light: "#c9ced6", dark: "#3a414b" };
-export const LABEL = { light: "#14171c", dark: "#0b0d10" };
+export const RUN = {
+  light: "#c9ced6",
+  dark: "#3a414b"
+};
+export const LABEL = {
+  light: "#14171c",
+  dark: "#0b0d10"
+};
 export const SURFACE = {
-  light: { ground: "#ffffff", panel: "#f6f7f9", text: "#16191e", muted: "#5b636e", accent: "#0b57d0", match: "#b3006b", warn: "#8a5a00", error: "#b3261e" },
-  dark: { ground: "#15181d", panel: "#1c2027", text: "#e6e9ee", muted: "#a0a8b3", accent: "#8ab4ff", match: "#ff7ad0", warn: "#ffc35c", error: "#ff8a80" },
+  light: {
+    ground: "#ffffff",
+    panel: "#f6f7f9",
+    text: "#16191e",
+    muted: "#5b636e",
+    accent: "#0b57d0",
+    match: "#b3006b",
+    warn: "#8a5a00",
+    error: "#b3261e"
+  },
+  dark: {
+    ground: "#15181d",
+    panel: "#1c2027",
+    text: "#e6e9ee",
+    muted: "#a0a8b3",
+    accent: "#8ab4ff",
+    match: "#ff7ad0",
+    warn: "#ffc35c",
+    error: "#ff8a80"
+  },
 };
 // Less to more; the middle one is "no change".
 export const CHANGE = {
@@ -37,7 +61,10 @@ const HEAT = {
   light: ["#f3ece8", "#f7dccb", "#f9cbad", "#f8b88e", "#f5a470", "#ef8f52", "#e57a37"],
   dark: ["#7a7673", "#8d7f77", "#a3897a", "#b9937c", "#cf9c7c", "#e5a679", "#fbb072"],
 };
-const PLAIN = { light: "#dfe3e8", dark: "#9aa1ab" };
+const PLAIN = {
+  light: "#dfe3e8",
+  dark: "#9aa1ab"
+};
 
 function hash(text) {
   let h = 0x811c9dc5;
@@ -84,7 +111,8 @@ export function palette(model, mode, theme, compare) {
   const heat = HEAT[theme].map((c) => add(c));
   const plain = add(PLAIN[theme]);
   const modules = [];
-  for (let i = 0; i < MODULE_HUES; i++) modules.push(add(`oklch(${theme === "dark" ? 0.74 : 0.83} 0.09 ${i * 360 / MODULE_HUES})`));
+  for (let i = 0; i < MODULE_HUES; i++)
+    modules.push(add(`oklch(${theme === "dark" ? 0.74 : 0.83} 0.09 ${i * 360 / MODULE_HUES})`));
   const cached = new Int16Array(model.nitems).fill(-1);
   function fixed(item) {
     const origin = model.origin(item);
@@ -94,11 +122,15 @@ export function palette(model, mode, theme, compare) {
     return byOrigin[origin] === undefined ? byOrigin.unknown : byOrigin[origin];
   }
   return {
-    fills, texts, signs, run,
+    fills,
+    texts,
+    signs,
+    run,
     style(item, selfShare, changed) {
       if (item < 0) return byOrigin.context;
       if (compare) return change[changed];
-      if (mode === "h" && !model.isContext(item)) return heat[Math.min(heat.length - 1, Math.floor(Math.sqrt(selfShare) * heat.length))];
+      if (mode === "h" && !model.isContext(item))
+        return heat[Math.min(heat.length - 1, Math.floor(Math.sqrt(selfShare) * heat.length))];
       if (cached[item] < 0) cached[item] = fixed(item);
       return cached[item];
     },

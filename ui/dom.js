@@ -9,10 +9,14 @@ export function el(tag, props, ...children) {
   for (const key in props) {
     const value = props[key];
     if (value === undefined || value === null || value === false) continue;
-    if (key.startsWith("on")) e.addEventListener(key.slice(2), value);
-    else if (key === "width") e.style.width = value;
-    else if (key === "color") e.style.backgroundColor = value;
-    else e.setAttribute(key, value === true ? "" : value);
+    if (key.startsWith("on"))
+      e.addEventListener(key.slice(2), value);
+    else if (key === "width")
+      e.style.width = value;
+    else if (key === "color")
+      e.style.backgroundColor = value;
+    else
+      e.setAttribute(key, value === true ? "" : value);
   }
   e.append(...children.filter((c) => c !== null && c !== undefined && c !== ""));
   return e;
@@ -23,7 +27,8 @@ export function fill(parent, ...children) {
 }
 
 export function options(select, pairs, value) {
-  const same = select.options.length === pairs.length && pairs.every(([v], i) => select.options[i].value === v);
+  const same =
+      select.options.length === pairs.length && pairs.every(([v], i) => select.options[i].value === v);
   if (!same) fill(select, ...pairs.map(([v, text]) => el("option", { value: v }, text)));
   select.value = value;
 }

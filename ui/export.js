@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // export.js -- the view as PNG, SVG, collapsed text, CSV, and on paper.
 
-import { byId, el, fill } from "./dom.js";
-import { count, percent, visible } from "./format.js";
-import { CHANGE, ORIGINS, RUN, SURFACE } from "./color.js";
-import { ledgerSums } from "./panel.js";
+import {byId, el, fill} from "./dom.js";
+import {count, percent, visible} from "./format.js";
+import {CHANGE, ORIGINS, RUN, SURFACE} from "./color.js";
+import {ledgerSums} from "./panel.js";
 
 const PRINT_PIXELS = 16e6;
 const PRINT_ROWS = 30;
@@ -23,13 +23,18 @@ export function collapsedText(model, tree, u) {
 
 const quote = (v) => {
   const text = String(v);
-  const safe = /^[=+\-@\t]/.test(text) && typeof v === "string" ? `'${text}` : text; // a spreadsheet must not run a name
+  const safe = /^[=+\-@\t]/.test(text) && typeof v === "string" ? `'${text}`
+                                                                : text; // a spreadsheet must not run a name
   return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
 };
 
 export function csvText(rows, compare) {
   const head = ["function", "module", "self", "total", "frames", ...(compare ? ["a", "b"] : [])];
-  return [head, ...rows.map((r) => [r.name, r.module, r.self, r.total, r.frames, ...(compare ? r.other : [])])].map((r) => r.map(quote).join(",")).join("\n") + "\n";
+  return [
+    head, ...rows.map((r) => [r.name, r.module, r.self, r.total, r.frames, ...(compare ? r.other : [])])
+  ].map((r) => r.map(quote).join(","))
+             .join("\n") +
+         "\n";
 }
 
 const xml = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
@@ -37,15 +42,23 @@ const xml = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 // The boxes on the screen as SVG; bounded by what is drawn.
 export function svgText(app, drawn) {
   const { scene } = drawn, { rowH, width, height, palette, theme } = scene, { model } = app;
-  const out = [`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="monospace" font-size="${scene.font}">`,
-    `<rect width="100%" height="100%" fill="${SURFACE[theme].ground}"/>`];
-  for (const r of drawn.runs) out.push(`<rect x="${r.x}" y="${r.y}" width="${r.w}" height="${rowH - 1}" fill="${RUN[theme]}"/>`);
+  const out = [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${
+        height}" font-family="monospace" font-size="${scene.font}">`,
+    `<rect width="100%" height="100%" fill="${SURFACE[theme].ground}"/>`
+  ];
+  for (const r of drawn.runs)
+    out.push(`<rect x="${r.x}" y="${r.y}" width="${r.w}" height="${rowH - 1}" fill="${RUN[theme]}"/>`);
   for (const b of drawn.boxes) {
     const { tree } = b.pane.lay, name = model.name(tree.item[b.i]);
     const share = percent(tree.total[app.view.u][b.i], app.view.all);
     const room = Math.floor((Math.min(b.x + b.w, width) - Math.max(b.x, 0) - 6) / (scene.font * 0.602));
     const text = room >= 3 ? (name.length > room ? name.slice(0, room - 1) + "…" : name) : "";
-    out.push(`<g><title>${xml(`${name} (${count(tree.total[app.view.u][b.i])}, ${share})`)}</title><rect x="${b.x}" y="${b.y}" width="${b.w}" height="${rowH - 1}" fill="${palette.fills[b.style]}"/>${text ? `<text x="${Math.max(b.x, 0) + 4}" y="${b.y + rowH - 5}" fill="${palette.texts[b.style]}">${xml(text)}</text>` : ""}</g>`);
+    out.push(`<g><title>${xml(`${name} (${count(tree.total[app.view.u][b.i])}, ${share})`)}</title><rect x="${
+        b.x}" y="${b.y}" width="${b.w}" height="${rowH - 1}" fill="${palette.fills[b.style]}"/>${
+        text ? `<text x="${Math.max(b.x, 0) + 4}" y="${b.y + rowH - 5}" fill="${palette.texts[b.style]}">${
+                   xml(text)}</text>`
+             : ""}</g>`);
   }
   out.push("</svg>\n");
   return out.join("\n");
@@ -75,16 +88,38 @@ export function preparePrint(app) {
     c.height = height * ratio;
     const context = c.getContext("2d", { alpha: false });
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    app.renderer.paint(context, { ...scene, width, height, rowH, font: 12, scroll: page * perPage * rowH, forced: false });
-    images.push(el("img", { src: c.toDataURL("image/png"), alt: `Flame graph, rows ${page * perPage + 1} to ${Math.min(rows, (page + 1) * perPage)}` }));
+    app.renderer.paint(
+        context, {...scene, width, height, rowH, font: 12, scroll: page * perPage * rowH, forced: false });
+    images.push(el("img", {
+      src: c.toDataURL("image/png"),
+      alt: `Flame graph, rows ${page * perPage + 1} to ${Math.min(rows, (page + 1) * perPage)}`
+    }));
   }
   const { meta } = app.model, l = meta.ledger && ledgerSums(meta.ledger);
-  const legend = app.model.compare ? CHANGE.light.map((c, i) => [i < 4 ? "less" : i > 4 ? "more" : "same", c]) : [...new Set(meta.kinds)].filter((k) => app.originsSeen().has(k)).map((k) => [(ORIGINS[k] || ORIGINS.unknown).word, (ORIGINS[k] || ORIGINS.unknown).light, (ORIGINS[k] || ORIGINS.unknown).sign]);
+  const legend =
+      app.model.compare
+          ? CHANGE.light.map((c, i) => [i < 4   ? "less"
+                                        : i > 4 ? "more"
+                                                : "same",
+                                 c])
+          : [...new Set(meta.kinds)]
+                .filter((k) => app.originsSeen().has(k))
+                .map((k) => [(ORIGINS[k] || ORIGINS.unknown).word, (ORIGINS[k] || ORIGINS.unknown).light,
+                         (ORIGINS[k] || ORIGINS.unknown).sign]);
   fill(byId("print"),
-    l ? el("p", {}, `Samples reported ${count(l.reported)}: whole ${count(l.whole)}, truncated ${count(l.truncated)}, broken ${count(l.broken)}; lost ${count(l.lost)}; idle ${count(l.idle)}.`) : el("p", {}, "No loss ledger."),
-    el("p", {}, visible(app.viewWords())), ...images,
-    el("p", {}, ...legend.map(([word, color, sign]) => el("span", {}, el("span", { class: `swatch sign-${sign || "none"}`, color }), ` ${word}  `))),
-    el("table", {}, el("tr", {}, ...["Function", "Module", "Self", "Total", "Share"].map((h) => el("th", {}, h))),
-      ...app.table.rows(PRINT_ROWS).map((r) => el("tr", {}, el("td", {}, r.name), el("td", {}, r.module), el("td", {}, count(r.self)), el("td", {}, count(r.total)), el("td", {}, r.share)))),
-    el("p", {}, visible(location.href)));
+      l ? el("p", {},
+              `Samples reported ${count(l.reported)}: whole ${count(l.whole)}, truncated ${
+                  count(l.truncated)}, broken ${count(l.broken)}; lost ${count(l.lost)}; idle ${
+                  count(l.idle)}.`)
+        : el("p", {}, "No loss ledger."),
+      el("p", {}, visible(app.viewWords())), ...images,
+      el("p", {},
+          ...legend.map(([word, color, sign]) => el("span", {},
+                            el("span", { class: `swatch sign-${sign || "none"}`, color }), ` ${word}  `))),
+      el("table", {},
+          el("tr", {}, ...["Function", "Module", "Self", "Total", "Share"].map((h) => el("th", {}, h))),
+          ...app.table.rows(PRINT_ROWS)
+              .map((r) => el("tr", {}, el("td", {}, r.name), el("td", {}, r.module),
+                       el("td", {}, count(r.self)), el("td", {}, count(r.total)), el("td", {}, r.share)))),
+      el("p", {}, visible(location.href)));
 }

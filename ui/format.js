@@ -16,14 +16,20 @@ export function bytes(n) {
     v /= 1024;
     unit++;
   }
-  return (n < 0 ? "−" : "") + (unit ? v.toFixed(v < 10 ? 2 : v < 100 ? 1 : 0) : v.toFixed(0)) + " " + BYTES[unit];
+  return (n < 0 ? "−" : "") +
+         (unit ? v.toFixed(v < 10    ? 2
+                           : v < 100 ? 1
+                                     : 0)
+               : v.toFixed(0)) +
+         " " + BYTES[unit];
 }
 
 export function nanoseconds(n) {
   const v = Math.abs(n), sign = n < 0 ? "−" : "";
   if (v >= 120e9) {
     const s = Math.round(v / 1e9);
-    return sign + (s >= 7200 ? `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min` : `${Math.floor(s / 60)} min ${s % 60} s`);
+    return sign + (s >= 7200 ? `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`
+                             : `${Math.floor(s / 60)} min ${s % 60} s`);
   }
   const [scale, unit] = TIMES.find(([t]) => v >= t) || TIMES[3];
   const x = v / scale;
@@ -64,9 +70,7 @@ export function visible(text) {
   return text.replace(UNSEEN, (c) => `<U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
 }
 
-export function clip(text, max) {
-  return text.length > max ? text.slice(0, max - 1) + "…" : text;
-}
+export function clip(text, max) { return text.length > max ? text.slice(0, max - 1) + "…" : text; }
 
 export function when(ms) {
   if (!ms) return "";

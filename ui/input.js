@@ -2,7 +2,7 @@
 // input.js -- mouse, wheel, touch and keys -> commands. One list of keys feeds the handler, the help
 // and the tests.
 
-import { byId } from "./dom.js";
+import {byId} from "./dom.js";
 
 // [keys as shown, what it does, matcher keys, command]. Letters go by the character typed, except
 // W A S D and + - 0, which go by their place on the keyboard.
@@ -10,14 +10,20 @@ export const KEYS = [
   ["click, Enter", "zoom to the frame", ["Enter"], "zoomSelected"],
   ["Shift+click", "select without zooming", [], ""],
   ["right click, Menu", "menu of the frame", ["ContextMenu", "Shift+F10"], "menu"],
-  ["↑ ↓ ← →", "parent, widest child, next frame in the row", ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"], "arrow"],
+  [
+    "↑ ↓ ← →", "parent, widest child, next frame in the row",
+    ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"], "arrow"
+  ],
   ["Home, End", "first, deepest frame", ["Home", "End"], "ends"],
   ["Backspace, Alt+←", "back", ["Backspace", "Alt+ArrowLeft"], "back"],
   ["Alt+→", "forward", ["Alt+ArrowRight"], "forward"],
   ["z", "undo the last filter", ["z"], "undoFilter"],
   ["Esc", "leave: search, pivot, zoom, selection", ["Escape"], "escape"],
   ["0", "whole view", ["Code:Digit0", "Code:Numpad0"], "whole"],
-  ["+ −, W S", "zoom at the selection", ["Code:Equal", "Code:Minus", "Code:NumpadAdd", "Code:NumpadSubtract", "Code:KeyW", "Code:KeyS"], "zoomBy"],
+  [
+    "+ −, W S", "zoom at the selection",
+    ["Code:Equal", "Code:Minus", "Code:NumpadAdd", "Code:NumpadSubtract", "Code:KeyW", "Code:KeyS"], "zoomBy"
+  ],
   ["A D", "pan", ["Code:KeyA", "Code:KeyD"], "pan"],
   ["/, Ctrl+F", "search", ["/", "Ctrl+f"], "focusSearch"],
   ["n, N", "next, previous match", ["n", "N"], "match"],
@@ -45,7 +51,8 @@ const byKey = new Map(KEYS.flatMap(([, , keys, command]) => keys.map((k) => [k, 
 
 export function commandFor(e) {
   const ctrl = e.ctrlKey || e.metaKey;
-  const prefix = (ctrl ? "Ctrl+" : "") + (e.altKey ? "Alt+" : "") + (e.shiftKey && e.key.length > 1 ? "Shift+" : "");
+  const prefix =
+      (ctrl ? "Ctrl+" : "") + (e.altKey ? "Alt+" : "") + (e.shiftKey && e.key.length > 1 ? "Shift+" : "");
   if (byKey.has(prefix + e.key)) return byKey.get(prefix + e.key);
   return prefix ? "" : byKey.get(`Code:${e.code}`) || "";
 }
@@ -79,7 +86,14 @@ export function listen(app) {
       pinch.set(e.pointerId, at(e));
       if (pinch.size === 2) drag = null;
     }
-    drag = { x: e.clientX, y: e.clientY, win: app.window(), scroll: graph.scrollTop, moved: false, touch: e.pointerType === "touch" };
+    drag = {
+      x: e.clientX,
+      y: e.clientY,
+      win: app.window(),
+      scroll: graph.scrollTop,
+      moved: false,
+      touch: e.pointerType === "touch"
+    };
     if (pinch.size === 2) {
       const [[a], [b]] = [...pinch.values()];
       drag = { pinch: Math.abs(a - b) || 1, middle: (a + b) / 2, win: app.window(), moved: true };
@@ -122,7 +136,9 @@ export function listen(app) {
 
   graph.addEventListener("wheel", (e) => {
     const now = performance.now();
-    const kind = e.ctrlKey || e.metaKey ? "zoom" : e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY) ? "pan" : "scroll";
+    const kind = e.ctrlKey || e.metaKey                                  ? "zoom"
+                 : e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY) ? "pan"
+                                                                         : "scroll";
     if (now < wheel.until && wheel.kind !== kind) {
       wheel.until = now + LOCK_MS;
       e.preventDefault();
@@ -132,8 +148,11 @@ export function listen(app) {
     if (kind === "scroll") return; // the browser scrolls the rows
     e.preventDefault();
     const unit = e.deltaMode === 1 ? 20 : 1;
-    if (kind === "zoom") app.setWindowAround(app.window(), at(e)[0], Math.exp(Math.max(-1, Math.min(1, e.deltaY * unit / 300))));
-    else app.shiftWindow(app.window(), (Math.abs(e.deltaX) > Math.abs(e.deltaY) ? e.deltaX : e.deltaY) * unit / graph.clientWidth);
+    if (kind === "zoom")
+      app.setWindowAround(app.window(), at(e)[0], Math.exp(Math.max(-1, Math.min(1, e.deltaY * unit / 300))));
+    else
+      app.shiftWindow(app.window(),
+          (Math.abs(e.deltaX) > Math.abs(e.deltaY) ? e.deltaX : e.deltaY) * unit / graph.clientWidth);
     app.settle(200);
   }, { passive: false });
   graph.addEventListener("scroll", () => app.frame("draw", app.draw));
@@ -151,7 +170,8 @@ export function listen(app) {
     if (find || (e.key === "/" && !typing && !e.ctrlKey && !e.altKey)) {
       e.preventDefault();
       commands.focusSearch();
-    } else if (!typing && !graph.contains(e.target) && byId("pane-functions").contains(e.target) && e.key.length === 1 && commandFor(e)) {
+    } else if (!typing && !graph.contains(e.target) && byId("pane-functions").contains(e.target) &&
+               e.key.length === 1 && commandFor(e)) {
       e.preventDefault();
       commands[commandFor(e)](e);
     } else if (e.key === "Escape" && !typing && !graph.contains(e.target)) {
@@ -171,7 +191,8 @@ function listenOverview(app) {
     overview.setPointerCapture(e.pointerId);
   });
   overview.addEventListener("pointermove", (e) => {
-    if (from !== null && Math.abs(fraction(e) - from) * overview.clientWidth > DRAG_PX) app.setFractions(Math.min(from, fraction(e)), Math.max(from, fraction(e)));
+    if (from !== null && Math.abs(fraction(e) - from) * overview.clientWidth > DRAG_PX)
+      app.setFractions(Math.min(from, fraction(e)), Math.max(from, fraction(e)));
   });
   overview.addEventListener("pointerup", (e) => {
     if (from === null) return;

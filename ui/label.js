@@ -22,8 +22,17 @@ function withoutBrackets(text, open, close) {
 }
 
 function cppBase(text) {
-  const params = text.lastIndexOf(")") > 0 && !text.startsWith("(") ? withoutBrackets(text.replace(/\(anonymous namespace\)/g, "{anon}").replace(/operator\(\)/g, "operator{}"), "(", ")") : text;
-  return withoutBrackets(params, "<", ">").replace(/operator\{\}/g, "operator()").replace(/ (const|volatile|&|&&)+$/, "").replace(/\[abi:\w+\]/g, "").trim();
+  const params =
+      text.lastIndexOf(")") > 0 && !text.startsWith("(")
+          ? withoutBrackets(
+                text.replace(/\(anonymous namespace\)/g, "{anon}").replace(/operator\(\)/g, "operator{}"),
+                "(", ")")
+          : text;
+  return withoutBrackets(params, "<", ">")
+      .replace(/operator\{\}/g, "operator()")
+      .replace(/ (const|volatile|&|&&)+$/, "")
+      .replace(/\[abi:\w+\]/g, "")
+      .trim();
 }
 
 function initials(text, separator) {
@@ -50,7 +59,8 @@ export function ladderOf(name, origin) {
     ladder.push(initials(text, separator));
     dropLeft(ladder, text, separator);
     dropLeft(ladder, text.slice(text.lastIndexOf("/") + 1), ".");
-  } else if (origin === "python" || origin === "ruby" || origin === "php" || origin === "node" || origin === "perl") {
+  } else if (origin === "python" || origin === "ruby" || origin === "php" || origin === "node" ||
+             origin === "perl") {
     text = text.replace(/ [(-].*$/, "");
     ladder.push(text);
     dropLeft(ladder, text, ".");
@@ -69,14 +79,17 @@ export function ladderOf(name, origin) {
       dropLeft(ladder, text, "::");
     }
   }
-  return ladder.filter((t, i) => t && (i === 0 || t.length < ladder[0].length)).sort((a, b) => b.length - a.length);
+  return ladder.filter((t, i) => t && (i === 0 || t.length < ladder[0].length))
+      .sort((a, b) => b.length - a.length);
 }
 
 // The longest form of at most `chars` characters; else the base name clipped at the right; "" when
 // not even three characters fit: two say nothing.
 export function fit(ladder, chars) {
-  if (chars < 3) return ladder[ladder.length - 1].length <= chars && chars > 0 ? ladder[ladder.length - 1] : "";
-  for (const form of ladder) if (form.length <= chars) return form;
+  if (chars < 3)
+    return ladder[ladder.length - 1].length <= chars && chars > 0 ? ladder[ladder.length - 1] : "";
+  for (const form of ladder)
+    if (form.length <= chars) return form;
   const base = ladder[ladder.length - 1];
   return base.slice(0, chars - 1) + "…";
 }

@@ -25,7 +25,8 @@ export function layOut(tree, selfWidth) {
 export function selfWidths(tree, u, compare) {
   const a = tree.self[u];
   if (!compare) {
-    for (let i = 0; i < a.length; i++) if (a[i] < 0) return a.map(Math.abs);
+    for (let i = 0; i < a.length; i++)
+      if (a[i] < 0) return a.map(Math.abs);
     return a;
   }
   const b = tree.self[1], A = tree.self[0];
@@ -67,7 +68,8 @@ export function eachBox(lay, x0, x1, px, box, run) {
     runEnd[d] = x + w;
     i = end[i];
   }
-  for (let d = 0; d < rows; d++) if (runCount[d]) run(d, runX[d], runEnd[d] - runX[d], runFirst[d], runCount[d]);
+  for (let d = 0; d < rows; d++)
+    if (runCount[d]) run(d, runX[d], runEnd[d] - runX[d], runFirst[d], runCount[d]);
 }
 
 // The node at a position and depth, or -1.
@@ -88,7 +90,8 @@ export function nodeAt(lay, at, depth) {
 export function widestChild(lay, i) {
   const { tree: { end }, width } = lay;
   let best = -1;
-  for (let c = i + 1; c < end[i]; c = end[c]) if (best < 0 || width[c] > width[best]) best = c;
+  for (let c = i + 1; c < end[i]; c = end[c])
+    if (best < 0 || width[c] > width[best]) best = c;
   return best >= 0 && width[best] > 0 ? best : -1;
 }
 
@@ -99,11 +102,14 @@ export function rowNeighbour(lay, from, direction, least) {
   let best = -1;
   for (let i = 0; i < n;) {
     if (depth[i] < d) {
-      if (direction > 0 ? start[i] + width[i] <= start[from] : start[i] >= start[from]) i = end[i];
-      else i++;
+      if (direction > 0 ? start[i] + width[i] <= start[from] : start[i] >= start[from])
+        i = end[i];
+      else
+        i++;
       continue;
     }
-    if (i !== from && width[i] >= least && (direction > 0 ? start[i] > start[from] : start[i] < start[from])) {
+    if (i !== from && width[i] >= least &&
+        (direction > 0 ? start[i] > start[from] : start[i] < start[from])) {
       if (direction > 0) return i;
       best = i;
     }
@@ -130,7 +136,8 @@ export function ridge(lay, px) {
       continue;
     }
     const a = Math.floor(start[i] * scale), b = Math.min(px, Math.ceil((start[i] + width[i]) * scale));
-    for (let x = a; x < b; x++) if (out[x] < depth[i]) out[x] = depth[i];
+    for (let x = a; x < b; x++)
+      if (out[x] < depth[i]) out[x] = depth[i];
     i++;
   }
   return out;

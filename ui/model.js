@@ -4,11 +4,27 @@
 // A tree is columns over nodes in preorder: item (function, or nfuns + context), parent, depth, end
 // (first index after the subtree), flags, and for each value type self and total. Node 0 is the root.
 
-import { visible } from "./format.js";
+import {visible} from "./format.js";
 
-export const FLAG = { INLINED: 1, BY_FP: 2, GUESSED: 4, NO_SYMBOL: 8, FOLDED: 16 };
-export const CONTEXT = { CONTAINER: 0, PROCESS: 1, THREAD: 2 };
-const SECTIONS = { META: 1, STR: 2, FUN: 3, CTX: 4, NODE: 5 };
+export const FLAG = {
+  INLINED: 1,
+  BY_FP: 2,
+  GUESSED: 4,
+  NO_SYMBOL: 8,
+  FOLDED: 16
+};
+export const CONTEXT = {
+  CONTAINER: 0,
+  PROCESS: 1,
+  THREAD: 2
+};
+const SECTIONS = {
+  META: 1,
+  STR: 2,
+  FUN: 3,
+  CTX: 4,
+  NODE: 5
+};
 const MAX_NODES = 1 << 26;
 
 function damaged(section, why) {
@@ -132,11 +148,12 @@ function readContexts(bytes, strings) {
   const n = r.count(bytes.length);
   const list = Array.from({ length: n }, () => ({}));
   for (const [key, limit] of [["kind", 3], ["name", strings.length], ["container", strings.length],
-    ["appid", strings.length], ["pid", 2 ** 32], ["tid", 2 ** 32], ["uid", 2 ** 32]]) {
+           ["appid", strings.length], ["pid", 2 ** 32], ["tid", 2 ** 32], ["uid", 2 ** 32]]) {
     const column = r.column(n, Float64Array, limit);
     for (let i = 0; i < n; i++) list[i][key] = column[i];
   }
-  for (const c of list) for (const key of ["name", "container", "appid"]) c[key] = strings[c[key]];
+  for (const c of list)
+    for (const key of ["name", "container", "appid"]) c[key] = strings[c[key]];
   return list;
 }
 
@@ -213,7 +230,9 @@ function nameGroups(contexts) {
     if (c.kind === CONTEXT.PROCESS) groups.set(c.name, (groups.get(c.name) || 0) + 1);
   });
   for (const [name, members] of groups) {
-    if (members > 1) contexts.push({ kind: CONTEXT.PROCESS, name, container: "", appid: "", pid: 0, tid: 0, uid: 0, members });
+    if (members > 1)
+      contexts.push(
+          { kind: CONTEXT.PROCESS, name, container: "", appid: "", pid: 0, tid: 0, uid: 0, members });
   }
 }
 
@@ -225,19 +244,26 @@ export function makeModel(model) {
   model.isContext = (item) => item >= fun.n;
   model.context = (item) => contexts[item - fun.n];
   // Unaltered name: what searches and links go by. Item -1 is the root.
-  model.rawName = (item) => item < 0 ? "all" : item >= fun.n ? contexts[item - fun.n].name : strings[fun.name[item]];
+  model.rawName = (item) => item < 0        ? "all"
+                            : item >= fun.n ? contexts[item - fun.n].name
+                                            : strings[fun.name[item]];
   // Safe to show: context rows carry their numbers.
   model.name = (item) => {
     if (item < 0) return "all";
-    if (shown[item] === undefined) shown[item] = visible(item >= fun.n ? contextName(contexts[item - fun.n]) : strings[fun.name[item]] || "[unknown]");
+    if (shown[item] === undefined)
+      shown[item] = visible(
+          item >= fun.n ? contextName(contexts[item - fun.n]) : strings[fun.name[item]] || "[unknown]");
     return shown[item];
   };
-  model.origin = (item) => item < 0 || item >= fun.n ? "context" : (meta.kinds || [])[fun.kind[item]] || "unknown";
+  model.origin = (item) =>
+      item < 0 || item >= fun.n ? "context" : (meta.kinds || [])[fun.kind[item]] || "unknown";
   model.module = (item) => item < 0 || item >= fun.n ? "" : strings[fun.module[item]];
   model.file = (item) => item < 0 || item >= fun.n ? "" : strings[fun.file[item]];
   model.buildId = (item) => item < 0 || item >= fun.n ? "" : strings[fun.build[item]];
   model.line = (item) => item < 0 || item >= fun.n ? 0 : fun.line[item];
-  model.nsPerSample = meta.frequency ? 1e9 / meta.frequency : /clock/.test(meta.event || "") ? meta.period : 0;
+  model.nsPerSample = meta.frequency                   ? 1e9 / meta.frequency
+                      : /clock/.test(meta.event || "") ? meta.period
+                                                       : 0;
   model.compare = !!meta.compare && model.tree.self.length >= 2;
   return model;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // panel.js -- the words around the graph: header, status line, details, ledger, chips, menu, help.
 
-import { byId, el, fill } from "./dom.js";
-import { clip, count, errorBound, nanoseconds, percent, valueFormat, visible, when } from "./format.js";
-import { tableOf } from "./transform.js";
-import { ancestors } from "./layout.js";
-import { CHANGE, ORIGINS, SURFACE } from "./color.js";
-import { contextsOf, contextsText, filtersOf, filtersText } from "./state.js";
+import {byId, el, fill} from "./dom.js";
+import {clip, count, errorBound, nanoseconds, percent, valueFormat, visible, when} from "./format.js";
+import {tableOf} from "./transform.js";
+import {ancestors} from "./layout.js";
+import {CHANGE, ORIGINS, SURFACE} from "./color.js";
+import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 
 const WHOLE = 0.95; // below it the header warns
 const ABSENT = 0.05;
@@ -19,11 +19,20 @@ export const VERBS = [
   ["x", "cut below", "what this frame calls becomes its own (elsewhere: prune)"],
 ];
 export const PRESETS = [
-  ["Python interpreter internals", "m", "/^(_?Py[A-Z_]|_PyEval|cfunction_|method_vectorcall|vectorcall_|object_|slot_|builtin_)/"],
+  [
+    "Python interpreter internals", "m",
+    "/^(_?Py[A-Z_]|_PyEval|cfunction_|method_vectorcall|vectorcall_|object_|slot_|builtin_)/"
+  ],
   ["C library", "m", "mod:/\\/(libc|libpthread|ld-linux|ld-musl)[^/]*$/"],
-  ["Allocator", "x", "/^(_?int_)?(malloc|free|calloc|realloc|cfree|operator new|operator delete)|^(je|tc|mi)_(malloc|free)/"],
+  [
+    "Allocator", "x",
+    "/^(_?int_)?(malloc|free|calloc|realloc|cfree|operator new|operator delete)|^(je|tc|mi)_(malloc|free)/"
+  ],
   ["Go scheduler waits", "d", "/^runtime\\.(findRunnable|futexsleep|notesleep|stopm|mPark|netpoll|gopark)/"],
-  ["Tokio and Rust glue", "m", "/^(tokio::runtime|core::ops::function|std::panicking|std::rt::|std::sys::backtrace)/"],
+  [
+    "Tokio and Rust glue", "m",
+    "/^(tokio::runtime|core::ops::function|std::panicking|std::rt::|std::sys::backtrace)/"
+  ],
   ["V8 internals", "m", "/^(Builtins?[_:]|v8::|node::|LazyCompile:.*node:internal)/"],
 ];
 
@@ -36,13 +45,25 @@ export function ledgerSums(l) {
   const broken = l.broken + l.bits32 + l.finished_broken + Math.max(0, l.handoff - finished);
   const lost = l.lost_ring + l.aggregation_full;
   const absent = l.expected ? (l.not_delivered + l.throttled) / l.expected : 0; // ticks, busy or idle
-  return { absent, whole, truncated, broken, lost, reported: whole + truncated + broken, idle: l.idle + l.filtered };
+  return {
+    absent,
+    whole,
+    truncated,
+    broken,
+    lost,
+    reported: whole + truncated + broken,
+    idle: l.idle + l.filtered
+  };
 }
 
 function facts(meta, samples, format) {
   const rate = meta.frequency ? `${meta.event || "samples"} at ${meta.frequency} Hz` : meta.event || "";
-  return [meta.command, when(meta.start) && `${when(meta.start)}, ${nanoseconds(meta.duration * 1e9)}`, rate, format.text(samples),
-    meta.processes ? `${count(meta.processes)} ${meta.processes === 1 ? "process" : "processes"}` : "", meta.source && `by ${meta.source}`].filter(Boolean);
+  return [
+    meta.command, when(meta.start) && `${when(meta.start)}, ${nanoseconds(meta.duration * 1e9)}`, rate,
+    format.text(samples),
+    meta.processes ? `${count(meta.processes)} ${meta.processes === 1 ? "process" : "processes"}` : "",
+    meta.source && `by ${meta.source}`
+  ].filter(Boolean);
 }
 
 export function showHeader(app) {
@@ -51,7 +72,9 @@ export function showHeader(app) {
   const line = meta.compare
     ? ["A: " + facts(meta.compare.a, root, app.format(0)).slice(0, 4).join(" · "), "B: " + facts(meta.compare.b, model.tree.total[1][0], app.format(1)).slice(0, 4).join(" · ")]
     : facts(meta, root, app.format(0));
-  byId("title").textContent = visible(meta.compare ? `Compare ${meta.compare.a.host || "A"} with ${meta.compare.b.host || "B"}` : meta.host || "Profile");
+  byId("title").textContent =
+      visible(meta.compare ? `Compare ${meta.compare.a.host || "A"} with ${meta.compare.b.host || "B"}`
+                           : meta.host || "Profile");
   byId("facts").textContent = visible(line.join(" · "));
   byId("facts").title = visible(line.join("\n"));
   const ledger = meta.compare ? meta.compare.b.ledger : meta.ledger;
@@ -61,49 +84,79 @@ export function showHeader(app) {
     return;
   }
   const s = ledgerSums(ledger), all = s.reported + s.lost || 1;
-  fill(byId("ledger-segments"), ...["whole", "truncated", "broken", "lost"].map((k) => el("span", { class: `seg-${k}`, width: `${100 * s[k] / all}%`, title: `${k} ${count(s[k])}` })));
+  fill(byId("ledger-segments"),
+      ...["whole", "truncated", "broken", "lost"].map(
+          (k) => el(
+              "span", { class: `seg-${k}`, width: `${100 * s[k] / all}%`, title: `${k} ${count(s[k])}` })));
   app.wholeShare = s.reported ? s.whole / all : 1;
   const absent = s.absent > ABSENT ? ` · ${percent(s.absent, 1)} of ticks not delivered` : "";
   const low = app.wholeShare < WHOLE || absent;
-  byId("ledger-words").textContent = s.reported ? `${low ? "! " : ""}${percent(s.whole, all)} whole${absent}` : "nothing reported";
+  byId("ledger-words").textContent =
+      s.reported ? `${low ? "! " : ""}${percent(s.whole, all)} whole${absent}` : "nothing reported";
   byId("ledger-words").className = low ? "warn" : "";
 }
 
 function ledgerTable(rows, whole) {
-  return el("table", { class: "plain" }, el("tr", {}, el("th", {}, ""), el("th", {}, "samples"), el("th", {}, "share")),
-    ...rows.filter(([, v]) => v).map(([name, v]) => el("tr", {}, el("td", {}, name), el("td", {}, count(v)), el("td", {}, percent(v, whole)))));
+  return el("table", { class: "plain" },
+      el("tr", {}, el("th", {}, ""), el("th", {}, "samples"), el("th", {}, "share")),
+      ...rows.filter(([, v]) => v).map(([name,
+        v]) => el("tr", {}, el("td", {}, name), el("td", {}, count(v)), el("td", {}, percent(v, whole)))));
 }
 
 function ledgerOf(meta, heading) {
   const l = meta.ledger;
-  if (!l) return [heading && el("h3", {}, heading), el("p", {}, "This profile carries no ledger: it was made by a program that does not keep one.")];
+  if (!l)
+    return [
+      heading && el("h3", {}, heading),
+      el("p", {}, "This profile carries no ledger: it was made by a program that does not keep one.")
+    ];
   const s = ledgerSums(l), ticks = Math.max(l.expected, l.entries);
   return [
     heading && el("h3", {}, heading),
     el("h3", {}, "Against the clock"),
-    ledgerTable([["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle], ["not asked for", l.filtered],
-      ["lost: not delivered by the kernel", l.not_delivered], ["lost: throttled", l.throttled], ["lost: ring full", l.lost_ring], ["lost: table full", l.aggregation_full]], ticks),
+    ledgerTable(
+        [
+          ["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle],
+          ["not asked for", l.filtered], ["lost: not delivered by the kernel", l.not_delivered],
+          ["lost: throttled", l.throttled], ["lost: ring full", l.lost_ring],
+          ["lost: table full", l.aggregation_full]
+        ],
+        ticks),
     el("h3", {}, "Stacks reported"),
-    ledgerTable([["whole", s.whole], ["… kernel only", l.kernel_only], ["… finished in user space", l.finished_complete], ["truncated (too deep)", s.truncated], ["broken", s.broken], ["… 32-bit", l.bits32]], s.reported),
+    ledgerTable(
+        [
+          ["whole", s.whole], ["… kernel only", l.kernel_only],
+          ["… finished in user space", l.finished_complete], ["truncated (too deep)", s.truncated],
+          ["broken", s.broken], ["… 32-bit", l.bits32]
+        ],
+        s.reported),
     Object.keys(l.reasons).length ? el("h3", {}, "Why broken") : null,
     Object.keys(l.reasons).length ? ledgerTable(Object.entries(l.reasons), s.reported) : null,
     el("h3", {}, "Frames"),
     ledgerTable([["frames", l.frames], ["without a name", l.frames_unnamed]], l.frames),
-    l.side_band_lost ? el("p", { class: "warn" }, `${count(l.side_band_lost)} process records were lost; names may be missing.`) : null,
+    l.side_band_lost ? el("p", { class: "warn" },
+                           `${count(l.side_band_lost)} process records were lost; names may be missing.`)
+                     : null,
   ];
 }
 
 export function showLedger(app) {
   const { meta } = app.model;
-  const parts = meta.compare ? [...ledgerOf(meta.compare.a, "A"), ...ledgerOf(meta.compare.b, "B")] : ledgerOf(meta, "");
+  const parts = meta.compare ? [...ledgerOf(meta.compare.a, "A"), ...ledgerOf(meta.compare.b, "B")]
+                             : ledgerOf(meta, "");
   fill(byId("pane-ledger"), ...parts,
-    meta.folded ? el("p", {}, `The file holds ${count(meta.nodes)} frames; ${count(meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`) : null,
-    el("p", { class: "muted" }, `gprofiler ${meta.agent}`));
+      meta.folded
+          ? el("p", {},
+                `The file holds ${count(meta.nodes)} frames; ${
+                    count(
+                        meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`)
+          : null,
+      el("p", { class: "muted" }, `gprofiler ${meta.agent}`));
 }
 
 // ---- status line ----
 
-export function nodeWords(app, { pane, node }) {
+export function nodeWords(app, {pane, node}) {
   const { model, view } = app, { tree } = pane.lay, u = view.u;
   const total = tree.total[u][node], item = tree.item[node], f = app.format(u);
   const up = tree.parent[node];
@@ -116,7 +169,8 @@ export function nodeWords(app, { pane, node }) {
     words.push(`${percent(total, view.all)} of all`);
     if (Math.abs(view.viewSum) !== Math.abs(view.all)) words.push(`${percent(total, view.viewSum)} of view`);
     if (up > 0) words.push(`${percent(total, tree.total[u][up])} of ${pane.mark ? "callee" : "parent"}`);
-    if (Math.abs(view.all) < 100 && view.all > 0) words.push(`±${errorBound(total, view.all).toFixed(0)} points`);
+    if (Math.abs(view.all) < 100 && view.all > 0)
+      words.push(`±${errorBound(total, view.all).toFixed(0)} points`);
   }
   if (app.wholeShare < WHOLE) words.push("share of recorded samples");
   const module = visible(model.module(item));
@@ -130,7 +184,8 @@ export function showStatus(app, hit) {
     fill(status, app.idleStatus || "");
   } else if (hit.run) {
     const r = hit.run, lay = r.pane.lay;
-    fill(status, `${count(r.count)} frames too narrow to draw, ${percent(r.to - r.from, lay.whole)} together; click zooms to them`);
+    fill(status, `${count(r.count)} frames too narrow to draw, ${
+                     percent(r.to - r.from, lay.whole)} together; click zooms to them`);
   } else {
     const words = nodeWords(app, hit);
     fill(status, el("b", {}, clip(words.name, 300)), ` · ${words.rest}`);
@@ -141,7 +196,10 @@ export function showStatus(app, hit) {
 
 function shares(app, v, inView) {
   const { view } = app;
-  return [el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)), el("td", {}, inView ? percent(v, view.viewSum) : "")];
+  return [
+    el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)),
+    el("td", {}, inView ? percent(v, view.viewSum) : "")
+  ];
 }
 
 function neighbours(app, item) {
@@ -153,7 +211,8 @@ function neighbours(app, item) {
       covered = base.end[i];
       if (base.parent[i] > 0) add(callers, base.item[base.parent[i]], base.total[u][i]);
     }
-    for (let c = i + 1; c < base.end[i]; c = base.end[c]) if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
+    for (let c = i + 1; c < base.end[i]; c = base.end[c])
+      if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
   }
   const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, 5);
   return { callers: top(callers), callees: top(callees) };
@@ -161,8 +220,15 @@ function neighbours(app, item) {
 
 function linkList(app, list, whole) {
   if (!list.length) return el("p", { class: "muted" }, "none");
-  return el("ul", { class: "links" }, ...list.map(([item, v]) => el("li", {}, el("button", { type: "button", onclick: () => app.commands.selectItem(item), title: app.model.name(item) },
-    el("span", { class: "n" }, percent(v, whole)), el("span", { class: "f" }, clip(app.model.name(item), 300))))));
+  return el("ul", { class: "links" },
+      ...list.map(([item, v]) => el("li", {},
+                      el("button", {
+                        type: "button",
+                        onclick: () => app.commands.selectItem(item),
+                        title: app.model.name(item)
+                      },
+                          el("span", { class: "n" }, percent(v, whole)),
+                          el("span", { class: "f" }, clip(app.model.name(item), 300))))));
 }
 
 function foundBy(flags) {
@@ -177,7 +243,9 @@ export function showDetails(app) {
   const at = app.view && (app.view.selected || app.view.zoom);
   const pane = byId("pane-details");
   if (!at || at.node < 0) {
-    fill(pane, el("p", { class: "muted" }, "Click a frame, or move with the arrow keys, to see who calls it, what it calls, and its shares."));
+    fill(pane,
+        el("p", { class: "muted" },
+            "Click a frame, or move with the arrow keys, to see who calls it, what it calls, and its shares."));
     return;
   }
   const { model, view } = app, { tree } = at.pane.lay, i = at.node, item = tree.item[i], u = view.u;
@@ -212,9 +280,12 @@ export function showDetails(app) {
 }
 
 // Items of a frame's stack, root first, whichever way the pane runs.
-export function stackOf(app, { pane, node }) {
+export function stackOf(app, {pane, node}) {
   const { tree } = pane.lay;
-  const items = [tree.item[node], ...ancestors(tree, node).filter((p) => p > 0 || tree.item[p] >= 0).map((p) => tree.item[p])].filter((k) => k >= 0);
+  const items = [
+    tree.item[node],
+    ...ancestors(tree, node).filter((p) => p > 0 || tree.item[p] >= 0).map((p) => tree.item[p])
+  ].filter((k) => k >= 0);
   return pane.mark || app.view.turned ? items : items.reverse();
 }
 
@@ -223,30 +294,44 @@ export function stackOf(app, { pane, node }) {
 export function showChips(app) {
   const { store, model } = app, state = store.get(), chips = [];
   const chip = (text, title, edit, remove) => chips.push(el("span", { class: "chip" },
-    el("button", { type: "button", title, onclick: edit }, clip(visible(text), 120)), el("button", { type: "button", "aria-label": `Remove ${visible(text)}`, onclick: remove }, "×")));
+      el("button", { type: "button", title, onclick: edit }, clip(visible(text), 120)),
+      el("button", { type: "button", "aria-label": `Remove ${visible(text)}`, onclick: remove }, "×")));
   filtersOf(state).forEach((f, i, list) => {
     const verb = VERBS.find(([v]) => v === f.verb);
-    chip(`${verb[1]} ${f.pattern}`, verb[2], () => app.commands.editFilter(i), () => store.change({ f: filtersText(list.filter((_, k) => k !== i)) }, { push: true }));
+    chip(`${verb[1]} ${f.pattern}`, verb[2], () => app.commands.editFilter(i),
+        () => store.change({ f: filtersText(list.filter((_, k) => k !== i)) }, { push: true }));
   });
   contextsOf(state).forEach((c, i, list) => {
     const word = { p: "process", t: "thread", c: "container", o: "origin" }[c.kind];
     const known = c.kind === "p" && model.contexts.find((k) => k.kind === 1 && String(k.pid) === c.id);
-    chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`, "Only these stacks", () => {}, () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
+    chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`, "Only these stacks",
+        () => {}, () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
   });
-  if (app.view.pivot >= 0) chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {}, () => store.change({ p: "", w: "g", z: "", a: "" }, { push: true }));
+  if (app.view.pivot >= 0)
+    chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {},
+        () => store.change({ p: "", w: "g", z: "", a: "" }, { push: true }));
   byId("chips").hidden = !chips.length;
-  fill(byId("chips"), ...chips, chips.length > 1 ? el("button", { type: "button", onclick: () => store.change({ f: "", x: "", p: "", w: "g", z: "", a: "" }, { push: true }) }, "Remove all") : null);
+  fill(byId("chips"), ...chips,
+      chips.length > 1 ? el("button", {
+        type: "button",
+        onclick: () => store.change({ f: "", x: "", p: "", w: "g", z: "", a: "" }, { push: true })
+      },
+                             "Remove all")
+                       : null);
 }
 
 export function showLegend(app) {
   const { model, store, view } = app, legend = byId("legend");
   if (view.signed) {
-    fill(legend, ...[[7, "grows"], [1, "shrinks (−)"]].map(([i, word]) => el("li", {}, el("span", { class: "swatch", color: CHANGE[app.theme][i] }), ` ${word}`)));
+    fill(legend, ...[[7, "grows"], [1, "shrinks (−)"]].map(([i,
+      word]) => el("li", {}, el("span", { class: "swatch", color: CHANGE[app.theme][i] }), ` ${word}`)));
     return;
   }
   if (model.compare) {
     const scale = CHANGE[app.theme], words = ["less", "", "", "", "same or noise", "", "", "", "more"];
-    fill(legend, el("li", {}, "Share in B against A: "), ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }), words[i] ? ` ${words[i]} ` : "")));
+    fill(legend, el("li", {}, "Share in B against A: "),
+        ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }),
+                         words[i] ? ` ${words[i]} ` : "")));
     return;
   }
   if (!app.kinds || app.kinds.of !== view.base) {
@@ -255,18 +340,28 @@ export function showLegend(app) {
   }
   const t = app.kinds;
   const seen = new Map();
-  for (let k = 0; k < 32; k++) if (t.frames[k]) {
-    const origin = (model.meta.kinds || [])[k] || "unknown";
-    seen.set(origin, (seen.get(origin) || 0) + t.self[view.u][k]);
-  }
-  const folded = new Set(filtersOf(store.get()).filter((f) => f.verb === "m" && f.pattern.startsWith("origin:")).map((f) => f.pattern.slice(7)));
-  for (const origin of folded) if (!seen.has(origin)) seen.set(origin, 0);
+  for (let k = 0; k < 32; k++)
+    if (t.frames[k]) {
+      const origin = (model.meta.kinds || [])[k] || "unknown";
+      seen.set(origin, (seen.get(origin) || 0) + t.self[view.u][k]);
+    }
+  const folded = new Set(filtersOf(store.get())
+                             .filter((f) => f.verb === "m" && f.pattern.startsWith("origin:"))
+                             .map((f) => f.pattern.slice(7)));
+  for (const origin of folded)
+    if (!seen.has(origin)) seen.set(origin, 0);
   fill(legend, ...[...seen].sort((a, b) => b[1] - a[1]).map(([origin, self]) => {
     const o = ORIGINS[origin] || ORIGINS.unknown;
-    return el("li", {}, el("button", {
-      type: "button", class: folded.has(origin) ? "off" : "", title: `${o.word}: self ${percent(self, view.all)}. Click folds these frames into their callers, Shift+click keeps only stacks with them.`,
-      onclick: (e) => e.shiftKey ? app.commands.onlyOrigin(origin) : app.commands.foldOrigin(origin),
-    }, el("span", { class: `swatch sign-${o.sign || "none"}`, color: o[app.theme] }), o.word));
+    return el("li", {},
+        el("button", {
+          type: "button",
+          class: folded.has(origin) ? "off" : "",
+          title: `${o.word}: self ${
+              percent(self,
+                  view.all)}. Click folds these frames into their callers, Shift+click keeps only stacks with them.`,
+          onclick: (e) => e.shiftKey ? app.commands.onlyOrigin(origin) : app.commands.foldOrigin(origin),
+        },
+            el("span", { class: `swatch sign-${o.sign || "none"}`, color: o[app.theme] }), o.word));
   }));
 }
 
@@ -290,13 +385,25 @@ export function showNothing(app) {
   if (now) return;
   if (!all) {
     const l = model.meta.ledger;
-    fill(box, el("h2", {}, "No samples"), el("p", {}, l && l.idle ? `The sampler ran ${count(l.entries)} times and the machine was idle ${count(l.idle)} of them.` : "Nothing was sampled: nothing ran, or nothing could be seen."),
-      el("p", {}, "Try a longer or a faster run, or ask what this machine allows:"), el("p", {}, el("code", {}, "gprofiler -d 30 -f 199 -o out")), el("p", {}, el("code", {}, "gprofiler check")));
+    fill(box, el("h2", {}, "No samples"),
+        el("p", {},
+            l && l.idle ? `The sampler ran ${count(l.entries)} times and the machine was idle ${
+                              count(l.idle)} of them.`
+                        : "Nothing was sampled: nothing ran, or nothing could be seen."),
+        el("p", {}, "Try a longer or a faster run, or ask what this machine allows:"),
+        el("p", {}, el("code", {}, "gprofiler -d 30 -f 199 -o out")),
+        el("p", {}, el("code", {}, "gprofiler check")));
     return;
   }
-  fill(box, el("h2", {}, "The filters leave nothing"), el("p", {}, `The profile holds ${app.format(0).text(all)}; together these filters remove them all:`),
-    el("ul", {}, ...filtersOf(app.store.get()).map((f) => el("li", {}, `${VERBS.find(([v]) => v === f.verb)[1]} ${visible(f.pattern)}`)), ...contextsOf(app.store.get()).map((c) => el("li", {}, `only ${visible(c.id)}`))),
-    el("button", { type: "button", onclick: () => app.store.change({ f: "", x: "", p: "" }, { push: true }) }, "Remove all filters"));
+  fill(box, el("h2", {}, "The filters leave nothing"),
+      el("p", {}, `The profile holds ${app.format(0).text(all)}; together these filters remove them all:`),
+      el("ul", {},
+          ...filtersOf(app.store.get())
+              .map((f) => el("li", {}, `${VERBS.find(([v]) => v === f.verb)[1]} ${visible(f.pattern)}`)),
+          ...contextsOf(app.store.get()).map((c) => el("li", {}, `only ${visible(c.id)}`))),
+      el("button",
+          { type: "button", onclick: () => app.store.change({ f: "", x: "", p: "" }, { push: true }) },
+          "Remove all filters"));
 }
 
 // ---- menu and help ----
@@ -311,7 +418,18 @@ export function openMenu(entries, x, y, back) {
   const outside = (e) => {
     if (!menu.contains(e.target)) close();
   };
-  fill(menu, ...entries.map((entry) => entry === "-" ? el("hr", {}) : el("button", { role: "menuitem", type: "button", tabindex: -1, onclick: () => { close(); entry.run(); } }, entry.text, entry.key ? el("kbd", {}, entry.key) : null)));
+  fill(menu, ...entries.map((entry) => entry === "-"
+                                           ? el("hr", {})
+                                           : el("button", {
+                                               role: "menuitem",
+                                               type: "button",
+                                               tabindex: -1,
+                                               onclick: () => {
+                                                 close();
+                                                 entry.run();
+                                               }
+                                             },
+                                                 entry.text, entry.key ? el("kbd", {}, entry.key) : null)));
   menu.hidden = false;
   menu.style.left = `${Math.max(0, Math.min(x, innerWidth - menu.offsetWidth - 4))}px`;
   menu.style.top = `${Math.max(0, Math.min(y, innerHeight - menu.offsetHeight - 4))}px`;
@@ -320,9 +438,12 @@ export function openMenu(entries, x, y, back) {
   menu.onkeydown = (e) => {
     const at = items.indexOf(document.activeElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[e.key];
-    if (to !== undefined) items[(to + items.length) % items.length].focus();
-    else if (e.key === "Escape" || e.key === "Tab") close();
-    else return;
+    if (to !== undefined)
+      items[(to + items.length) % items.length].focus();
+    else if (e.key === "Escape" || e.key === "Tab")
+      close();
+    else
+      return;
     e.preventDefault();
     e.stopPropagation();
   };
@@ -341,9 +462,12 @@ export function openDialog(title, ...content) {
 }
 
 export function showHelp(keys) {
-  openDialog("Keys and mouse", el("div", { class: "keys" }, ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
-    el("p", { class: "muted" }, "Letters work while the graph has the focus. Everything you see is in the address, from # on: send the file and that part (l copies it), and your colleague sees this view."),
-    el("form", { method: "dialog" }, el("button", {}, "Close")));
+  openDialog("Keys and mouse",
+      el("div", { class: "keys" },
+          ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
+      el("p", { class: "muted" },
+          "Letters work while the graph has the focus. Everything you see is in the address, from # on: send the file and that part (l copies it), and your colleague sees this view."),
+      el("form", { method: "dialog" }, el("button", {}, "Close")));
 }
 
 export const tokens = SURFACE;

@@ -4,9 +4,9 @@
 // draw() paints the boxes and remembers them; hover and selection live on a second canvas, so that
 // a moving mouse never paints boxes. Labels go to canvas text only: no foreign byte is markup.
 
-import { eachBox, nodeAt, ridge } from "./layout.js";
-import { fit, ladderOf } from "./label.js";
-import { LABEL, SURFACE } from "./color.js";
+import {eachBox, nodeAt, ridge} from "./layout.js";
+import {fit, ladderOf} from "./label.js";
+import {LABEL, SURFACE} from "./color.js";
 
 const FONT = 'ui-monospace, SFMono-Regular, "DejaVu Sans Mono", Consolas, monospace';
 const PAD = 4;
@@ -39,7 +39,8 @@ export function createRenderer(model, canvas, overlay, overview) {
     const chars = Math.floor(room / advance) - suffix.length;
     let text = fit(ladder(item), chars);
     if (!text) return "";
-    while (text && !ASCII.test(text) && context.measureText(text + suffix).width > room) text = text.slice(0, -2) + (text.length > 2 ? "…" : "");
+    while (text && !ASCII.test(text) && context.measureText(text + suffix).width > room)
+      text = text.slice(0, -2) + (text.length > 2 ? "…" : "");
     return text && text + suffix;
   }
 
@@ -56,26 +57,39 @@ export function createRenderer(model, canvas, overlay, overview) {
     const offset = view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0;
     for (const pane of view.panes) {
       const { lay } = pane, { tree } = lay;
-      const yOf = (d) => offset - scroll + (pane.up ? pane.top - (d - pane.base) : pane.top + (d - pane.base)) * rowH;
+      const yOf = (d) =>
+          offset - scroll + (pane.up ? pane.top - (d - pane.base) : pane.top + (d - pane.base)) * rowH;
       const selfTotal = tree.self[view.u], whole = Math.abs(tree.total[view.u][0]) || 1;
-      eachBox(lay, win.x0, win.x1, width, (i, x, w) => {
-        const d = tree.depth[i];
-        if (d < pane.base || (pane.mark && d === pane.base)) return;
-        const y = yOf(d);
-        if (y <= -rowH || y >= height) return;
-        const a = Math.max(-2, Math.round(x)), b = Math.min(width + 2, Math.round(x + w));
-        const it = tree.item[i];
-        const style = palette.style(it, Math.abs(selfTotal[i]) / whole, view.change && it >= 0 ? view.change(tree, i) : 4);
-        const hit = !bits || (it >= 0 && bits[it]);
-        const box = { i, x: a, w: Math.max(1, b - a), y, pane, style, hit };
-        boxes.push(box);
-        buckets[style * 2 + (hit ? 1 : 0)].push(box);
-      }, (d, x, w, first, count) => {
-        if (d < pane.base) return;
-        const y = yOf(d);
-        if (y <= -rowH || y >= height) return;
-        runs.push({ first, count, x: Math.floor(x), w: Math.max(1, Math.ceil(x + w) - Math.floor(x)), y, pane, from: win.x0 + x * (win.x1 - win.x0) / width, to: win.x0 + (x + w) * (win.x1 - win.x0) / width });
-      });
+      eachBox(lay, win.x0, win.x1, width,
+          (i, x, w) => {
+            const d = tree.depth[i];
+            if (d < pane.base || (pane.mark && d === pane.base)) return;
+            const y = yOf(d);
+            if (y <= -rowH || y >= height) return;
+            const a = Math.max(-2, Math.round(x)), b = Math.min(width + 2, Math.round(x + w));
+            const it = tree.item[i];
+            const style = palette.style(
+                it, Math.abs(selfTotal[i]) / whole, view.change && it >= 0 ? view.change(tree, i) : 4);
+            const hit = !bits || (it >= 0 && bits[it]);
+            const box = { i, x: a, w: Math.max(1, b - a), y, pane, style, hit };
+            boxes.push(box);
+            buckets[style * 2 + (hit ? 1 : 0)].push(box);
+          },
+          (d, x, w, first, count) => {
+            if (d < pane.base) return;
+            const y = yOf(d);
+            if (y <= -rowH || y >= height) return;
+            runs.push({
+              first,
+              count,
+              x: Math.floor(x),
+              w: Math.max(1, Math.ceil(x + w) - Math.floor(x)),
+              y,
+              pane,
+              from: win.x0 + x * (win.x1 - win.x0) / width,
+              to: win.x0 + (x + w) * (win.x1 - win.x0) / width
+            });
+          });
     }
     fillBoxes(context, scene, buckets, runs);
     signs(context, scene, boxes);
@@ -129,7 +143,9 @@ export function createRenderer(model, canvas, overlay, overview) {
     if (bits) {
       context.strokeStyle = SURFACE[theme].match;
       context.lineWidth = 1.5;
-      for (const b of boxes) if (b.hit && b.w >= 2) context.strokeRect(b.x + 0.75, b.y + 0.75, Math.max(0.5, b.w - 1.5), rowH - 1.5);
+      for (const b of boxes)
+        if (b.hit && b.w >= 2)
+          context.strokeRect(b.x + 0.75, b.y + 0.75, Math.max(0.5, b.w - 1.5), rowH - 1.5);
     }
   }
 
@@ -163,9 +179,12 @@ export function createRenderer(model, canvas, overlay, overview) {
       let text = label(context, item, repeat ? ` ×${repeat + 1}` : "", room);
       if (view.change && item >= 0) {
         const [A, B] = tree.total;
-        if (view.signed) text = label(context, item, A && tree.total[view.u][b.i] < 0 ? " −" : "", room);
-        else if (!A[b.i] && B[b.i]) text = label(context, item, " +", room);
-        else if (A[b.i] && !B[b.i]) text = label(context, item, " −", room);
+        if (view.signed)
+          text = label(context, item, A && tree.total[view.u][b.i] < 0 ? " −" : "", room);
+        else if (!A[b.i] && B[b.i])
+          text = label(context, item, " +", room);
+        else if (A[b.i] && !B[b.i])
+          text = label(context, item, " −", room);
       }
       if (!text) continue;
       const want = forced ? "CanvasText" : bits && !b.hit ? SURFACE[theme].muted : palette.texts[b.style];
@@ -212,8 +231,11 @@ export function createRenderer(model, canvas, overlay, overview) {
       over.lineWidth = line;
       over.strokeRect(b.x + line / 2, b.y + line / 2, Math.max(1, b.w - line), rowH - line);
     };
-    const accent = forced ? "Highlight" : SURFACE[theme].accent, text = forced ? "CanvasText" : SURFACE[theme].text;
-    const hoverItem = marks.hover ? marks.hover.pane.lay.tree.item[marks.hover.node] : marks.item !== undefined ? marks.item : -2;
+    const accent = forced ? "Highlight" : SURFACE[theme].accent,
+          text = forced ? "CanvasText" : SURFACE[theme].text;
+    const hoverItem = marks.hover                ? marks.hover.pane.lay.tree.item[marks.hover.node]
+                      : marks.item !== undefined ? marks.item
+                                                 : -2;
     for (const b of drawn.boxes) {
       const it = b.pane.lay.tree.item[b.i];
       if (it >= 0 && it === hoverItem) outline(b, text, 1);
@@ -222,7 +244,11 @@ export function createRenderer(model, canvas, overlay, overview) {
       if (marks.hover && b.pane === marks.hover.pane && b.i === marks.hover.node) outline(b, text, 2);
       if (marks.selected && b.pane === marks.selected.pane && b.i === marks.selected.node) {
         outline(b, accent, 2);
-        outline({ x: b.x + 2, y: b.y + 2, w: b.w - 4 }, forced ? "Canvas" : LABEL.light === text ? "#fff" : SURFACE[theme].ground, 1);
+        outline({ x: b.x + 2, y: b.y + 2, w: b.w - 4 },
+            forced                 ? "Canvas"
+            : LABEL.light === text ? "#fff"
+                                   : SURFACE[theme].ground,
+            1);
       }
     }
     if (scene.view.pivot >= 0) {
@@ -236,7 +262,8 @@ export function createRenderer(model, canvas, overlay, overview) {
   function hit(x, y) {
     const scene = drawn.scene;
     if (!scene) return null;
-    for (const r of drawn.runs) if (x >= r.x && x < r.x + r.w && y >= r.y && y < r.y + drawn.rowH) return { run: r };
+    for (const r of drawn.runs)
+      if (x >= r.x && x < r.x + r.w && y >= r.y && y < r.y + drawn.rowH) return { run: r };
     const { view, window: win, width, height, rowH, scroll } = scene;
     const offset = view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0;
     const row = Math.floor((y + scroll - offset) / rowH);
@@ -259,10 +286,12 @@ export function createRenderer(model, canvas, overlay, overview) {
     c.fillRect(0, 0, width, height);
     const lay = view.panes[0].lay;
     if (!lay.whole) return;
-    if (!ridged || ridged.lay !== lay || ridged.width !== width) ridged = { lay, width, heights: ridge(lay, Math.max(1, Math.floor(width))) };
+    if (!ridged || ridged.lay !== lay || ridged.width !== width)
+      ridged = { lay, width, heights: ridge(lay, Math.max(1, Math.floor(width))) };
     const { heights } = ridged;
     let deepest = 1;
-    for (const h of heights) if (h > deepest) deepest = h;
+    for (const h of heights)
+      if (h > deepest) deepest = h;
     c.fillStyle = s.muted;
     c.globalAlpha = 0.45;
     for (let x = 0; x < heights.length; x++) {
@@ -272,7 +301,8 @@ export function createRenderer(model, canvas, overlay, overview) {
     c.globalAlpha = 1;
     if (marks) {
       c.fillStyle = s.match;
-      for (let x = 0; x < marks.length; x++) if (marks[x]) c.fillRect(x, height - 5, 1, 5);
+      for (let x = 0; x < marks.length; x++)
+        if (marks[x]) c.fillRect(x, height - 5, 1, 5);
     }
     const a = win.x0 / lay.whole * width, b = win.x1 / lay.whole * width;
     if (b - a < width - 1) {

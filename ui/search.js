@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // search.js -- which items match, and what share of the samples passes through them. No DOM.
 
-import { compilePattern, matchItems } from "./transform.js";
+import {compilePattern, matchItems} from "./transform.js";
 
 // query and flags ("i" = case matters, "r" = regular expression) -> {bits, functions} or {error}.
 export function findItems(model, query, flags) {
   if (!query) return null;
   try {
-    const bits = matchItems(model, compilePattern(query, { regex: flags.includes("r"), matchCase: flags.includes("i") }));
+    const bits = matchItems(
+        model, compilePattern(query, { regex: flags.includes("r"), matchCase: flags.includes("i") }));
     let functions = 0;
     for (let i = 0; i < bits.length; i++) functions += bits[i];
     return { bits, functions };
@@ -22,7 +23,8 @@ export function matchedSum(tree, column, bits, from = 0, to = tree.n) {
   let sum = 0, frames = 0;
   for (let p = tree.parent[from]; p > 0; p = tree.parent[p]) {
     if (bits[tree.item[p]]) {
-      for (let i = from; i < to; i++) if (i && bits[tree.item[i]]) frames++;
+      for (let i = from; i < to; i++)
+        if (i && bits[tree.item[i]]) frames++;
       return { sum: column[from], frames };
     }
   }
@@ -40,12 +42,15 @@ export function matchedSum(tree, column, bits, from = 0, to = tree.n) {
 // whatever is expanded. `covered`: a byte a node of the tree it was made of.
 export function matchedInverted(inverted, v, bits, covered, from) {
   let sum = 0, frames = 0;
-  for (let i = Math.max(from, 1); i < inverted.end[from]; i++) if (bits[inverted.item[i]]) frames++;
-  for (let p = from; p > 0; p = inverted.parent[p]) if (bits[inverted.item[p]]) return { sum: inverted.total[v][from], frames };
+  for (let i = Math.max(from, 1); i < inverted.end[from]; i++)
+    if (bits[inverted.item[i]]) frames++;
+  for (let p = from; p > 0; p = inverted.parent[p])
+    if (bits[inverted.item[p]]) return { sum: inverted.total[v][from], frames };
   const roots = from ? [from] : childrenOf(inverted, 0);
   for (const root of roots) {
     const { nodes, amounts } = inverted.occurrences[root];
-    for (let k = 0; k < nodes.length; k++) if (covered[nodes[k]]) sum += amounts[v][k];
+    for (let k = 0; k < nodes.length; k++)
+      if (covered[nodes[k]]) sum += amounts[v][k];
   }
   return { sum, frames };
 }
@@ -62,7 +67,8 @@ export function ticks(lay, bits, px) {
   const { tree, start, width, whole } = lay;
   for (let i = 1; i < tree.n; i++) {
     if (!bits[tree.item[i]] || !width[i]) continue;
-    const a = Math.floor(start[i] / whole * px), b = Math.min(px - 1, Math.floor((start[i] + width[i]) / whole * px));
+    const a = Math.floor(start[i] / whole * px),
+          b = Math.min(px - 1, Math.floor((start[i] + width[i]) / whole * px));
     out.fill(1, a, b + 1);
     i = tree.end[i] - 1;
   }
@@ -72,7 +78,8 @@ export function ticks(lay, bits, px) {
 // The next (+1) or previous (-1) matching node after `from` in preorder, wrapping; and its number.
 export function nextMatch(tree, bits, from, direction) {
   const hits = [];
-  for (let i = 1; i < tree.n; i++) if (bits[tree.item[i]]) hits.push(i);
+  for (let i = 1; i < tree.n; i++)
+    if (bits[tree.item[i]]) hits.push(i);
   if (!hits.length) return null;
   let k;
   if (direction > 0) {

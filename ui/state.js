@@ -14,19 +14,53 @@
 const PATH_MAX = 48;
 
 export const DEFAULTS = Object.freeze({
-  w: "g", y: "i", d: "t", o: "n", g: "", c: "o", r: "0", l: "", u: "0", z: "", a: "", s: "", v2: "m", q: "", qf: "", p: "",
-  t: "self-", f: "", x: "", n: "total",
+  w: "g",
+  y: "i",
+  d: "t",
+  o: "n",
+  g: "",
+  c: "o",
+  r: "0",
+  l: "",
+  u: "0",
+  z: "",
+  a: "",
+  s: "",
+  v2: "m",
+  q: "",
+  qf: "",
+  p: "",
+  t: "self-",
+  f: "",
+  x: "",
+  n: "total",
 });
 
 const VALID = {
-  w: /^[gst]$/, y: /^[if]$/, d: /^[tb]$/, o: /^[nw]$/, g: /^(-|[cnpt](,[cnpt])*)?$/, c: /^[omhd]$/, r: /^[012]$/, l: /^1?$/,
-  u: /^\d{1,2}$/, z: /^\^?(\d+~)?[0-9a-z!.]*$/, a: /^(\d{1,7},\d{1,7})?$/, s: /^\^?(\d+~)?[0-9a-z!.]*$/, v2: /^[ABm]$/, q: /^/,
-  qf: /^i?r?$/, p: /^[0-9a-z]*$/, t: /^[a-z]+-?$/, f: /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/, x: /^([ptco]\.[^,]+(,[ptco]\.[^,]+)*)?$/,
+  w: /^[gst]$/,
+  y: /^[if]$/,
+  d: /^[tb]$/,
+  o: /^[nw]$/,
+  g: /^(-|[cnpt](,[cnpt])*)?$/,
+  c: /^[omhd]$/,
+  r: /^[012]$/,
+  l: /^1?$/,
+  u: /^\d{1,2}$/,
+  z: /^\^?(\d+~)?[0-9a-z!.]*$/,
+  a: /^(\d{1,7},\d{1,7})?$/,
+  s: /^\^?(\d+~)?[0-9a-z!.]*$/,
+  v2: /^[ABm]$/,
+  q: /^/,
+  qf: /^i?r?$/,
+  p: /^[0-9a-z]*$/,
+  t: /^[a-z]+-?$/,
+  f: /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/,
+  x: /^([ptco]\.[^,]+(,[ptco]\.[^,]+)*)?$/,
   n: /^(total|dur|none|\d+(\.\d+)?)$/,
 };
 
 export function decodeHash(hash) {
-  const state = { ...DEFAULTS, unknown: [] }, bad = [];
+  const state = {...DEFAULTS, unknown: [] }, bad = [];
   for (const part of hash.replace(/^#/, "").split("&")) {
     if (!part) continue;
     const at = part.indexOf("=");
@@ -39,18 +73,28 @@ export function decodeHash(hash) {
       bad.push(key);
       continue;
     }
-    if (!Object.hasOwn(VALID, key)) state.unknown.push(part);
-    else if (VALID[key].test(value)) state[key] = value;
-    else bad.push(key);
+    if (!Object.hasOwn(VALID, key))
+      state.unknown.push(part);
+    else if (VALID[key].test(value))
+      state[key] = value;
+    else
+      bad.push(key);
   }
   return { state, bad };
 }
 
-const encode = (text) => encodeURIComponent(text).replace(/%2C/g, ",").replace(/%7E/g, "~").replace(/%5E/g, "^").replace(/%3A/g, ":").replace(/%3D/g, "=").replace(/%2F/g, "/");
+const encode = (text) => encodeURIComponent(
+    text).replace(/%2C/g, ",")
+                             .replace(/%7E/g, "~")
+                             .replace(/%5E/g, "^")
+                             .replace(/%3A/g, ":")
+                             .replace(/%3D/g, "=")
+                             .replace(/%2F/g, "/");
 
 export function encodeHash(state) {
   let out = "#v=1";
-  for (const key of Object.keys(DEFAULTS)) if (state[key] !== DEFAULTS[key]) out += `&${key}=${encode(state[key])}`;
+  for (const key of Object.keys(DEFAULTS))
+    if (state[key] !== DEFAULTS[key]) out += `&${key}=${encode(state[key])}`;
   for (const part of state.unknown || []) out += `&${part}`;
   return out;
 }
@@ -61,7 +105,8 @@ const escapeItem = (text) => text.replace(/[%,]/g, (c) => c === "," ? "%2c" : "%
 const unescapeItem = (text) => text.replace(/%2c|%25/g, (c) => c === "%2c" ? "," : "%");
 
 export function filtersOf(state) {
-  return state.f ? state.f.split(",").map((part) => ({ verb: part[0], pattern: unescapeItem(part.slice(2)) })) : [];
+  return state.f ? state.f.split(",").map((part) => ({ verb: part[0], pattern: unescapeItem(part.slice(2)) }))
+                 : [];
 }
 export function filtersText(list) {
   return list.map(({ verb, pattern }) => `${verb}~${escapeItem(pattern)}`).join(",");
@@ -71,7 +116,8 @@ export function contextsOf(state) {
     const kind = part[0], rest = unescapeItem(part.slice(2));
     const numbers = kind === "p" && /^(\d+)(?:\.(\d+))?$/.exec(rest);
     return numbers ? { kind, id: numbers[1], start: numbers[2] || "" } : { kind, id: rest, start: "" };
-  }) : [];
+  })
+                 : [];
 }
 export function contextsText(list) {
   return list.map(({ kind, id, start }) => `${kind}.${escapeItem(id)}${start ? "." + start : ""}`).join(",");
@@ -87,7 +133,9 @@ export function nameHash(name) {
 
 export function hasher(model) {
   const known = new Array(model.nitems);
-  return (item) => item < 0 ? nameHash("all") : known[item] === undefined ? known[item] = nameHash(model.rawName(item)) : known[item];
+  return (item) => item < 0                    ? nameHash("all")
+                   : known[item] === undefined ? known[item] = nameHash(model.rawName(item))
+                                               : known[item];
 }
 
 export function pathOf(tree, i, hashOf) {
@@ -96,7 +144,8 @@ export function pathOf(tree, i, hashOf) {
   for (let at = i; tree.parent[at] >= 0 && parts.length < PATH_MAX; at = tree.parent[at]) {
     const mine = hashOf(tree.item[at]), p = tree.parent[at];
     let same = 1;
-    for (let c = p + 1; c < at; c = tree.end[c]) if (hashOf(tree.item[c]) === mine) same++;
+    for (let c = p + 1; c < at; c = tree.end[c])
+      if (hashOf(tree.item[c]) === mine) same++;
     parts.push(same > 1 ? `${mine}!${same}` : mine);
   }
   return (depth > PATH_MAX ? `${depth}~` : "") + parts.reverse().join(".");
@@ -152,7 +201,7 @@ export function createStore(host, notice) {
     listen: (f) => listeners.push(f),
     change(patch, { push = false } = {}) {
       const before = state;
-      const next = { ...state, ...patch };
+      const next = {...state, ...patch };
       if (Object.keys(patch).every((k) => next[k] === before[k])) return;
       state = next;
       (push ? host.push : host.replace)(encodeHash(state));

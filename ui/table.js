@@ -2,20 +2,32 @@
 // table.js -- sums by function, file, module, origin or context: a virtual grid, sorted, linked to
 // the graph. Only the rows in sight are elements.
 
-import { byId, el, fill, options } from "./dom.js";
-import { tableOf } from "./transform.js";
-import { changeScore, ORIGINS } from "./color.js";
-import { fit, ladderOf } from "./label.js";
-import { clip, count, percent, visible } from "./format.js";
+import {byId, el, fill, options} from "./dom.js";
+import {tableOf} from "./transform.js";
+import {changeScore, ORIGINS} from "./color.js";
+import {fit, ladderOf} from "./label.js";
+import {clip, count, percent, visible} from "./format.js";
 
 const ROW = 24;
-const GROUPS = [["function", "function"], ["file", "file"], ["module", "module"], ["origin", "origin"], ["process", "process"],
-  ["name", "process name"], ["thread", "thread"], ["container", "container"]];
+const GROUPS = [
+  ["function", "function"], ["file", "file"], ["module", "module"], ["origin", "origin"],
+  ["process", "process"], ["name", "process name"], ["thread", "thread"], ["container", "container"]
+];
 const EXPLAIN = {
-  self: "Samples in the function itself; share of the whole profile", total: "Samples in it or in what it calls, each stack once; share of the whole profile",
-  frames: "Places in the call tree", a: "Share in A", b: "Share in B", change: "Change of the self share from A to B", score: "Standard deviations; below 2 is noise",
+  self: "Samples in the function itself; share of the whole profile",
+  total: "Samples in it or in what it calls, each stack once; share of the whole profile",
+  frames: "Places in the call tree",
+  a: "Share in A",
+  b: "Share in B",
+  change: "Change of the self share from A to B",
+  score: "Standard deviations; below 2 is noise",
 };
-const CONTEXT_KIND = { container: 0, process: 1, name: 1, thread: 2 };
+const CONTEXT_KIND = {
+  container: 0,
+  process: 1,
+  name: 1,
+  thread: 2
+};
 
 // Keys of a grouping: {n, key(item), name(k), item(k)}: item of a row, or -1 where it has none.
 function grouping(model, by) {
@@ -35,13 +47,21 @@ function grouping(model, by) {
     }
     return { n: names.length, key: (item) => item < 0 ? -1 : keys[item], name: (k) => names[k], items };
   };
-  if (by === "function") return { n: fun.n, key: (item) => item < fun.n ? item : -1, name: (k) => model.name(k), items: null };
-  if (by === "file") return dense((i) => i < fun.n ? fun.file[i] : null, (i) => visible(strings[fun.file[i]]) || "(no file)");
-  if (by === "module") return dense((i) => i < fun.n ? fun.module[i] : null, (i) => visible(strings[fun.module[i]]) || "(no module)");
-  if (by === "origin") return dense((i) => i < fun.n ? model.origin(i) : null, (i) => (ORIGINS[model.origin(i)] || ORIGINS.unknown).word);
+  if (by === "function")
+    return { n: fun.n, key: (item) => item < fun.n ? item : -1, name: (k) => model.name(k), items: null };
+  if (by === "file")
+    return dense((i) => i < fun.n ? fun.file[i] : null, (i) => visible(strings[fun.file[i]]) || "(no file)");
+  if (by === "module")
+    return dense(
+        (i) => i < fun.n ? fun.module[i] : null, (i) => visible(strings[fun.module[i]]) || "(no module)");
+  if (by === "origin")
+    return dense(
+        (i) => i < fun.n ? model.origin(i) : null, (i) => (ORIGINS[model.origin(i)] || ORIGINS.unknown).word);
   const kind = CONTEXT_KIND[by];
-  return dense((i) => i >= fun.n && model.context(i).kind === kind ? (by === "name" ? model.context(i).name : i) : null,
-    (i) => by === "name" ? visible(model.context(i).name) || "?" : model.name(i));
+  return dense((i) => i >= fun.n && model.context(i).kind === kind
+                          ? (by === "name" ? model.context(i).name : i)
+                          : null,
+      (i) => by === "name" ? visible(model.context(i).name) || "?" : model.name(i));
 }
 
 export function createTable(app) {
@@ -49,24 +69,45 @@ export function createTable(app) {
   let by = "function", scope = "all", rows = [], sums = null, group = grouping(model, by), cursor = 0;
   let key = "", nameWidth = 200, summed = null, present = [], largest = 0;
 
-  const groupSelect = el("select", { "aria-label": "Rows", onchange: () => { by = groupSelect.value; group = grouping(model, by); cursor = 0; update(); } });
+  const groupSelect = el("select", {
+    "aria-label": "Rows",
+    onchange: () => {
+      by = groupSelect.value;
+      group = grouping(model, by);
+      cursor = 0;
+      update();
+    }
+  });
   options(groupSelect, GROUPS, by);
-  const scopeButton = el("button", { type: "button", title: "Count the whole profile, or only what the graph is zoomed to", onclick: () => { scope = scope === "all" ? "view" : "all"; update(); } });
+  const scopeButton = el("button", {
+    type: "button",
+    title: "Count the whole profile, or only what the graph is zoomed to",
+    onclick: () => {
+      scope = scope === "all" ? "view" : "all";
+      update();
+    }
+  });
   const info = el("span", { class: "muted" });
   const head = el("thead", {}), body = el("tbody", {});
   const table = el("table", { class: "grid", role: "grid", "aria-label": "Functions" }, head, body);
   const scroller = el("div", { class: "table-scroll", onscroll: () => requestAnimationFrame(paint) }, table);
-  fill(byId("pane-functions"), el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect), scopeButton, info), scroller);
+  fill(byId("pane-functions"),
+      el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect), scopeButton, info),
+      scroller);
   new ResizeObserver(() => paint()).observe(scroller);
 
   function columns() {
     const c = [{ id: "mark", text: "", width: "22px" }, { id: "name", text: "Function" }];
-    if (by === "function" && scroller.clientWidth > 520) c.push({ id: "module", text: "Module", width: "22%" });
+    if (by === "function" && scroller.clientWidth > 520)
+      c.push({ id: "module", text: "Module", width: "22%" });
     if (model.compare) {
-      c.push({ id: "a", text: "A", width: "64px", num: true }, { id: "b", text: "B", width: "64px", num: true },
-        { id: "change", text: "Self ±", width: "72px", num: true }, { id: "score", text: "z", width: "52px", num: true });
+      c.push({ id: "a", text: "A", width: "64px", num: true },
+          { id: "b", text: "B", width: "64px", num: true },
+          { id: "change", text: "Self ±", width: "72px", num: true },
+          { id: "score", text: "z", width: "52px", num: true });
     } else {
-      c.push({ id: "self", text: "Self", width: "64px", num: true }, { id: "bar", text: "", width: "50px" }, { id: "total", text: "Total", width: "64px", num: true });
+      c.push({ id: "self", text: "Self", width: "64px", num: true }, { id: "bar", text: "", width: "50px" },
+          { id: "total", text: "Total", width: "64px", num: true });
       if (scroller.clientWidth > 420) c.push({ id: "frames", text: "Frames", width: "62px", num: true });
     }
     return c;
@@ -89,14 +130,22 @@ export function createTable(app) {
   function value(id, k) {
     const u = app.view.u, { fa, fb } = app.view.norm || { fa: 1, fb: 1 };
     switch (id) {
-      case "self": return sums.self[u][k];
-      case "total": return sums.total[u][k];
-      case "frames": return sums.frames[k];
-      case "a": return sums.total[0][k];
-      case "b": return sums.total[1][k];
-      case "change": return sums.self[1][k] * fb - sums.self[0][k] * fa;
-      case "score": return changeScore(sums.self[0][k], sums.self[1][k], fa, fb);
-      default: return 0;
+    case "self":
+      return sums.self[u][k];
+    case "total":
+      return sums.total[u][k];
+    case "frames":
+      return sums.frames[k];
+    case "a":
+      return sums.total[0][k];
+    case "b":
+      return sums.total[1][k];
+    case "change":
+      return sums.self[1][k] * fb - sums.self[0][k] * fa;
+    case "score":
+      return changeScore(sums.self[0][k], sums.self[1][k], fa, fb);
+    default:
+      return 0;
     }
   }
 
@@ -110,10 +159,14 @@ export function createTable(app) {
       return;
     }
     const u = app.view.u, tie = sums.total[u];
-    let values = wanted === "self" ? sums.self[u] : wanted === "total" ? tie : wanted === "frames" ? sums.frames : null;
+    let values = wanted === "self"     ? sums.self[u]
+                 : wanted === "total"  ? tie
+                 : wanted === "frames" ? sums.frames
+                                       : null;
     if (!values) {
       values = new Float64Array(group.n);
-      for (const k of rows) values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
+      for (const k of rows)
+        values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
     }
     const sign = down ? -1 : 1;
     rows.sort((x, y) => sign * (values[x] - values[y]) || tie[y] - tie[x] || x - y);
@@ -125,12 +178,14 @@ export function createTable(app) {
     if (!view) return;
     const bits = app.search && app.search.bits;
     const [tree, from, to] = source(view);
-    const fresh = !summed || summed.tree !== tree || summed.from !== from || summed.to !== to || summed.by !== by;
+    const fresh =
+        !summed || summed.tree !== tree || summed.from !== from || summed.to !== to || summed.by !== by;
     if (fresh) {
       summed = { tree, from, to, by };
       sums = tableOf(tree, group.n, group.key, from, to);
       present = [];
-      for (let k = 0; k < group.n; k++) if (sums.frames[k]) present.push(k);
+      for (let k = 0; k < group.n; k++)
+        if (sums.frames[k]) present.push(k);
     }
     const next = [state.t, state.q, state.qf, state.u, state.n].join("|");
     if (fresh || next !== key) {
@@ -143,7 +198,8 @@ export function createTable(app) {
     }
     scopeButton.textContent = scope === "all" ? "Whole profile" : "Zoomed part";
     scopeButton.setAttribute("aria-pressed", scope === "view");
-    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${bits && by === "function" ? " that match" : ""}`;
+    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${
+        bits && by === "function" ? " that match" : ""}`;
     paint();
   }
 
@@ -151,11 +207,22 @@ export function createTable(app) {
     const t = store.get().t, id = t.replace("-", "");
     fill(head, el("tr", { role: "row" }, ...cols.map((c) => {
       const mine = id === c.id || (model.compare && id === "self" && c.id === "change");
-      const th = el("th", { scope: "col", class: c.num ? "num" : "", "aria-sort": mine ? (t.endsWith("-") ? "descending" : "ascending") : "none" },
-        c.id === "mark" || c.id === "bar" ? "" : el("button", { type: "button", title: EXPLAIN[c.id], onclick: () => {
-          store.change({ t: mine && t.endsWith("-") ? c.id : c.id + "-" });
-          update();
-        } }, c.text + (mine ? (t.endsWith("-") ? " ▾" : " ▴") : "")));
+      const th = el("th", {
+        scope: "col",
+        class: c.num ? "num" : "",
+        "aria-sort": mine ? (t.endsWith("-") ? "descending" : "ascending") : "none"
+      },
+          c.id === "mark" || c.id === "bar"
+              ? ""
+              : el("button", {
+                  type: "button",
+                  title: EXPLAIN[c.id],
+                  onclick: () => {
+                    store.change({ t: mine && t.endsWith("-") ? c.id : c.id + "-" });
+                    update();
+                  }
+                },
+                    c.text + (mine ? (t.endsWith("-") ? " ▾" : " ▴") : "")));
       if (c.width) th.style.width = c.width;
       return th;
     })));
@@ -177,12 +244,21 @@ export function createTable(app) {
       return el("td", { class: "cell-swatch" }, swatch);
     }
     if (c.id === "name") return el("td", { class: "name", title: clip(group.name(k), 2000) }, shortName(k));
-    if (c.id === "module") return el("td", { class: "muted", title: visible(model.module(k)) }, visible(model.module(k)).split("/").pop());
-    if (c.id === "bar") return el("td", {}, el("span", { class: "bar", width: `${max ? 100 * Math.abs(value("self", k)) / max : 0}%` }));
+    if (c.id === "module")
+      return el("td", { class: "muted", title: visible(model.module(k)) },
+          visible(model.module(k)).split("/").pop());
+    if (c.id === "bar")
+      return el("td", {},
+          el("span", { class: "bar", width: `${max ? 100 * Math.abs(value("self", k)) / max : 0}%` }));
     const v = value(c.id, k);
     if (c.id === "frames") return el("td", { class: "num" }, count(v));
     if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1));
-    if (c.id === "change") return el("td", { class: "num", title: "Change of the share of self samples, in points" }, (v > 0 ? "+" : v < 0 ? "−" : "") + percent(Math.abs(v), model.tree.total[0][0] || 1));
+    if (c.id === "change")
+      return el("td", { class: "num", title: "Change of the share of self samples, in points" },
+          (v > 0      ? "+"
+              : v < 0 ? "−"
+                      : "") +
+              percent(Math.abs(v), model.tree.total[0][0] || 1));
     return el("td", { class: "num", title: f.text(v) }, app.share(v, c.id));
   }
 
@@ -206,24 +282,42 @@ export function createTable(app) {
       const item = group.items ? group.items[k] : k;
       const at = from + i;
       return el("tr", {
-        class: "row", role: "row", "aria-rowindex": at + 2, tabindex: at === cursor ? 0 : -1, "data-at": at,
+        class: "row",
+        role: "row",
+        "aria-rowindex": at + 2,
+        tabindex: at === cursor ? 0 : -1,
+        "data-at": at,
         "aria-selected": by === "function" && item === selected ? "true" : "false",
-        onclick: () => { cursor = at; choose(item); },
-        onmouseenter: () => by === "function" && app.hoverItem(item), onmouseleave: () => app.hoverItem(-2),
-        oncontextmenu: (e) => { e.preventDefault(); app.itemMenu(item, e.clientX, e.clientY); },
+        onclick: () => {
+          cursor = at;
+          choose(item);
+        },
+        onmouseenter: () => by === "function" && app.hoverItem(item),
+        onmouseleave: () => app.hoverItem(-2),
+        oncontextmenu: (e) => {
+          e.preventDefault();
+          app.itemMenu(item, e.clientX, e.clientY);
+        },
         ondblclick: () => by === "function" && app.commands.pivotItem(item),
-      }, ...cols.map((c) => cell(c, k, largest)));
-    }), spacer((rows.length - to) * ROW));
+      },
+          ...cols.map((c) => cell(c, k, largest)));
+    }),
+        spacer((rows.length - to) * ROW));
     if (focused) focusRow();
   }
 
   function choose(item) {
     app.fromTable = true; // who clicks a row wants the table to stay
-    if (by === "function") app.commands.selectItem(item);
-    else if (CONTEXT_KIND[by] !== undefined) app.commands.onlyContext(item);
-    else if (by === "origin") app.commands.onlyOrigin(model.origin(item));
-    else if (by === "module") app.commands.searchFor(`mod:=${model.module(item)}`);
-    else app.commands.searchFor(`file:=${model.file(item)}`);
+    if (by === "function")
+      app.commands.selectItem(item);
+    else if (CONTEXT_KIND[by] !== undefined)
+      app.commands.onlyContext(item);
+    else if (by === "origin")
+      app.commands.onlyOrigin(model.origin(item));
+    else if (by === "module")
+      app.commands.searchFor(`mod:=${model.module(item)}`);
+    else
+      app.commands.searchFor(`file:=${model.file(item)}`);
   }
 
   function focusRow() {
@@ -234,8 +328,10 @@ export function createTable(app) {
   function move(to) {
     cursor = Math.max(0, Math.min(rows.length - 1, to));
     const top = cursor * ROW;
-    if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + ROW * 2 > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + ROW * 2 - scroller.clientHeight;
+    if (top < scroller.scrollTop)
+      scroller.scrollTop = top;
+    else if (top + ROW * 2 > scroller.scrollTop + scroller.clientHeight)
+      scroller.scrollTop = top + ROW * 2 - scroller.clientHeight;
     paint();
     focusRow();
   }
@@ -244,11 +340,16 @@ export function createTable(app) {
     const page = Math.floor(scroller.clientHeight / ROW) - 2;
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 }[e.key];
     const item = rows.length ? (group.items ? group.items[rows[cursor]] : rows[cursor]) : -1;
-    if (step) move(cursor + step);
-    else if (e.key === "Enter" && e.shiftKey) app.commands.keepItem(item);
-    else if (e.key === "Enter" && by === "function") app.commands.pivotItem(item);
-    else if (e.key === "Enter" || e.key === " ") choose(item);
-    else return;
+    if (step)
+      move(cursor + step);
+    else if (e.key === "Enter" && e.shiftKey)
+      app.commands.keepItem(item);
+    else if (e.key === "Enter" && by === "function")
+      app.commands.pivotItem(item);
+    else if (e.key === "Enter" || e.key === " ")
+      choose(item);
+    else
+      return;
     e.preventDefault();
     e.stopPropagation();
   });
@@ -256,13 +357,26 @@ export function createTable(app) {
   return {
     update,
     repaint: paint,
-    focus: () => { paint(); focusRow(); },
-    hottest: () => { const t = tableOf(app.view.base, model.fun.n, (i) => i < model.fun.n ? i : -1); return t.self[app.view.u].reduce((best, v, i, a) => v > a[best] ? i : best, 0); },
+    focus: () => {
+      paint();
+      focusRow();
+    },
+    hottest: () => {
+      const t = tableOf(app.view.base, model.fun.n, (i) => i < model.fun.n ? i : -1);
+      return t.self[app.view.u].reduce((best, v, i, a) => v > a[best] ? i : best, 0);
+    },
     // All rows as text, for CSV and print.
     rows: (limit) => rows.slice(0, limit).map((k) => {
       const u = app.view.u;
-      return { name: group.name(k), module: by === "function" ? visible(model.module(k)) : "", self: sums.self[u][k], total: sums.total[u][k],
-        other: model.compare ? [sums.total[0][k], sums.total[1][k]] : null, frames: sums.frames[k], share: percent(sums.total[u][k], app.view.all) };
+      return {
+        name: group.name(k),
+        module: by === "function" ? visible(model.module(k)) : "",
+        self: sums.self[u][k],
+        total: sums.total[u][k],
+        other: model.compare ? [sums.total[0][k], sums.total[1][k]] : null,
+        frames: sums.frames[k],
+        share: percent(sums.total[u][k], app.view.all)
+      };
     }),
   };
 }

@@ -4,11 +4,11 @@
 // Every function returns a new tree and leaves its input alone. Sums are exact: a filter drops
 // samples, a fold moves them to the nearest frame above, nothing is scaled.
 
-import { FLAG, CONTEXT, sums } from "./model.js";
+import {FLAG, CONTEXT, sums} from "./model.js";
 
 // ---- patterns: text | =exact | /re/ | mod:... | file:... | origin:... ----
 
-export function compilePattern(text, { regex = false, matchCase = false } = {}) {
+export function compilePattern(text, {regex = false, matchCase = false} = {}) {
   let field = "name", body = text;
   const prefix = /^(mod|file|origin):/.exec(body);
   if (prefix) {
@@ -43,7 +43,8 @@ export function matchItems(model, pattern) {
     bits[i] = known[s];
   }
   if (pattern.field === "name") {
-    for (let i = fun.n; i < model.nitems; i++) bits[i] = pattern.test(model.name(i)) || pattern.test(model.rawName(i)) ? 1 : 0;
+    for (let i = fun.n; i < model.nitems; i++)
+      bits[i] = pattern.test(model.name(i)) || pattern.test(model.rawName(i)) ? 1 : 0;
   }
   return bits;
 }
@@ -89,7 +90,11 @@ function preorder(n, item, parent, flags, self, extra, nitems) {
 function emit(n, item, parent, flags, self, extra, first, next) {
   const place = new Int32Array(n);
   const out = {
-    n, item: new Int32Array(n), parent: new Int32Array(n), depth: new Int32Array(n), flags: new Uint8Array(n),
+    n,
+    item: new Int32Array(n),
+    parent: new Int32Array(n),
+    depth: new Int32Array(n),
+    flags: new Uint8Array(n),
     self: self.map(() => new Float64Array(n)),
   };
   for (const key in extra) out[key] = new extra[key].constructor(n);
@@ -157,7 +162,8 @@ export function rebuild(src, nitems, choose, countFolds = false) {
     for (let v = 0; v < V; v++) self[v][to] += src.self[v][i];
   }
   const out = preorder(count, item, parent, flags, self, { repeat: merged }, nitems);
-  for (let i = 0; i < n; i++) if (where[i] >= 0) where[i] = out.place[where[i]];
+  for (let i = 0; i < n; i++)
+    if (where[i] >= 0) where[i] = out.place[where[i]];
   out.where = where;
   return out;
 }
@@ -167,16 +173,23 @@ function prune(src, self) {
   const n = src.n;
   const live = new Uint8Array(n);
   for (let i = n - 1; i >= 0; i--) {
-    if (!live[i]) for (const column of self) if (column[i]) live[i] = 1;
+    if (!live[i])
+      for (const column of self)
+        if (column[i]) live[i] = 1;
     if (live[i] && i) live[src.parent[i]] = 1;
   }
   live[0] = 1;
   const to = new Int32Array(n).fill(-1);
   let count = 0;
-  for (let i = 0; i < n; i++) if (live[i]) to[i] = count++;
+  for (let i = 0; i < n; i++)
+    if (live[i]) to[i] = count++;
   const out = {
-    n: count, item: new Int32Array(count), parent: new Int32Array(count), depth: new Int32Array(count),
-    flags: new Uint8Array(count), self: self.map(() => new Float64Array(count)),
+    n: count,
+    item: new Int32Array(count),
+    parent: new Int32Array(count),
+    depth: new Int32Array(count),
+    flags: new Uint8Array(count),
+    self: self.map(() => new Float64Array(count)),
   };
   if (src.repeat) out.repeat = new Int32Array(count);
   for (let i = 0; i < n; i++) {
@@ -209,7 +222,8 @@ export function coveredNodes(tree, bits) {
 function selectSelf(tree, keep) {
   return tree.self.map((column) => {
     const out = new Float64Array(tree.n);
-    for (let i = 0; i < tree.n; i++) if (keep(i)) out[i] = column[i];
+    for (let i = 0; i < tree.n; i++)
+      if (keep(i)) out[i] = column[i];
     return out;
   });
 }
@@ -245,15 +259,21 @@ export function cutBelow(tree, bits) {
   return prune(tree, self);
 }
 
-export function applyVerb(model, tree, { verb, pattern }) {
+export function applyVerb(model, tree, {verb, pattern}) {
   const bits = matchItems(model, compilePattern(pattern));
   switch (verb) {
-    case "k": return keepStacks(tree, bits);
-    case "d": return keepStacks(tree, bits, true);
-    case "m": return foldFrames(tree, bits, model.nitems);
-    case "s": return startAt(tree, bits, model.nitems, model.isContext);
-    case "x": return cutBelow(tree, bits);
-    default: return tree;
+  case "k":
+    return keepStacks(tree, bits);
+  case "d":
+    return keepStacks(tree, bits, true);
+  case "m":
+    return foldFrames(tree, bits, model.nitems);
+  case "s":
+    return startAt(tree, bits, model.nitems, model.isContext);
+  case "x":
+    return cutBelow(tree, bits);
+  default:
+    return tree;
   }
 }
 
@@ -265,7 +285,8 @@ export function selectContexts(model, tree, filters) {
     const some = filters.filter((f) => f.kind === kind);
     if (!some.length) continue;
     const bits = new Uint8Array(model.nitems);
-    for (let item = 0; item < model.nitems; item++) bits[item] = some.some((f) => contextMatches(model, item, f)) ? 1 : 0;
+    for (let item = 0; item < model.nitems; item++)
+      bits[item] = some.some((f) => contextMatches(model, item, f)) ? 1 : 0;
     tree = keepStacks(tree, bits);
   }
   return tree;
@@ -278,15 +299,18 @@ function contextMatches(model, item, f) {
   if (f.kind === "c") return c.kind === CONTEXT.CONTAINER && c.name === f.id;
   if (f.kind === "p") {
     if (c.kind !== CONTEXT.PROCESS) return false;
-    return !c.members && String(c.pid) === f.id && (!f.start || String(c.uid) === f.start) || (f.id.startsWith("=") && c.name === f.id.slice(1));
+    return !c.members && String(c.pid) === f.id && (!f.start || String(c.uid) === f.start) ||
+           (f.id.startsWith("=") && c.name === f.id.slice(1));
   }
-  return c.kind === CONTEXT.THREAD && (String(c.tid) === f.id || (f.id.startsWith("=") && c.name === f.id.slice(1)));
+  return c.kind === CONTEXT.THREAD &&
+         (String(c.tid) === f.id || (f.id.startsWith("=") && c.name === f.id.slice(1)));
 }
 
 // levels: any of c (container), n (processes of one name together), p (process), t (thread).
 export function groupBy(model, tree, levels) {
   const together = new Map(), seen = new Uint8Array(model.contexts.length);
-  for (let i = 1; i < tree.n; i++) if (model.isContext(tree.item[i])) seen[tree.item[i] - model.fun.n] = 1;
+  for (let i = 1; i < tree.n; i++)
+    if (model.isContext(tree.item[i])) seen[tree.item[i] - model.fun.n] = 1;
   model.contexts.forEach((c, i) => {
     if (c.kind !== CONTEXT.PROCESS || !(seen[i] || c.members)) return;
     if (c.members && !(together.get(c.name) < 0)) return; // one is left of it: that is who it is
@@ -305,14 +329,16 @@ export function groupBy(model, tree, levels) {
       }
     }
   });
-  return rebuild(tree, model.nitems, (i) => model.isContext(tree.item[i]) ? show[tree.item[i] - model.fun.n] : tree.item[i]);
+  return rebuild(tree, model.nitems,
+      (i) => model.isContext(tree.item[i]) ? show[tree.item[i] - model.fun.n] : tree.item[i]);
 }
 
 // ---- recursion and chains ----
 
 // mode 1: f calling f is one frame. mode 2: any frame seen above in the stack is that frame again.
 export function foldRecursion(tree, nitems, mode) {
-  if (mode === 1) return rebuild(tree, nitems, (i, up, item) => item[up] === tree.item[i] ? -1 : tree.item[i], true);
+  if (mode === 1)
+    return rebuild(tree, nitems, (i, up, item) => item[up] === tree.item[i] ? -1 : tree.item[i], true);
   return foldCycles(tree, nitems);
 }
 
@@ -355,7 +381,8 @@ export function foldChains(model, tree, u) {
   return rebuild(tree, model.nitems, (i) => {
     const p = tree.parent[i];
     const only = tree.end[p] === tree.end[i] && i === p + 1;
-    const chain = p > 0 && only && Math.abs(total[i]) >= 0.99 * Math.abs(total[p]) && !model.isContext(tree.item[p]) && tree.end[i] > i + 1;
+    const chain = p > 0 && only && Math.abs(total[i]) >= 0.99 * Math.abs(total[p]) &&
+                  !model.isContext(tree.item[p]) && tree.end[i] > i + 1;
     return chain ? -1 : tree.item[i];
   }, true);
 }
@@ -417,7 +444,8 @@ export function invert(tree, seeds, grow, stopAtContext) {
   while (todo.length) {
     const [s, up] = todo.pop();
     const i = add(s.item, up, s.nodes, s.amounts);
-    if (up === 0) for (let v = 0; v < V; v++) total[v][0] += total[v][i];
+    if (up === 0)
+      for (let v = 0; v < V; v++) total[v][0] += total[v][i];
     if (!grow(i, item, parent, total)) {
       more[i] = 1;
       for (let v = 0; v < V; v++) self[v][i] = total[v][i];
@@ -431,15 +459,22 @@ export function invert(tree, seeds, grow, stopAtContext) {
         continue;
       }
       let g = groups.get(tree.item[p]);
-      if (!g) groups.set(tree.item[p], g = { item: tree.item[p], nodes: [], amounts: Array.from({ length: V }, () => []) });
+      if (!g)
+        groups.set(tree.item[p],
+            g = { item: tree.item[p], nodes: [], amounts: Array.from({ length: V }, () => []) });
       g.nodes.push(p);
       for (let v = 0; v < V; v++) g.amounts[v].push(s.amounts[v][k]);
     }
     push([...groups.values()], i);
   }
   const out = {
-    n: item.length, item: Int32Array.from(item), parent: Int32Array.from(parent), depth: Int32Array.from(depth),
-    flags: Uint8Array.from(flags), self: self.map((c) => Float64Array.from(c)), more: Uint8Array.from(more),
+    n: item.length,
+    item: Int32Array.from(item),
+    parent: Int32Array.from(parent),
+    depth: Int32Array.from(depth),
+    flags: Uint8Array.from(flags),
+    self: self.map((c) => Float64Array.from(c)),
+    more: Uint8Array.from(more),
   };
   sums(out);
   out.occurrences = occurrences;
@@ -451,10 +486,13 @@ export function selfSeeds(tree) {
   const V = tree.self.length, seeds = new Map();
   for (let i = 1; i < tree.n; i++) {
     let some = false;
-    for (let v = 0; v < V; v++) if (tree.self[v][i]) some = true;
+    for (let v = 0; v < V; v++)
+      if (tree.self[v][i]) some = true;
     if (!some) continue;
     let s = seeds.get(tree.item[i]);
-    if (!s) seeds.set(tree.item[i], s = { item: tree.item[i], nodes: [], amounts: Array.from({ length: V }, () => []) });
+    if (!s)
+      seeds.set(
+          tree.item[i], s = { item: tree.item[i], nodes: [], amounts: Array.from({ length: V }, () => []) });
     s.nodes.push(i);
     for (let v = 0; v < V; v++) s.amounts[v].push(tree.self[v][i]);
   }

@@ -3,10 +3,21 @@
 //
 // Stages are remembered by what they depend on, so that a zoom does not filter again.
 
-import { applyVerb, byWeight, callees, foldChains, foldRecursion, groupBy, invert, selectContexts, selfSeeds, totalSeeds } from "./transform.js";
-import { layOut, selfWidths } from "./layout.js";
-import { changeClass } from "./color.js";
-import { contextsOf, filtersOf, followPath, hasher, pathOf } from "./state.js";
+import {
+  applyVerb,
+  byWeight,
+  callees,
+  foldChains,
+  foldRecursion,
+  groupBy,
+  invert,
+  selectContexts,
+  selfSeeds,
+  totalSeeds
+} from "./transform.js";
+import {layOut, selfWidths} from "./layout.js";
+import {changeClass} from "./color.js";
+import {contextsOf, filtersOf, followPath, hasher, pathOf} from "./state.js";
 
 const GROWN_PER_PIXEL = 1.3; // a turned tree grows where it is wider than a window / 1.3 px
 const GROWN_NODES = 150000;
@@ -52,7 +63,9 @@ export function createViewer(model) {
     const items = itemsByHash.get(text) || [];
     if (items.length < 2) return items.length ? items[0] : -1;
     const sum = new Map(items.map((i) => [i, 0])); // of several of one name, the largest
-    for (let i = 1; i < tree.n; i++) if (sum.has(tree.item[i])) sum.set(tree.item[i], sum.get(tree.item[i]) + tree.self[u][i] + tree.total[u][i]);
+    for (let i = 1; i < tree.n; i++)
+      if (sum.has(tree.item[i]))
+        sum.set(tree.item[i], sum.get(tree.item[i]) + tree.self[u][i] + tree.total[u][i]);
     return items.reduce((best, i) => sum.get(i) > sum.get(best) ? i : best);
   }
 
@@ -84,7 +97,8 @@ export function createViewer(model) {
 
   // Seeds grow into a turned tree, fine enough for the window that `path` and `range` name.
   function turned(tree, seeds, whole, state, px, path) {
-    const parts = path.replace(/^\^/, "").replace(/^\d+~/, "").split(".").filter(Boolean).map((p) => p.split("!")[0]);
+    const parts =
+        path.replace(/^\^/, "").replace(/^\d+~/, "").split(".").filter(Boolean).map((p) => p.split("!")[0]);
     const range = state.a ? state.a.split(",").map(Number) : null;
     const least = whole / px / GROWN_PER_PIXEL * (range ? Math.max(1e-6, (range[1] - range[0]) / 1e6) : 1);
     const standing = [parts.length ? 1 : 2];
@@ -94,7 +108,8 @@ export function createViewer(model) {
       for (const t of total) size = Math.max(size, Math.abs(t[i]));
       const up = standing[parent[i]] || 0;
       let depth = 0;
-      if (up === 1) for (let p = i; p > 0; p = parent[p]) depth++;
+      if (up === 1)
+        for (let p = i; p > 0; p = parent[p]) depth++;
       const step = up === 1 && parts[depth - 1] === hashOf(item[i]);
       standing[i] = up === 2 ? 2 : step ? (depth === parts.length ? 2 : 1) : 0;
       if (step && standing[i] === 2) inside = size / px / GROWN_PER_PIXEL;
@@ -116,7 +131,10 @@ export function createViewer(model) {
 
   function panes(state, base, u, norm, px) {
     const lazy = state.d === "b" || state.p ? `${state.z}|${state.a}|${px}` : "";
-    const key = [state.x, state.f, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p, state.y, lazy].join("|");
+    const key = [
+      state.x, state.f, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p, state.y,
+      lazy
+    ].join("|");
     return stages.panes(key, () => {
       const item = state.p ? itemOf(state.p, base, u) : -1;
       if (item >= 0) return sandwich(state, base, item, u, norm, px);
@@ -128,7 +146,11 @@ export function createViewer(model) {
       }
       const lay = measured(tree, state, u, norm);
       const flame = state.y === "f";
-      return { item, list: [{ lay, up: flame, base: 0, top: flame ? lay.rows - 1 : 0, mark: "" }], rows: lay.rows };
+      return {
+        item,
+        list: [{ lay, up: flame, base: 0, top: flame ? lay.rows - 1 : 0, mark: "" }],
+        rows: lay.rows
+      };
     });
   }
 
@@ -136,14 +158,20 @@ export function createViewer(model) {
   function sandwich(state, base, item, u, norm, px) {
     const seeds = totalSeeds(base, item);
     let whole = 0;
-    for (const amounts of seeds[0].amounts) whole = Math.max(whole, Math.abs(amounts.reduce((a, b) => a + b, 0)));
+    for (const amounts of seeds[0].amounts)
+      whole = Math.max(whole, Math.abs(amounts.reduce((a, b) => a + b, 0)));
     const above = turned(base, seeds, whole, state, px, state.z.startsWith("^") ? state.z : "");
     const down = measured(callees(base, item, model.nitems), state, u, norm);
     const up = measured(above, state, u, norm);
     const pivotRow = Math.max(0, up.rows - 2);
     return {
-      item, pivotRow, rows: pivotRow + down.rows,
-      list: [{ lay: down, up: false, base: 0, top: pivotRow, mark: "" }, { lay: up, up: true, base: 1, top: pivotRow, mark: "^" }],
+      item,
+      pivotRow,
+      rows: pivotRow + down.rows,
+      list: [
+        { lay: down, up: false, base: 0, top: pivotRow, mark: "" },
+        { lay: up, up: true, base: 1, top: pivotRow, mark: "^" }
+      ],
     };
   }
 
@@ -170,7 +198,19 @@ export function createViewer(model) {
     const { tree: source, bad } = filtered(state);
     const { tree: base, where } = grouped(state, source, u);
     const p = panes(state, base, u, norm, Math.max(px, 200));
-    const view = { model, u, norm, source, base, where, bad, panes: p.list, rows: p.rows, pivot: p.item, pivotRow: p.pivotRow };
+    const view = {
+      model,
+      u,
+      norm,
+      source,
+      base,
+      where,
+      bad,
+      panes: p.list,
+      rows: p.rows,
+      pivot: p.item,
+      pivotRow: p.pivotRow
+    };
     const missing = [];
     view.zoom = state.z ? place(view, state.z) : null;
     if (state.z && !view.zoom) missing.push("zoomed frame");
@@ -188,13 +228,15 @@ export function createViewer(model) {
     if (view.signed) view.change = (tree, i) => tree.total[u][i] < 0 ? 1 : 7;
     if (model.compare) {
       const t = model.tree.total;
-      view.change = (tree, i) => changeClass(tree.total[0][i], tree.total[1][i], t[0][0], t[1][0], norm.fa, norm.fb);
+      view.change = (tree, i) =>
+          changeClass(tree.total[0][i], tree.total[1][i], t[0][0], t[1][0], norm.fa, norm.fb);
     }
     return view;
   }
 
   return {
-    derive, hashOf,
+    derive,
+    hashOf,
     path: (pane, node) => node > 0 || pane.mark ? pane.mark + pathOf(pane.lay.tree, node, hashOf) : "",
   };
 }

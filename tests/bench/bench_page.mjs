@@ -5,12 +5,12 @@
 //
 //   GPROFILER_BUILD_DIR=build node tests/bench/bench_page.mjs
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { gzipSync } from "node:zlib";
-import { haveChromium, launch } from "../ui/browser.mjs";
+import {execFileSync, spawnSync} from "node:child_process";
+import {mkdtempSync, readFileSync, rmSync, statSync} from "node:fs";
+import {tmpdir} from "node:os";
+import {join} from "node:path";
+import {gzipSync} from "node:zlib";
+import {haveChromium, launch} from "../ui/browser.mjs";
 
 const RUNS = 5, FAIL = 3;
 const make = process.env.MAKE_PAGE || join(process.env.GPROFILER_BUILD_DIR || "build", "tests/ui/make_page");
@@ -24,18 +24,21 @@ function row(what, value, unit, budget) {
   const over = value > budget * FAIL;
   failed |= over;
   const digits = value < 10 ? 2 : value < 100 ? 1 : 0;
-  console.log(`page: ${what} | ${value.toFixed(digits)} ${unit} | - | - | ${budget} ${unit}${value > budget ? (over ? " FAILED" : " (over)") : ""} | ${HOW}`);
+  console.log(`page: ${what} | ${value.toFixed(digits)} ${unit} | - | - | ${budget} ${unit}${
+      value > budget ? (over ? " FAILED" : " (over)") : ""} | ${HOW}`);
 }
 
 // In the page: milliseconds of script of one action, redraw included.
-const TIMED = `window.timed = (f, n) => { const list = []; for (let i = 0; i < n; i++) { const t = performance.now(); f(i); list.push(performance.now() - t); } return list.sort((a, b) => a - b)[n >> 1]; }`;
+const TIMED =
+    `window.timed = (f, n) => { const list = []; for (let i = 0; i < n; i++) { const t = performance.now(); f(i); list.push(performance.now() - t); } return list.sort((a, b) => a - b)[n >> 1]; }`;
 
 async function measure(browser) {
   const p = await browser.open(`file://${path}`);
   await p.eval(TIMED);
   const out = { ready: await p.eval("gprofiler.ready") };
   const a = "gprofiler.app", set = (patch) => `${a}.store.change(${JSON.stringify(patch)})`;
-  out.redraw = await p.eval(`timed(() => { ${a}.draw(); document.getElementById("boxes").getContext("2d").getImageData(0, 0, 1, 1); }, 9)`);
+  out.redraw = await p.eval(`timed(() => { ${
+      a}.draw(); document.getElementById("boxes").getContext("2d").getImageData(0, 0, 1, 1); }, 9)`);
   out.hover = await p.eval(`timed((i) => ${a}.commands.hover(20 + i * 60, 100), 9)`);
   out.search = await p.eval(`timed((i) => ${a}.store.change({ q: "do_work_1".slice(0, i + 1) }), 9)`);
   await p.eval(set({ q: "" }));
@@ -43,12 +46,16 @@ async function measure(browser) {
   await p.eval(set({ f: "" }));
   out.regroup = await p.eval(`timed((i) => ${a}.store.change({ g: ["c,p,t", "p", "-"][i] }), 3)`);
   await p.eval(set({ g: "" }));
-  out.pivot = await p.eval(`(() => { const t = ${a}.table.hottest(); return timed((i) => ${a}.commands.pivotItem(t + i), 3); })()`);
+  out.pivot = await p.eval(`(() => { const t = ${a}.table.hottest(); return timed((i) => ${
+      a}.commands.pivotItem(t + i), 3); })()`);
   await p.eval(set({ p: "", w: "g" }));
   out.callers = await p.eval(`timed((i) => ${a}.store.change({ d: i % 2 ? "t" : "b" }), 3)`);
   await p.eval(set({ d: "t" }));
   await p.settle();
-  out.frames = await p.eval(`new Promise((done) => { const gaps = []; let last = 0; const wide = ${a}.renderer.drawn.boxes.filter((b) => b.w > 80).at(-1); const step = (now) => { if (last) gaps.push(now - last); last = now; if (gaps.length < 40) requestAnimationFrame(step); else done(gaps.sort((x, y) => x - y)[37]); }; requestAnimationFrame(step); let n = 0; const again = () => { ${a}.store.change({ z: n++ % 2 ? "" : ${a}.path(wide.pane, wide.i) }); if (n < 6) setTimeout(again, 150); }; again(); })`);
+  out.frames = await p.eval(`new Promise((done) => { const gaps = []; let last = 0; const wide = ${
+      a}.renderer.drawn.boxes.filter((b) => b.w > 80).at(-1); const step = (now) => { if (last) gaps.push(now - last); last = now; if (gaps.length < 40) requestAnimationFrame(step); else done(gaps.sort((x, y) => x - y)[37]); }; requestAnimationFrame(step); let n = 0; const again = () => { ${
+      a}.store.change({ z: n++ % 2 ? "" : ${
+      a}.path(wide.pane, wide.i) }); if (n < 6) setTimeout(again, 150); }; again(); })`);
   await p.call("HeapProfiler.collectGarbage");
   out.heap = (await p.call("Runtime.getHeapUsage")).usedSize / 1e6;
   const arrays = await p.eval("performance.memory ? performance.memory.usedJSHeapSize / 1e6 : 0");

@@ -5,25 +5,37 @@
 //   await page.eval(expression);  await page.key("ArrowDown");  await page.click(x, y, {button, modifiers});
 //   await page.png(path);  page.requests, page.errors: what it asked for, what it complained of.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync, existsSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import {spawn} from "node:child_process";
+import {mkdtempSync, rmSync, writeFileSync, existsSync} from "node:fs";
+import {tmpdir} from "node:os";
+import {join} from "node:path";
 
 const CHROMIUM = ["/usr/lib/chromium/chromium", "/usr/bin/chromium"].find(existsSync);
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars", "--force-color-profile=srgb",
-  "--remote-debugging-pipe", "--allow-file-access-from-files=false"];
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+  "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe",
+  "--allow-file-access-from-files=false"
+];
 const TIMEOUT_MS = 60000;
 
 export const haveChromium = () => Boolean(CHROMIUM);
 
-const KEY_CODES = { "/": "Slash", "?": "Slash", "-": "Minus", "=": "Equal", "+": "Equal", "0": "Digit0", " ": "Space" };
+const KEY_CODES = {
+  "/": "Slash",
+  "?": "Slash",
+  "-": "Minus",
+  "=": "Equal",
+  "+": "Equal",
+  "0": "Digit0",
+  " ": "Space"
+};
 
-export async function launch({ width = 1280, height = 800, args = [] } = {}) {
+export async function launch({width = 1280, height = 800, args = []} = {}) {
   const profile = mkdtempSync(join(tmpdir(), "gprofiler-ui-"));
-  const child = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${profile}`, `--window-size=${width},${height}`, ...args, "about:blank"],
-    { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+  const child = spawn(CHROMIUM,
+      [...FLAGS, `--user-data-dir=${profile}`, `--window-size=${width},${height}`, ...args, "about:blank"],
+      { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
   const waiting = new Map(), sessions = new Map();
   let next = 1, buffered = Buffer.alloc(0), dead = false;
   child.on("exit", () => {
@@ -42,8 +54,10 @@ export async function launch({ width = 1280, height = 800, args = [] } = {}) {
     if (call) {
       waiting.delete(message.id);
       clearTimeout(call.timer);
-      if (message.error) call.reject(new Error(`${call.method}: ${message.error.message}`));
-      else call.resolve(message.result);
+      if (message.error)
+        call.reject(new Error(`${call.method}: ${message.error.message}`));
+      else
+        call.resolve(message.result);
     } else if (message.sessionId && sessions.has(message.sessionId)) {
       sessions.get(message.sessionId)(message);
     }
@@ -68,14 +82,22 @@ export async function launch({ width = 1280, height = 800, args = [] } = {}) {
     sessions.set(sessionId, (m) => event(page, m));
     for (const domain of ["Page", "Runtime", "Network", "Log"]) await call(`${domain}.enable`);
     if (media.length) await call("Emulation.setEmulatedMedia", { features: media });
-    await call("Emulation.setDeviceMetricsOverride", { width: size ? size[0] : width, height: size ? size[1] : height, deviceScaleFactor: scale, mobile: false });
-    if (offline) await call("Network.emulateNetworkConditions", { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
+    await call("Emulation.setDeviceMetricsOverride", {
+      width: size ? size[0] : width,
+      height: size ? size[1] : height,
+      deviceScaleFactor: scale,
+      mobile: false
+    });
+    if (offline)
+      await call("Network.emulateNetworkConditions",
+          { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
     addMethods(page, call, () => send("Target.closeTarget", { targetId }));
     if (url) await page.goto(url);
     return page;
   }
   return {
-    open, send,
+    open,
+    send,
     async close() {
       const ended = new Promise((resolve) => child.on("exit", resolve));
       send("Browser.close").catch(() => {});
@@ -89,41 +111,69 @@ export async function launch({ width = 1280, height = 800, args = [] } = {}) {
 
 function event(page, { method, params }) {
   if (method === "Network.requestWillBeSent") page.requests.push(params.request.url);
-  if (method === "Runtime.exceptionThrown") page.errors.push(params.exceptionDetails.exception?.description || params.exceptionDetails.text);
-  if (method === "Runtime.consoleAPICalled" && ["error", "warning", "assert"].includes(params.type)) page.errors.push(params.args.map((a) => a.value || a.description).join(" "));
-  if (method === "Log.entryAdded" && ["error", "warning"].includes(params.entry.level)) page.errors.push(params.entry.text);
+  if (method === "Runtime.exceptionThrown")
+    page.errors.push(params.exceptionDetails.exception?.description || params.exceptionDetails.text);
+  if (method === "Runtime.consoleAPICalled" && ["error", "warning", "assert"].includes(params.type))
+    page.errors.push(params.args.map((a) => a.value || a.description).join(" "));
+  if (method === "Log.entryAdded" && ["error", "warning"].includes(params.entry.level))
+    page.errors.push(params.entry.text);
 }
 
 function addMethods(page, call, close) {
   const evaluate = async (expression, more) => {
-    const r = await call("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true, userGesture: true, ...more });
-    if (r.exceptionDetails) throw new Error(r.exceptionDetails.exception?.description || r.exceptionDetails.text);
+    const r = await call("Runtime.evaluate",
+        { expression, awaitPromise: true, returnByValue: true, userGesture: true, ...more });
+    if (r.exceptionDetails)
+      throw new Error(r.exceptionDetails.exception?.description || r.exceptionDetails.text);
     return r.result.value;
   };
   page.eval = (expression) => evaluate(expression, {});
-  page.strict = (expression) => evaluate(expression, { allowUnsafeEvalBlockedByCSP: false }); // held to the page's policy
+  page.strict = (expression) =>
+      evaluate(expression, { allowUnsafeEvalBlockedByCSP: false }); // held to the page's policy
   page.until = async (expression, ms = 30000) => {
     const end = Date.now() + ms;
     for (;;) {
       const v = await page.eval(expression).catch(() => undefined);
       if (v) return v;
-      if (Date.now() > end) throw new Error(`not within ${ms} ms: ${expression}; errors: ${page.errors.join("; ")}`);
+      if (Date.now() > end)
+        throw new Error(`not within ${ms} ms: ${expression}; errors: ${page.errors.join("; ")}`);
       await new Promise((r) => setTimeout(r, 20));
     }
   };
   page.goto = async (url) => {
     await call("Page.navigate", { url });
-    await page.until("document.readyState === 'complete' && location.href !== 'about:blank' && (!document.getElementById('app') || Boolean(document.documentElement.dataset.ready))");
+    await page.until(
+        "document.readyState === 'complete' && location.href !== 'about:blank' && (!document.getElementById('app') || Boolean(document.documentElement.dataset.ready))");
     await page.settle();
   };
   // Until nothing moves: animation, debounce, resize.
-  page.settle = () => page.eval("new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 300))");
+  page.settle = () => page.eval(
+      "new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 300))");
   page.key = async (key, { code, modifiers = 0, text } = {}) => {
-    const c = code || KEY_CODES[key] || (/^[a-z]$/i.test(key) ? `Key${key.toUpperCase()}` : /^\d$/.test(key) ? `Digit${key}` : key);
-    const vk = { Backspace: 8, Tab: 9, Enter: 13, Escape: 27, End: 35, Home: 36, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40 }[key] || key.toUpperCase().charCodeAt(0);
-    const typed = text !== undefined ? text : key.length === 1 && !(modifiers & 2) ? key : key === "Enter" ? "\r" : undefined;
-    await call("Input.dispatchKeyEvent", { type: "keyDown", key, code: c, modifiers, text: typed, windowsVirtualKeyCode: vk });
-    await call("Input.dispatchKeyEvent", { type: "keyUp", key, code: c, modifiers, windowsVirtualKeyCode: vk });
+    const c = code || KEY_CODES[key] ||
+              (/^[a-z]$/i.test(key) ? `Key${key.toUpperCase()}`
+                  : /^\d$/.test(key) ? `Digit${key}`
+                                     : key);
+    const vk = {
+      Backspace: 8,
+      Tab: 9,
+      Enter: 13,
+      Escape: 27,
+      End: 35,
+      Home: 36,
+      ArrowLeft: 37,
+      ArrowUp: 38,
+      ArrowRight: 39,
+      ArrowDown: 40
+    }[key] || key.toUpperCase().charCodeAt(0);
+    const typed = text !== undefined                     ? text
+                  : key.length === 1 && !(modifiers & 2) ? key
+                  : key === "Enter"                      ? "\r"
+                                                         : undefined;
+    await call("Input.dispatchKeyEvent",
+        { type: "keyDown", key, code: c, modifiers, text: typed, windowsVirtualKeyCode: vk });
+    await call(
+        "Input.dispatchKeyEvent", { type: "keyUp", key, code: c, modifiers, windowsVirtualKeyCode: vk });
   };
   page.type = async (text) => {
     for (const c of text) await page.key(c);
@@ -131,8 +181,10 @@ function addMethods(page, call, close) {
   page.move = (x, y) => call("Input.dispatchMouseEvent", { type: "mouseMoved", x, y });
   page.click = async (x, y, { button = "left", modifiers = 0, count = 1 } = {}) => {
     await page.move(x, y);
-    await call("Input.dispatchMouseEvent", { type: "mousePressed", x, y, button, clickCount: count, modifiers });
-    await call("Input.dispatchMouseEvent", { type: "mouseReleased", x, y, button, clickCount: count, modifiers });
+    await call(
+        "Input.dispatchMouseEvent", { type: "mousePressed", x, y, button, clickCount: count, modifiers });
+    await call(
+        "Input.dispatchMouseEvent", { type: "mouseReleased", x, y, button, clickCount: count, modifiers });
   };
   page.png = async (path) => {
     const { data } = await call("Page.captureScreenshot", { format: "png" });

@@ -4,14 +4,16 @@
 
 import test from "node:test";
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
-import { join } from "node:path";
+import {readFileSync} from "node:fs";
+import {gunzipSync} from "node:zlib";
+import {join} from "node:path";
 
 const UI = process.env.UI_DIR || new URL("../../ui/", import.meta.url).pathname;
 const load = (name) => import(join(UI, `${name}.js`));
-const format = await load("format"), M = await load("model"), T = await load("transform"), L = await load("layout");
-const label = await load("label"), color = await load("color"), search = await load("search"), S = await load("state"), V = await load("view");
+const format = await load("format"), M = await load("model"), T = await load("transform"),
+      L = await load("layout");
+const label = await load("label"), color = await load("color"), search = await load("search"),
+      S = await load("state"), V = await load("view");
 
 // ---- a model from [container, "comm/pid", "thread/tid", frames, count] ----
 
@@ -19,12 +21,28 @@ function modelOf(stacks, meta = {}) {
   const names = [...new Set(stacks.flatMap((s) => s[3]))].sort();
   const strings = ["", ...names, "/lib/a.so", "/lib/b.so"];
   const n = names.length;
-  const fun = { n, name: Int32Array.from(names, (_, i) => i + 1), module: Int32Array.from(names, (_, i) => n + 1 + i % 2), file: new Int32Array(n), build: new Int32Array(n), line: new Float64Array(n), kind: Uint8Array.from(names, (_, i) => i % 3) };
+  const fun = {
+    n,
+    name: Int32Array.from(names, (_, i) => i + 1),
+    module: Int32Array.from(names, (_, i) => n + 1 + i % 2),
+    file: new Int32Array(n),
+    build: new Int32Array(n),
+    line: new Float64Array(n),
+    kind: Uint8Array.from(names, (_, i) => i % 3)
+  };
   const contexts = [], known = new Map();
   const context = (kind, name, id, key) => {
     if (!known.has(key)) {
       known.set(key, n + contexts.length);
-      contexts.push({ kind, name, container: "", appid: "", pid: kind === 1 ? id : 0, tid: kind === 2 ? id : 0, uid: 1 });
+      contexts.push({
+        kind,
+        name,
+        container: "",
+        appid: "",
+        pid: kind === 1 ? id : 0,
+        tid: kind === 2 ? id : 0,
+        uid: 1
+      });
     }
     return known.get(key);
   };
@@ -32,7 +50,8 @@ function modelOf(stacks, meta = {}) {
   for (const [c, p, t, frames, count] of stacks) {
     const [comm, pid] = p.split("/"), [thread, tid] = t.split("/");
     let at = root;
-    for (const item of [context(0, c, 0, c), context(1, comm, +pid, c + p), context(2, thread, +tid, c + p + t), ...frames.map((f) => names.indexOf(f))]) {
+    for (const item of [context(0, c, 0, c), context(1, comm, +pid, c + p),
+             context(2, thread, +tid, c + p + t), ...frames.map((f) => names.indexOf(f))]) {
       if (!at.children.has(item)) at.children.set(item, { item, children: new Map(), self: 0 });
       at = at.children.get(item);
     }
@@ -46,26 +65,41 @@ function modelOf(stacks, meta = {}) {
     for (const c of [...node.children.values()].sort((a, b) => a.item - b.item)) walk(c);
   };
   walk(root);
-  const tree = M.makeTree(Int32Array.from(item), Int32Array.from(children), new Uint8Array(item.length), [Float64Array.from(self)]);
-  return M.makeModel({ meta: { kinds: ["native", "kernel", "python"], values: [{ name: "samples", unit: "count" }], ...meta }, strings, fun, contexts, tree });
+  const tree = M.makeTree(Int32Array.from(item), Int32Array.from(children), new Uint8Array(item.length),
+      [Float64Array.from(self)]);
+  return M.makeModel({
+    meta: { kinds: ["native", "kernel", "python"], values: [{ name: "samples", unit: "count" }], ...meta },
+    strings,
+    fun,
+    contexts,
+    tree
+  });
 }
 
 const STACKS = [
-  ["", "app/1", "app/1", ["main", "a"], 70], ["", "app/1", "app/1", ["main", "a", "b", "c"], 15], ["", "app/1", "w/2", ["main", "a", "b", "a"], 5],
-  ["", "app/3", "app/3", ["main", "b", "b", "b", "k"], 20], ["web", "nginx/4", "nginx/4", ["main", "k"], 30], ["web", "nginx/4", "nginx/4", ["x", "b"], 10], ["web", "nginx/4", "nginx/4", [], 3],
+  ["", "app/1", "app/1", ["main", "a"], 70],
+  ["", "app/1", "app/1", ["main", "a", "b", "c"], 15],
+  ["", "app/1", "w/2", ["main", "a", "b", "a"], 5],
+  ["", "app/3", "app/3", ["main", "b", "b", "b", "k"], 20],
+  ["web", "nginx/4", "nginx/4", ["main", "k"], 30],
+  ["web", "nginx/4", "nginx/4", ["x", "b"], 10],
+  ["web", "nginx/4", "nginx/4", [], 3],
 ];
 const model = modelOf(STACKS);
 const ALL = STACKS.reduce((s, k) => s + k[4], 0);
-const itemOf = (name, m = model) => Array.from({ length: m.fun.n }, (_, i) => i).find((i) => m.rawName(i) === name);
+const itemOf = (name, m = model) =>
+    Array.from({ length: m.fun.n }, (_, i) => i).find((i) => m.rawName(i) === name);
 const where = (f) => STACKS.filter(f).reduce((s, k) => s + k[4], 0);
 const ends = (tree) => {
   const out = new Map();
-  for (let i = 0; i < tree.n; i++) if (tree.self[0][i]) {
-    const path = [];
-    for (let p = i; p > 0; p = tree.parent[p]) path.push(model.isContext(tree.item[p]) ? null : model.rawName(tree.item[p]));
-    const key = path.filter((x) => x !== null).reverse().join(";");
-    out.set(key, (out.get(key) || 0) + tree.self[0][i]);
-  }
+  for (let i = 0; i < tree.n; i++)
+    if (tree.self[0][i]) {
+      const path = [];
+      for (let p = i; p > 0; p = tree.parent[p])
+        path.push(model.isContext(tree.item[p]) ? null : model.rawName(tree.item[p]));
+      const key = path.filter((x) => x !== null).reverse().join(";");
+      out.set(key, (out.get(key) || 0) + tree.self[0][i]);
+    }
   return out;
 };
 function sane(tree) {
@@ -105,26 +139,29 @@ test("format__hostile_text_is_visible", () => {
 test("model__sums", () => assert.equal(sane(model.tree).total[0][0], ALL));
 
 test("model__damaged_trees_are_refused", () => {
-  const make = (children) => M.makeTree(new Int32Array(children.length), Int32Array.from(children), new Uint8Array(children.length), [new Float64Array(children.length)]);
+  const make = (children) => M.makeTree(new Int32Array(children.length), Int32Array.from(children),
+      new Uint8Array(children.length), [new Float64Array(children.length)]);
   assert.throws(() => make([2, 0]), /does not close/);
   assert.throws(() => make([0, 0]), /closes too early/);
 });
 
-test("model__every_cut_or_flip_of_a_container_is_refused_or_read", { skip: !process.env.SMALL_PAGE && "no page was written" }, () => {
-  const bytes = containerOf(process.env.SMALL_PAGE);
-  const whole = M.parseContainer(bytes);
-  assert.ok(whole.tree.n > 10);
-  for (let cut = 0; cut < bytes.length; cut += 3) assert.throws(() => M.parseContainer(bytes.slice(0, cut)), /damaged/);
-  for (let at = 72; at < bytes.length; at++) {
-    const copy = bytes.slice();
-    copy[at] ^= 0xff;
-    try {
-      M.parseContainer(copy);
-    } catch (e) {
-      assert.ok(e.section, e.message);
-    }
-  }
-});
+test("model__every_cut_or_flip_of_a_container_is_refused_or_read",
+    { skip: !process.env.SMALL_PAGE && "no page was written" }, () => {
+      const bytes = containerOf(process.env.SMALL_PAGE);
+      const whole = M.parseContainer(bytes);
+      assert.ok(whole.tree.n > 10);
+      for (let cut = 0; cut < bytes.length; cut += 3)
+        assert.throws(() => M.parseContainer(bytes.slice(0, cut)), /damaged/);
+      for (let at = 72; at < bytes.length; at++) {
+        const copy = bytes.slice();
+        copy[at] ^= 0xff;
+        try {
+          M.parseContainer(copy);
+        } catch (e) {
+          assert.ok(e.section, e.message);
+        }
+      }
+    });
 
 function containerOf(path) {
   const text = readFileSync(path, "latin1");
@@ -163,7 +200,9 @@ test("transform__cut_takes_callees_in", () => {
 });
 
 test("transform__patterns", () => {
-  const match = (p, o) => Array.from(T.matchItems(model, T.compilePattern(p, o)).slice(0, model.fun.n)).map((b, i) => b && model.rawName(i)).filter(Boolean);
+  const match = (p, o) => Array.from(T.matchItems(model, T.compilePattern(p, o)).slice(0, model.fun.n))
+                              .map((b, i) => b && model.rawName(i))
+                              .filter(Boolean);
   assert.deepEqual(match("=a"), ["a"]);
   assert.deepEqual(match("/^(a|b)$/"), ["a", "b"]);
   assert.deepEqual(match("MAI"), ["main"]);
@@ -174,7 +213,8 @@ test("transform__patterns", () => {
 });
 
 test("transform__one_context_has_its_own_sums", () => {
-  const only = (kind, id, start) => sane(T.selectContexts(model, model.tree, [{ kind, id, start }])).total[0][0];
+  const only = (kind, id, start) =>
+      sane(T.selectContexts(model, model.tree, [{ kind, id, start }])).total[0][0];
   assert.equal(only("p", "1"), 90);
   assert.equal(only("p", "1", "1"), 90);
   assert.equal(only("p", "1", "2"), 0);
@@ -187,7 +227,8 @@ test("transform__one_context_has_its_own_sums", () => {
 });
 
 test("transform__grouping_keeps_sums", () => {
-  for (const levels of ["-", "n", "p", "t", "c,n", "c,p,t"]) assert.equal(sane(T.groupBy(model, model.tree, levels)).total[0][0], ALL);
+  for (const levels of ["-", "n", "p", "t", "c,n", "c,p,t"])
+    assert.equal(sane(T.groupBy(model, model.tree, levels)).total[0][0], ALL);
   const bare = T.groupBy(model, model.tree, "-");
   assert.deepEqual(ends(bare), ends(model.tree));
   const named = T.groupBy(model, model.tree, "n");
@@ -208,7 +249,8 @@ test("transform__callers_first_roots_are_self_sums", () => {
   const base = T.groupBy(model, model.tree, "-");
   const t = sane(T.invert(base, T.selfSeeds(base), () => true));
   const t0 = T.tableOf(base, model.fun.n, (i) => i);
-  for (let c = 1; c < t.n; c = t.end[c]) if (t.item[c] >= 0) assert.equal(t.total[0][c], t0.self[0][t.item[c]]);
+  for (let c = 1; c < t.n; c = t.end[c])
+    if (t.item[c] >= 0) assert.equal(t.total[0][c], t0.self[0][t.item[c]]);
   const lazy = sane(T.invert(base, T.selfSeeds(base), () => false));
   assert.equal(lazy.total[0][0], t.total[0][0]);
 });
@@ -237,7 +279,8 @@ test("layout__widths_and_hits", () => {
   const base = T.groupBy(model, model.tree, "n");
   const lay = L.layOut(base, L.selfWidths(base, 0));
   assert.equal(lay.whole, ALL);
-  for (let i = 0; i < base.n; i++) assert.equal(L.nodeAt(lay, lay.start[i] + lay.width[i] / 2, base.depth[i]), i);
+  for (let i = 0; i < base.n; i++)
+    assert.equal(L.nodeAt(lay, lay.start[i] + lay.width[i] / 2, base.depth[i]), i);
   assert.equal(L.nodeAt(lay, ALL + 1, 0), -1);
   assert.equal(L.layOut(T.byWeight(base, lay.width), L.selfWidths(base, 0)).whole, ALL);
 });
@@ -245,21 +288,25 @@ test("layout__widths_and_hits", () => {
 test("layout__weight_order_is_sorted", () => {
   const base = T.groupBy(model, model.tree, "n");
   const t = sane(T.byWeight(base, base.total[0]));
-  for (let i = 0; i < t.n; i++) for (let c = i + 1, last = Infinity; c < t.end[i]; c = t.end[c]) {
-    assert.ok(t.total[0][c] <= last);
-    last = t.total[0][c];
-  }
+  for (let i = 0; i < t.n; i++)
+    for (let c = i + 1, last = Infinity; c < t.end[i]; c = t.end[c]) {
+      assert.ok(t.total[0][c] <= last);
+      last = t.total[0][c];
+    }
 });
 
 test("layout__no_column_is_left_out", () => {
-  const stacks = Array.from({ length: 5000 }, (_, i) => ["", "p/1", "p/1", ["main", `f${String(i).padStart(4, "0")}`], 1]);
+  const stacks = Array.from(
+      { length: 5000 }, (_, i) => ["", "p/1", "p/1", ["main", `f${String(i).padStart(4, "0")}`], 1]);
   const wide = modelOf(stacks);
   const lay = L.layOut(wide.tree, L.selfWidths(wide.tree, 0));
   const seen = new Uint8Array(800);
-  L.eachBox(lay, 0, lay.whole, 800, (i, x, w) => wide.tree.depth[i] === 5 && seen.fill(1, Math.floor(x), Math.ceil(x + w)), (d, x, w, first, count) => {
-    if (d === 5) seen.fill(1, Math.floor(x), Math.ceil(x + w));
-    assert.ok(count > 0);
-  });
+  L.eachBox(lay, 0, lay.whole, 800,
+      (i, x, w) => wide.tree.depth[i] === 5 && seen.fill(1, Math.floor(x), Math.ceil(x + w)),
+      (d, x, w, first, count) => {
+        if (d === 5) seen.fill(1, Math.floor(x), Math.ceil(x + w));
+        assert.ok(count > 0);
+      });
   assert.ok(seen.every((v) => v === 1));
 });
 
@@ -284,11 +331,15 @@ test("label__ladder", () => {
 
 test("color__noise_stays_neutral_and_swaps_mirror", () => {
   assert.equal(color.changeClass(100, 105, 1000, 1000, 1, 1), 4);
-  for (const [a, b] of [[100, 400], [0, 50], [900, 20], [5, 6]]) assert.equal(color.changeClass(a, b, 1000, 1000, 1, 1) - 4, 4 - color.changeClass(b, a, 1000, 1000, 1, 1));
+  for (const [a, b] of [[100, 400], [0, 50], [900, 20], [5, 6]])
+    assert.equal(
+        color.changeClass(a, b, 1000, 1000, 1, 1) - 4, 4 - color.changeClass(b, a, 1000, 1000, 1, 1));
 });
 
 function luminance(hex) {
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const [r, g, b] = [1, 3,
+    5].map((i) => parseInt(hex.slice(i, i + 2), 16) /
+                  255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 const contrast = (a, b) => {
@@ -298,10 +349,13 @@ const contrast = (a, b) => {
 
 test("color__contrasts", () => {
   for (const theme of ["light", "dark"]) {
-    for (const [name, o] of Object.entries(color.ORIGINS)) assert.ok(contrast(o[theme], theme === "dark" && o.darkText || color.LABEL[theme]) >= 4.5, `${name} ${theme}`);
+    for (const [name, o] of Object.entries(color.ORIGINS))
+      assert.ok(contrast(o[theme], theme === "dark" && o.darkText || color.LABEL[theme]) >= 4.5,
+          `${name} ${theme}`);
     for (const c of color.CHANGE[theme]) assert.ok(contrast(c, color.LABEL[theme]) >= 4.5);
     const s = color.SURFACE[theme];
-    for (const k of ["text", "muted", "accent", "match", "warn", "error"]) assert.ok(contrast(s[k], s.ground) >= 4.5 && contrast(s[k], s.panel) >= 4.5, `${k} ${theme}`);
+    for (const k of ["text", "muted", "accent", "match", "warn", "error"])
+      assert.ok(contrast(s[k], s.ground) >= 4.5 && contrast(s[k], s.panel) >= 4.5, `${k} ${theme}`);
   }
 });
 
@@ -326,15 +380,21 @@ test("search__next_and_previous", () => {
 });
 
 test("state__hash_round_trip", () => {
-  const states = [{}, { q: "a&b=c,d%~ü", qf: "ir" }, { f: S.filtersText([{ verb: "k", pattern: "a,b%2c" }, { verb: "d", pattern: "/x{1,2}/" }]) }, { x: S.contextsText([{ kind: "p", id: "12", start: "99" }, { kind: "c", id: "we,b.1", start: "" }]) }, { z: "60~abc.def!2", s: "^1a" }, { a: "10,500000", n: "1.5" }];
+  const states = [
+    {}, { q: "a&b=c,d%~ü", qf: "ir" },
+    { f: S.filtersText([{ verb: "k", pattern: "a,b%2c" }, { verb: "d", pattern: "/x{1,2}/" }]) },
+    { x: S.contextsText([{ kind: "p", id: "12", start: "99" }, { kind: "c", id: "we,b.1", start: "" }]) },
+    { z: "60~abc.def!2", s: "^1a" }, { a: "10,500000", n: "1.5" }
+  ];
   for (const patch of states) {
-    const { state, bad } = S.decodeHash(S.encodeHash({ ...S.DEFAULTS, ...patch }));
+    const { state, bad } = S.decodeHash(S.encodeHash({...S.DEFAULTS, ...patch }));
     assert.deepEqual(bad, []);
     for (const k of Object.keys(S.DEFAULTS)) assert.equal(state[k], patch[k] ?? S.DEFAULTS[k], k);
   }
   const f = S.filtersOf({ f: states[2].f });
   assert.deepEqual(f, [{ verb: "k", pattern: "a,b%2c" }, { verb: "d", pattern: "/x{1,2}/" }]);
-  assert.deepEqual(S.contextsOf({ x: states[3].x }), [{ kind: "p", id: "12", start: "99" }, { kind: "c", id: "we,b.1", start: "" }]);
+  assert.deepEqual(S.contextsOf({ x: states[3].x }),
+      [{ kind: "p", id: "12", start: "99" }, { kind: "c", id: "we,b.1", start: "" }]);
 });
 
 test("state__unknown_kept_unreadable_named", () => {
@@ -347,7 +407,8 @@ test("state__unknown_kept_unreadable_named", () => {
 
 test("state__paths_lead_back", () => {
   const hashOf = S.hasher(model);
-  for (let i = 0; i < model.tree.n; i++) assert.equal(S.followPath(model.tree, S.pathOf(model.tree, i, hashOf), hashOf), i);
+  for (let i = 0; i < model.tree.n; i++)
+    assert.equal(S.followPath(model.tree, S.pathOf(model.tree, i, hashOf), hashOf), i);
   const frames = Array.from({ length: 300 }, (_, i) => `f${i}`);
   const deep = modelOf([["", "p/1", "p/1", frames, 1], ["", "p/1", "p/1", frames.slice(0, 100), 1]]);
   const deepHash = S.hasher(deep), path = S.pathOf(deep.tree, deep.tree.n - 1, deepHash);
@@ -358,7 +419,7 @@ test("state__paths_lead_back", () => {
 
 test("view__stages_agree", () => {
   const viewer = V.createViewer(model);
-  const at = (patch) => viewer.derive({ ...S.DEFAULTS, ...patch }, 1000);
+  const at = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, 1000);
   assert.equal(at({}).panes[0].lay.whole, ALL);
   assert.equal(at({ d: "b" }).panes[0].lay.whole, ALL);
   assert.equal(at({ o: "w" }).panes[0].lay.whole, ALL);
@@ -375,5 +436,6 @@ test("view__stages_agree", () => {
 
 test("view__chains_and_recursion_keep_sums", () => {
   const viewer = V.createViewer(model);
-  for (const patch of [{ l: "1" }, { r: "1" }, { r: "2" }, { g: "c,p,t" }]) assert.equal(sane(viewer.derive({ ...S.DEFAULTS, ...patch }, 1000).base).total[0][0], ALL);
+  for (const patch of [{ l: "1" }, { r: "1" }, { r: "2" }, { g: "c,p,t" }])
+    assert.equal(sane(viewer.derive({...S.DEFAULTS, ...patch }, 1000).base).total[0][0], ALL);
 });

@@ -5,12 +5,12 @@
 //
 // What a check compares with comes from the stacks the page was made of (make_page writes them too).
 
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { execFileSync } from "node:child_process";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { haveChromium, launch } from "./browser.mjs";
-import { same, decodePng } from "./png.mjs";
+import {mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from "node:fs";
+import {execFileSync} from "node:child_process";
+import {tmpdir} from "node:os";
+import {join} from "node:path";
+import {haveChromium, launch} from "./browser.mjs";
+import {same, decodePng} from "./png.mjs";
 
 const [make, pictures, only] = process.argv.slice(2);
 const LOOSE = 3; // budgets are the bench's business; here they fail at three times
@@ -29,7 +29,14 @@ function pageOf(kind) {
 function stacksOf(kind) {
   return readFileSync(pageOf(kind).col, "latin1").split("\n").filter(Boolean).map((line) => {
     const at = line.lastIndexOf(" "), [container, process, thread, ...rest] = line.slice(0, at).split(";");
-    return { container, process, thread, frames: rest.map((f) => f.slice(0, f.lastIndexOf("|"))), kinds: rest.map((f) => f.slice(f.lastIndexOf("|") + 1)), count: Number(line.slice(at + 1)) };
+    return {
+      container,
+      process,
+      thread,
+      frames: rest.map((f) => f.slice(0, f.lastIndexOf("|"))),
+      kinds: rest.map((f) => f.slice(f.lastIndexOf("|") + 1)),
+      count: Number(line.slice(at + 1))
+    };
   });
 }
 const sum = (list, f = () => true) => list.filter(f).reduce((s, k) => s + k.count, 0);
@@ -41,11 +48,16 @@ const total = (p) => p.eval(`${app}.view.panes[0].lay.tree.total[${app}.view.u][
 const assert = (ok, text) => {
   if (!ok) throw new Error(text);
 };
-const equal = (a, b, text = "") => assert(Object.is(a, b), `${text}: ${JSON.stringify(a)} is not ${JSON.stringify(b)}`);
-const near = (a, b, text = "") => assert(Math.abs(a - b) < 1e-6 * Math.max(1, Math.abs(b)), `${text}: ${a} is not ${b}`);
+const equal = (a, b, text = "") =>
+    assert(Object.is(a, b), `${text}: ${JSON.stringify(a)} is not ${JSON.stringify(b)}`);
+const near = (a, b, text = "") =>
+    assert(Math.abs(a - b) < 1e-6 * Math.max(1, Math.abs(b)), `${text}: ${a} is not ${b}`);
 const hash = (p) => p.eval("location.hash");
 // Where a frame lies on the screen.
-const placeOf = (p, name) => p.eval(`(() => { const a = ${app}, g = document.getElementById("graph").getBoundingClientRect(); const b = a.renderer.drawn.boxes.find((b) => a.model.name(b.pane.lay.tree.item[b.i]) === ${JSON.stringify(name)}); return b && [g.left + Math.max(b.x, 0) + Math.min(b.w / 2, 20), g.top + b.y + 8]; })()`);
+const placeOf = (p, name) => p.eval(`(() => { const a = ${
+    app}, g = document.getElementById("graph").getBoundingClientRect(); const b = a.renderer.drawn.boxes.find((b) => a.model.name(b.pane.lay.tree.item[b.i]) === ${
+    JSON.stringify(
+        name)}); return b && [g.left + Math.max(b.x, 0) + Math.min(b.w / 2, 20), g.top + b.y + 8]; })()`);
 async function clickFrame(p, name, options) {
   const at = await placeOf(p, name);
   assert(at, `${name} is drawn`);
@@ -62,10 +74,14 @@ const checks = {
       const ms = await p.eval("gprofiler.ready");
       assert(ms < 1000 * LOOSE, `ready after ${ms} ms`);
       const csp = await p.eval('document.querySelector("meta[http-equiv]").content');
-      assert(/default-src 'none'/.test(csp) && /sha256-/.test(csp) && /trusted-types 'none'/.test(csp) && !/unsafe/.test(csp), csp);
-      const blocked = await p.strict(`(() => { const out = []; for (const f of [() => { document.createElement("div").innerHTML = "<b>x</b>"; }, () => (0, eval)("1"), () => new Function("1")]) try { f(); out.push("ran"); } catch { out.push("blocked"); } return out.join(); })()`);
+      assert(/default-src 'none'/.test(csp) && /sha256-/.test(csp) && /trusted-types 'none'/.test(csp) &&
+                 !/unsafe/.test(csp),
+          csp);
+      const blocked = await p.strict(
+          `(() => { const out = []; for (const f of [() => { document.createElement("div").innerHTML = "<b>x</b>"; }, () => (0, eval)("1"), () => new Function("1")]) try { f(); out.push("ran"); } catch { out.push("blocked"); } return out.join(); })()`);
       equal(blocked, "blocked,blocked,blocked", "markup and eval");
-      equal(await p.eval('fetch("data:text/plain,x").then(() => "ran", () => "blocked")'), "blocked", "fetch");
+      equal(
+          await p.eval('fetch("data:text/plain,x").then(() => "ran", () => "blocked")'), "blocked", "fetch");
       await p.close();
     }
   },
@@ -73,20 +89,27 @@ const checks = {
     for (const kind of ["small", "tiny", "huge"]) {
       const stacks = stacksOf(kind), p = await open(kind);
       equal(await total(p), sum(stacks), "root");
-      const l = await p.eval(`(() => { const l = ${app}.model.meta.ledger; return l.complete + l.kernel_only + l.broken; })()`);
+      const l = await p.eval(
+          `(() => { const l = ${app}.model.meta.ledger; return l.complete + l.kernel_only + l.broken; })()`);
       equal(l, sum(stacks), "ledger's reported");
-      assert(await p.eval(`(() => { const { tree } = ${app}.view.panes[0].lay; for (let i = 0; i < tree.n; i++) { let below = tree.self[0][i]; for (let c = i + 1; c < tree.end[i]; c = tree.end[c]) below += tree.total[0][c]; if (below !== tree.total[0][i]) return false; } return true; })()`), "parents hold their children");
+      assert(
+          await p.eval(`(() => { const { tree } = ${
+              app}.view.panes[0].lay; for (let i = 0; i < tree.n; i++) { let below = tree.self[0][i]; for (let c = i + 1; c < tree.end[i]; c = tree.end[c]) below += tree.total[0][c]; if (below !== tree.total[0][i]) return false; } return true; })()`),
+          "parents hold their children");
       const rows = await p.eval(`${app}.table.rows(Infinity).map((r) => [r.name, r.self])`);
       const inFrames = sum(stacks, (s) => s.frames.length);
       equal(rows.reduce((s, r) => s + r[1], 0), inFrames, "selves of the table");
-      if (kind !== "huge") for (const [name, self] of rows) equal(self, sum(stacks, (s) => s.frames.at(-1) === name), name);
+      if (kind !== "huge")
+        for (const [name, self] of rows) equal(self, sum(stacks, (s) => s.frames.at(-1) === name), name);
       await p.close();
     }
   },
   async hostile_names_are_shown_and_not_run() {
     const p = await open("hostile");
     equal(await p.eval("typeof window.pwned"), "undefined", "script in a name");
-    for (const h of ["#v=1&w=t", "#v=1&d=b", `#v=1&q=${encodeURIComponent("<script>")}`, "#v=1&c=m", `#v=1&f=k~${encodeURIComponent("<img src=x onerror=window.pwned=9>")}`, `#v=1&q=${encodeURIComponent("</title><script>window.pwned=1</script>")}&qf=r`]) {
+    for (const h of ["#v=1&w=t", "#v=1&d=b", `#v=1&q=${encodeURIComponent("<script>")}`, "#v=1&c=m",
+             `#v=1&f=k~${encodeURIComponent("<img src=x onerror=window.pwned=9>")}`,
+             `#v=1&q=${encodeURIComponent("</title><script>window.pwned=1</script>")}&qf=r`]) {
       await p.eval(`location.hash = ${JSON.stringify(h)}`);
       await p.settle();
     }
@@ -95,10 +118,14 @@ const checks = {
     await clickFrame(p, "</script><script>window.pwned=1</script>");
     const heading = await p.eval('document.querySelector("#pane-details h2").textContent');
     equal(heading, "</script><script>window.pwned=1</script>", "details");
-    equal(await p.eval("document.querySelectorAll('#app script, #app img[src], #app svg, #static script, #static img').length"), 0, "elements made of names");
+    equal(
+        await p.eval(
+            "document.querySelectorAll('#app script, #app img[src], #app svg, #static script, #static img').length"),
+        0, "elements made of names");
     assert((await p.eval("document.title")).includes("<b>host</b>"), "title as text");
     const still = await p.eval('document.getElementById("static").textContent');
-    assert(still.includes("<img src=x onerror=window.pwned=3>") && still.includes("<U+202E>"), "static table");
+    assert(
+        still.includes("<img src=x onerror=window.pwned=3>") && still.includes("<U+202E>"), "static table");
     assert(await p.eval(`${app}.table.rows(99).some((r) => r.name.length === 65536)`), "64 KB name");
     equal(await p.eval("typeof window.pwned"), "undefined", "script in a name");
     equal(p.errors.join("; "), "", "errors");
@@ -112,8 +139,10 @@ const checks = {
     for (const name of ["alpha", "beta", "do_sys", "main", "zzz"]) {
       await p.eval(`location.hash = "#v=1&q=${name}"`);
       await p.settle();
-      if (name === "zzz") equal(await p.eval('document.getElementById("q-count").textContent'), "no match", "none");
-      else equal((await found()).join(), `${sum(stacks, has(name))},${sum(stacks, has(name))}`, name);
+      if (name === "zzz")
+        equal(await p.eval('document.getElementById("q-count").textContent'), "no match", "none");
+      else
+        equal((await found()).join(), `${sum(stacks, has(name))},${sum(stacks, has(name))}`, name);
     }
     await p.eval('location.hash = "#v=1&q=beta"');
     await p.settle();
@@ -122,7 +151,9 @@ const checks = {
     equal((await found())[0], sum(under, has("beta")), "zoomed");
     equal((await found())[1], sum(stacks, has("beta")), "of all, zoomed");
     const words = await p.eval('document.getElementById("q-count").textContent');
-    assert(words.includes(`${(100 * sum(under, has("beta")) / sum(under)).toFixed(1)} % of view`) && words.includes(`${(100 * sum(stacks, has("beta")) / all).toFixed(1)} % of all`), words);
+    assert(words.includes(`${(100 * sum(under, has("beta")) / sum(under)).toFixed(1)} % of view`) &&
+               words.includes(`${(100 * sum(stacks, has("beta")) / all).toFixed(1)} % of all`),
+        words);
     await p.eval('location.hash = "#v=1&q=beta&f=d~%3Dalpha"');
     await p.settle();
     equal((await found())[0], sum(stacks, (s) => has("beta")(s) && !s.frames.includes("alpha")), "filtered");
@@ -133,7 +164,8 @@ const checks = {
     }
     await p.eval('location.hash = "#v=1&q=(&qf=r"');
     await p.settle();
-    equal(await p.eval('document.getElementById("search").getAttribute("aria-invalid")'), "true", "bad expression");
+    equal(await p.eval('document.getElementById("search").getAttribute("aria-invalid")'), "true",
+        "bad expression");
     assert((await p.eval('document.getElementById("q-count").textContent')).length > 5, "says why");
     await p.png(join(pictures, "search-bad.png"));
     await p.close();
@@ -143,8 +175,14 @@ const checks = {
   },
   async every_state_comes_back_from_its_address() {
     const p = await open("small");
-    const item = (name) => p.eval(`${app}.view && (() => { const m = ${app}.model; for (let i = 0; i < m.nitems; i++) if (m.rawName(i) === ${JSON.stringify(name)}) return i; })()`);
-    const states = ["", "y=f", "d=b", "o=w", "g=p,t", "g=-", "c=m", "c=h", "c=d", "r=1", "r=2", "l=1", "q=beta", "q=%5Eb&qf=r", "f=m~%3Dbeta", "f=s~%3Dbeta,k~%3Dinner", "x=p.100", "x=c.web-1", "x=o.kernel", "a=100000,600000", "w=t", "t=name"];
+    const item = (name) => p.eval(`${app}.view && (() => { const m = ${
+        app}.model; for (let i = 0; i < m.nitems; i++) if (m.rawName(i) === ${
+        JSON.stringify(name)}) return i; })()`);
+    const states = [
+      "", "y=f", "d=b", "o=w", "g=p,t", "g=-", "c=m", "c=h", "c=d", "r=1", "r=2", "l=1", "q=beta",
+      "q=%5Eb&qf=r", "f=m~%3Dbeta", "f=s~%3Dbeta,k~%3Dinner", "x=p.100", "x=c.web-1", "x=o.kernel",
+      "a=100000,600000", "w=t", "t=name"
+    ];
     await clickFrame(p, "alpha");
     states.push((await hash(p)).replace("#v=1&", ""));
     await p.eval(`${app}.commands.pivotItem(${await item("beta")})`);
@@ -179,29 +217,41 @@ const checks = {
     await p.eval("history.forward()");
     await p.settle();
     equal(await hash(p), first, "Forward");
-    near(await p.eval(`${app}.window().x1 - ${app}.window().x0`), await p.eval(`${app}.view.viewSum`), "window");
+    near(await p.eval(`${app}.window().x1 - ${app}.window().x0`), await p.eval(`${app}.view.viewSum`),
+        "window");
     await p.close();
   },
   async flip_mirrors_and_orders_sort() {
     const rows = async (h) => {
       const p = await open("small", h);
-      const list = await p.eval(`(() => { const d = ${app}.renderer.drawn, g = document.getElementById("graph"); return d.boxes.map((b) => [b.x, b.w, ${app}.view.panes[0].up ? Math.round((g.clientHeight - b.y - 18) / 18) : Math.round(b.y / 18), ${app}.model.name(b.pane.lay.tree.item[b.i])].join()).sort(); })()`);
+      const list = await p.eval(`(() => { const d = ${
+          app}.renderer.drawn, g = document.getElementById("graph"); return d.boxes.map((b) => [b.x, b.w, ${
+          app}.view.panes[0].up ? Math.round((g.clientHeight - b.y - 18) / 18) : Math.round(b.y / 18), ${
+          app}.model.name(b.pane.lay.tree.item[b.i])].join()).sort(); })()`);
       await p.close();
       return list.join("\n");
     };
     equal(await rows("#v=1"), await rows("#v=1&y=f"), "mirrored");
     const p = await open("small", "#v=1&o=w");
-    assert(await p.eval(`(() => { const l = ${app}.view.panes[0].lay; for (let i = 0; i < l.tree.n; i++) { let last = Infinity; for (let c = i + 1; c < l.tree.end[i]; c = l.tree.end[c]) { if (l.width[c] > last) return false; last = l.width[c]; } } return true; })()`), "heaviest first");
+    assert(
+        await p.eval(`(() => { const l = ${
+            app}.view.panes[0].lay; for (let i = 0; i < l.tree.n; i++) { let last = Infinity; for (let c = i + 1; c < l.tree.end[i]; c = l.tree.end[c]) { if (l.width[c] > last) return false; last = l.width[c]; } } return true; })()`),
+        "heaviest first");
     await p.close();
   },
   async callers_first_and_sandwich_agree_with_the_stacks() {
     const stacks = stacksOf("small");
     const p = await open("small", "#v=1&d=b");
-    const roots = await p.eval(`(() => { const { tree } = ${app}.view.panes[0].lay; const out = []; for (let c = 1; c < tree.end[0]; c = tree.end[c]) if (!${app}.model.isContext(tree.item[c])) out.push([${app}.model.rawName(tree.item[c]), tree.total[0][c]]); return out; })()`);
+    const roots = await p.eval(`(() => { const { tree } = ${
+        app}.view.panes[0].lay; const out = []; for (let c = 1; c < tree.end[0]; c = tree.end[c]) if (!${
+        app}.model.isContext(tree.item[c])) out.push([${
+        app}.model.rawName(tree.item[c]), tree.total[0][c]]); return out; })()`);
     for (const [name, v] of roots) equal(v, sum(stacks, (s) => s.frames.at(-1) === name), name);
     await p.png(join(pictures, "callers-first.png"));
     for (const name of ["alpha", "beta", "main"]) {
-      await p.eval(`(() => { const m = ${app}.model; for (let i = 0; i < m.fun.n; i++) if (m.rawName(i) === "${name}") ${app}.commands.pivotItem(i); })()`);
+      await p.eval(
+          `(() => { const m = ${app}.model; for (let i = 0; i < m.fun.n; i++) if (m.rawName(i) === "${
+              name}") ${app}.commands.pivotItem(i); })()`);
       await p.settle();
       const halves = await p.eval(`${app}.view.panes.map((q) => q.lay.whole)`);
       equal(halves.join(), [0, 1].map(() => sum(stacks, (s) => s.frames.includes(name))).join(), name);
@@ -211,8 +261,13 @@ const checks = {
   },
   async one_process_thread_container_origin() {
     const stacks = stacksOf("small"), all = sum(stacks);
-    const cases = [["x=p.100", (s) => s.process === "app/100"], ["x=t.101", (s) => s.thread === "worker/101"], ["x=c.web-1", (s) => s.container === "web-1"], ["x=c.", null], ["x=o.kernel", (s) => s.kinds.includes("2")],
-      ["x=p.100,p.200", (s) => /\/(100|200)$/.test(s.process)], ["x=p.100,o.cpp", (s) => s.process === "app/100" && s.kinds.includes("3")], ["x=p.%3Dapp", (s) => s.process.startsWith("app/")]];
+    const cases = [
+      ["x=p.100", (s) => s.process === "app/100"], ["x=t.101", (s) => s.thread === "worker/101"],
+      ["x=c.web-1", (s) => s.container === "web-1"], ["x=c.", null],
+      ["x=o.kernel", (s) => s.kinds.includes("2")], ["x=p.100,p.200", (s) => /\/(100|200)$/.test(s.process)],
+      ["x=p.100,o.cpp", (s) => s.process === "app/100" && s.kinds.includes("3")],
+      ["x=p.%3Dapp", (s) => s.process.startsWith("app/")]
+    ];
     for (const [x, f] of cases) {
       if (!f) continue;
       const p = await open("small", `#v=1&${x}`);
@@ -230,19 +285,25 @@ const checks = {
   async deep_wide_and_huge_stay_within_the_screen() {
     for (const kind of ["deep", "wide", "million"]) {
       const p = await open(kind);
-      const [w, h, rw, rh] = await p.eval('(() => { const c = document.getElementById("boxes"), g = document.getElementById("graph"), r = devicePixelRatio; return [c.width, c.height, Math.ceil(g.clientWidth * r), Math.ceil(g.clientHeight * r)]; })()');
+      const [w, h, rw, rh] = await p.eval(
+          '(() => { const c = document.getElementById("boxes"), g = document.getElementById("graph"), r = devicePixelRatio; return [c.width, c.height, Math.ceil(g.clientWidth * r), Math.ceil(g.clientHeight * r)]; })()');
       assert(w <= rw && h <= rh, `canvas ${w}x${h} in ${rw}x${rh}`);
       await p.eval('document.getElementById("graph").focus()');
       await p.key("End");
       await p.settle();
-      const deepest = await p.eval(`(() => { const a = ${app}, s = a.view.selected, g = document.getElementById("graph").getBoundingClientRect(); const b = a.renderer.drawn.boxes.find((b) => b.i === s.node); return [s.node === s.pane.lay.deepest, b ? [g.left + b.x + 1, g.top + b.y + 5] : null]; })()`);
+      const deepest = await p.eval(`(() => { const a = ${
+          app}, s = a.view.selected, g = document.getElementById("graph").getBoundingClientRect(); const b = a.renderer.drawn.boxes.find((b) => b.i === s.node); return [s.node === s.pane.lay.deepest, b ? [g.left + b.x + 1, g.top + b.y + 5] : null]; })()`);
       assert(deepest[0], `${kind}: deepest selected`);
       if (deepest[1]) {
         await p.move(deepest[1][0], deepest[1][1]);
         await p.settle();
         assert((await p.eval('document.getElementById("status").textContent')).length > 20, "hit");
       }
-      const gaps = await p.eval(`(() => { const l = ${app}.view.panes[0].lay, px = 800; const seen = Array.from({ length: Math.min(l.rows, 60) }, () => new Uint8Array(px)), want = seen.map(() => new Uint8Array(px)); const { boxes, runs } = ${app}.renderer.drawn; const W = ${app}.renderer.drawn.scene.width, H = 18, top = ${app}.renderer.drawn.scene.scroll; let bad = 0; const rows = new Map(); for (const b of [...boxes, ...runs]) { const r = Math.round((b.y + top) / H); if (!rows.has(r)) rows.set(r, new Uint8Array(Math.ceil(W))); rows.get(r).fill(1, Math.max(0, Math.floor(b.x)), Math.min(Math.ceil(W), Math.ceil(b.x + b.w))); } const { tree } = l, w = ${app}.window(), scale = W / (w.x1 - w.x0); for (let i = 0; i < tree.n; i++) { const p = tree.parent[i]; if (p >= 0 && l.width[p] * scale < 1) { i = tree.end[p] - 1; continue; } const row = rows.get(tree.depth[i]); if (!row) continue; const x = Math.floor((l.start[i] + l.width[i] / 2 - w.x0) * scale); if (x >= 0 && x < W && !row[x]) bad++; } return bad; })()`);
+      const gaps = await p.eval(`(() => { const l = ${
+          app}.view.panes[0].lay, px = 800; const seen = Array.from({ length: Math.min(l.rows, 60) }, () => new Uint8Array(px)), want = seen.map(() => new Uint8Array(px)); const { boxes, runs } = ${
+          app}.renderer.drawn; const W = ${app}.renderer.drawn.scene.width, H = 18, top = ${
+          app}.renderer.drawn.scene.scroll; let bad = 0; const rows = new Map(); for (const b of [...boxes, ...runs]) { const r = Math.round((b.y + top) / H); if (!rows.has(r)) rows.set(r, new Uint8Array(Math.ceil(W))); rows.get(r).fill(1, Math.max(0, Math.floor(b.x)), Math.min(Math.ceil(W), Math.ceil(b.x + b.w))); } const { tree } = l, w = ${
+          app}.window(), scale = W / (w.x1 - w.x0); for (let i = 0; i < tree.n; i++) { const p = tree.parent[i]; if (p >= 0 && l.width[p] * scale < 1) { i = tree.end[p] - 1; continue; } const row = rows.get(tree.depth[i]); if (!row) continue; const x = Math.floor((l.start[i] + l.width[i] / 2 - w.x0) * scale); if (x >= 0 && x < W && !row[x]) bad++; } return bad; })()`);
       equal(gaps, 0, `${kind}: holes`);
       await p.png(join(pictures, `${kind}.png`));
       await p.close();
@@ -255,12 +316,15 @@ const checks = {
     for (const k of ["ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown"]) await p.key(k);
     await p.settle();
     const name = await p.eval(`${app}.model.name(${app}.selectedItem())`);
-    const said = await p.eval('document.getElementById(document.getElementById("graph").getAttribute("aria-activedescendant")).textContent');
+    const said = await p.eval(
+        'document.getElementById(document.getElementById("graph").getAttribute("aria-activedescendant")).textContent');
     assert(said.startsWith(name) && /of all, self/.test(said), said);
     equal(await p.eval('document.getElementById("node-current").getAttribute("aria-level")'), "5", "level");
     const { nodes } = await p.call("Accessibility.getFullAXTree");
-    assert(nodes.some((n) => n.role?.value === "treeitem" && n.name?.value.includes(name)), "accessibility tree names the frame");
-    assert(!nodes.some((n) => n.role?.value === "button" && !n.ignored && !n.name?.value), "every button has a name");
+    assert(nodes.some((n) => n.role?.value === "treeitem" && n.name?.value.includes(name)),
+        "accessibility tree names the frame");
+    assert(!nodes.some((n) => n.role?.value === "button" && !n.ignored && !n.name?.value),
+        "every button has a name");
     await p.key("Enter");
     await p.settle();
     assert((await hash(p)).includes("z="), "Enter zooms");
@@ -279,7 +343,8 @@ const checks = {
     await p.settle();
     assert(await p.eval('document.getElementById("dialog").open'), "? shows help");
     const help = await p.eval('document.getElementById("dialog").textContent');
-    for (const word of ["callers and callees", "undo the last filter", "copy the link"]) assert(help.includes(word), word);
+    for (const word of ["callers and callees", "undo the last filter", "copy the link"])
+      assert(help.includes(word), word);
     await p.key("Escape");
     await p.settle();
     await p.key("e");
@@ -297,19 +362,25 @@ const checks = {
     await p.settle();
     assert((await hash(p)).includes("p="), "Enter in the table pivots");
     await p.close();
-    const q = await open("small", "", { media: [{ name: "prefers-reduced-motion", value: "reduce" }, { name: "forced-colors", value: "active" }] });
+    const q = await open("small", "", {
+      media: [{ name: "prefers-reduced-motion", value: "reduce" }, { name: "forced-colors", value: "active" }]
+    });
     await clickFrame(q, "alpha");
     equal(q.errors.join("; "), "", "forced colours");
     await q.png(join(pictures, "forced-colours.png"));
     await q.close();
   },
   async pictures_print_and_exports() {
-    const themes = [["light", [{ name: "prefers-color-scheme", value: "light" }]], ["dark", [{ name: "prefers-color-scheme", value: "dark" }]]];
-    for (const kind of ["small", "huge", "tiny", "compare"]) for (const [theme, media] of themes) {
-      const p = await open(kind, "", { media });
-      await p.png(join(pictures, `${kind}-${theme}.png`));
-      await p.close();
-    }
+    const themes = [
+      ["light", [{ name: "prefers-color-scheme", value: "light" }]],
+      ["dark", [{ name: "prefers-color-scheme", value: "dark" }]]
+    ];
+    for (const kind of ["small", "huge", "tiny", "compare"])
+      for (const [theme, media] of themes) {
+        const p = await open(kind, "", { media });
+        await p.png(join(pictures, `${kind}-${theme}.png`));
+        await p.close();
+      }
     for (const type of ["protanopia", "deuteranopia", "tritanopia"]) {
       const p = await open("hostile");
       await p.call("Emulation.setEmulatedVisionDeficiency", { type });
@@ -320,19 +391,26 @@ const checks = {
     const pdf = await p.pdf(join(pictures, "print.pdf"));
     assert(pdf.length > 20000, "PDF has a picture");
     const printed = await p.eval('document.getElementById("print").textContent');
-    assert(/Samples reported/.test(printed) && /kernel/.test(printed) && /alpha/.test(printed) && /file:/.test(printed), printed.slice(0, 200));
+    assert(/Samples reported/.test(printed) && /kernel/.test(printed) && /alpha/.test(printed) &&
+               /file:/.test(printed),
+        printed.slice(0, 200));
     const stacks = stacksOf("small"), downloads = join(work, "downloads");
     mkdirSync(downloads, { recursive: true });
     await browser.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads });
     for (let i = 0; i < 4; i++) {
       await p.eval(`${app}.commands.exportMenu()`);
       await p.eval(`document.querySelectorAll("#menu button")[${i}].click()`);
-      for (let t = 0; t < 100 && readdirSync(downloads).filter((f) => !f.endsWith(".crdownload")).length <= i; t++) await new Promise((r) => setTimeout(r, 50));
+      for (let t = 0; t < 100 && readdirSync(downloads).filter((f) => !f.endsWith(".crdownload")).length <= i;
+           t++)
+        await new Promise((r) => setTimeout(r, 50));
     }
-    const files = Object.fromEntries(readdirSync(downloads).map((f) => [f.replace(/^.*?\./, ""), readFileSync(join(downloads, f))]));
+    const files = Object.fromEntries(
+        readdirSync(downloads).map((f) => [f.replace(/^.*?\./, ""), readFileSync(join(downloads, f))]));
     assert(decodePng(files.png).width > 400, "PNG");
     const svg = files.svg.toString();
-    assert(svg.startsWith("<svg") && svg.includes(">alpha<") && await p.eval(`new XMLSerializer ? true : false`), "SVG");
+    assert(
+        svg.startsWith("<svg") && svg.includes(">alpha<") && await p.eval(`new XMLSerializer ? true : false`),
+        "SVG");
     const text = files["folded.txt"].toString().trim().split("\n");
     equal(text.reduce((s, l) => s + Number(l.slice(l.lastIndexOf(" ") + 1)), 0), sum(stacks), "folded text");
     for (const line of text) {
@@ -351,7 +429,10 @@ const checks = {
   async compare_mirrors_and_bytes_read_as_bytes() {
     const classes = async (kind) => {
       const p = await open(kind);
-      const list = await p.eval(`(() => { const { tree } = ${app}.view.panes[0].lay; const out = {}; for (let i = 1; i < tree.n; i++) { let path = ""; for (let k = i; k > 0; k = tree.parent[k]) path = ${app}.model.rawName(tree.item[k]) + ";" + path; out[path] = [${app}.view.change(tree, i) - 4, tree.total[0][i], tree.total[1][i]]; } return out; })()`);
+      const list = await p.eval(`(() => { const { tree } = ${
+          app}.view.panes[0].lay; const out = {}; for (let i = 1; i < tree.n; i++) { let path = ""; for (let k = i; k > 0; k = tree.parent[k]) path = ${
+          app}.model.rawName(tree.item[k]) + ";" + path; out[path] = [${
+          app}.view.change(tree, i) - 4, tree.total[0][i], tree.total[1][i]]; } return out; })()`);
       equal(p.errors.join("; "), "", "errors");
       await p.png(join(pictures, `${kind}.png`));
       await p.close();
@@ -363,7 +444,8 @@ const checks = {
       equal(there[k][0] + 0, -back[k][0] + 0, k);
       equal(there[k][1], back[k][2], k);
     }
-    assert(Object.values(there).some(([c]) => c > 2) && Object.values(there).some(([c]) => c === 0), "change is painted, noise is not");
+    assert(Object.values(there).some(([c]) => c > 2) && Object.values(there).some(([c]) => c === 0),
+        "change is painted, noise is not");
     const p = await open("bytes");
     assert((await p.eval('document.getElementById("facts").textContent')).includes("2.00 MiB"), "bytes");
     await p.eval('location.hash = "#v=1&u=1"');
@@ -374,15 +456,18 @@ const checks = {
   },
   async states_without_a_picture_say_why() {
     let p = await open("empty");
-    assert((await p.eval('document.getElementById("nothing").textContent')).includes("gprofiler check"), "empty");
+    assert((await p.eval('document.getElementById("nothing").textContent')).includes("gprofiler check"),
+        "empty");
     await p.png(join(pictures, "empty.png"));
     await p.close();
     p = await open("one");
-    assert((await p.eval('document.getElementById("notices").textContent')).includes("1 sample"), "one sample");
+    assert(
+        (await p.eval('document.getElementById("notices").textContent')).includes("1 sample"), "one sample");
     await p.png(join(pictures, "one.png"));
     await p.close();
     p = await open("small", "#v=1&f=k~nothing-like-it");
-    assert((await p.eval('document.getElementById("nothing").textContent')).includes("nothing-like-it"), "filtered to nothing");
+    assert((await p.eval('document.getElementById("nothing").textContent')).includes("nothing-like-it"),
+        "filtered to nothing");
     await p.png(join(pictures, "filtered-away.png"));
     await p.close();
     p = await open("small", "#v=1&z=0.0&y=sideways");
@@ -394,19 +479,23 @@ const checks = {
     await p.call("Page.navigate", { url: pageOf("small").url });
     await new Promise((r) => setTimeout(r, 800));
     await p.call("Emulation.setScriptExecutionDisabled", { value: false });
-    assert((await p.eval('document.getElementById("static").innerText')).includes("alpha"), "no script: the table");
+    assert((await p.eval('document.getElementById("static").innerText')).includes("alpha"),
+        "no script: the table");
     await p.png(join(pictures, "no-script.png"));
     await p.close();
     p = await browser.open(null);
     await p.call("Page.addScriptToEvaluateOnNewDocument", { source: "delete window.DecompressionStream" });
     await p.goto(pageOf("small").url);
-    assert((await p.eval('document.getElementById("failure").textContent')).includes("cannot be shown"), "no DecompressionStream");
+    assert((await p.eval('document.getElementById("failure").textContent')).includes("cannot be shown"),
+        "no DecompressionStream");
     assert(!(await p.eval('document.getElementById("static").hidden')), "the table stays");
     await p.close();
     const text = readFileSync(pageOf("small").html, "latin1");
     writeFileSync(join(work, "damaged.html"), text.replace(/(id="profile">.{400})..../, "$1AAAA"), "latin1");
     p = await browser.open(`file://${join(work, "damaged.html")}`);
-    assert((await p.eval('document.getElementById("failure").textContent')).length > 20 && !(await p.eval('document.getElementById("static").hidden')), "damaged");
+    assert((await p.eval('document.getElementById("failure").textContent')).length > 20 &&
+               !(await p.eval('document.getElementById("static").hidden')),
+        "damaged");
     await p.png(join(pictures, "damaged.png"));
     await p.close();
   },
@@ -421,7 +510,8 @@ const checks = {
       await p.settle();
     };
     await tap();
-    assert((await hash(p)).includes("s=") && !(await hash(p)).includes("z="), `first tap selects: ${await hash(p)}`);
+    assert((await hash(p)).includes("s=") && !(await hash(p)).includes("z="),
+        `first tap selects: ${await hash(p)}`);
     await tap();
     assert((await hash(p)).includes("z="), "second tap zooms");
     await p.png(join(pictures, "narrow.png"));

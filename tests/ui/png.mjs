@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // png.mjs -- pixels of an 8-bit RGB or RGBA PNG, to compare pictures (RFC 2083).
 
-import { inflateSync } from "node:zlib";
+import {inflateSync} from "node:zlib";
 
 export function decodePng(data) {
   let width = 0, height = 0, channels = 0;
   const parts = [];
   for (let at = 8; at < data.length;) {
-    const length = data.readUInt32BE(at), type = data.toString("latin1", at + 4, at + 8), body = data.subarray(at + 8, at + 8 + length);
+    const length = data.readUInt32BE(at), type = data.toString("latin1", at + 4, at + 8),
+          body = data.subarray(at + 8, at + 8 + length);
     if (type === "IHDR") {
       width = body.readUInt32BE(0);
       height = body.readUInt32BE(4);
@@ -17,11 +18,13 @@ export function decodePng(data) {
     if (type === "IDAT") parts.push(body);
     at += length + 12;
   }
-  const raw = inflateSync(Buffer.concat(parts)), stride = width * channels, out = new Uint8Array(stride * height);
+  const raw = inflateSync(Buffer.concat(parts)), stride = width * channels,
+        out = new Uint8Array(stride * height);
   for (let y = 0; y < height; y++) {
     const filter = raw[y * (stride + 1)];
     for (let x = 0; x < stride; x++) {
-      const a = x >= channels ? out[y * stride + x - channels] : 0, b = y ? out[(y - 1) * stride + x] : 0, c = x >= channels && y ? out[(y - 1) * stride + x - channels] : 0;
+      const a = x >= channels ? out[y * stride + x - channels] : 0, b = y ? out[(y - 1) * stride + x] : 0,
+            c = x >= channels && y ? out[(y - 1) * stride + x - channels] : 0;
       const p = a + b - c, pa = Math.abs(p - a), pb = Math.abs(p - b), pc = Math.abs(p - c);
       const guess = [0, a, b, a + b >> 1, pa <= pb && pa <= pc ? a : pb <= pc ? b : c][filter];
       out[y * stride + x] = raw[y * (stride + 1) + 1 + x] + guess;
