@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """ui/ -> the fixed parts of the page as C arrays: bundle.py SOURCE_DIR OUT.c [--no-esbuild]
+or an existing page with these modules instead of its own: bundle.py SOURCE_DIR OUT.html --page IN.html
 
 Bundles the modules with esbuild; without it strips imports and exports and joins the files in the
 order of RANKS (top-level names must differ, which build-aux/check-ui-ranks holds). Style and script
@@ -55,6 +56,15 @@ def array(name, data):
     return f"const unsigned char {name}[] = {{\n{body}\n}};\nconst unsigned {name}_len = {len(data)};\n"
 
 
+def rewrap(page, out, head, body, tail):
+    text = open(page, encoding="utf-8").read()
+    title = text[text.index("<title>") + 7:text.index("</title>")]
+    start = text.index('<div id="static">')
+    end = text.index("</script>", text.index('id="profile">')) + len("</script>\n")
+    with open(out, "w", encoding="utf-8") as f:
+        f.write(head + title + body + text[start:end] + tail)
+
+
 def main():
     source, out = sys.argv[1:3]
     esbuild = None if "--no-esbuild" in sys.argv else shutil.which("esbuild")
@@ -68,6 +78,9 @@ def main():
     head, rest = shell.split("@TITLE@")
     body, tail = rest.split("@STATIC@")
     tail = tail.replace("@SCRIPT@", js)
+    if "--page" in sys.argv:
+        rewrap(sys.argv[sys.argv.index("--page") + 1], out, head, body, tail)
+        return
     with open(out, "w", encoding="ascii") as f:
         f.write("/* Made by ui/bundle.py. */\n")
         f.write("extern const unsigned char ui_page_head[], ui_page_body[], ui_page_tail[];\n")

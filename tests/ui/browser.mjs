@@ -148,7 +148,7 @@ function addMethods(page, call, close) {
   };
   // Until nothing moves: animation, debounce, resize.
   page.settle = () => page.eval(
-      "new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 300))");
+      "new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 200))");
   page.key = async (key, { code, modifiers = 0, text } = {}) => {
     const c = code || KEY_CODES[key] ||
               (/^[a-z]$/i.test(key) ? `Key${key.toUpperCase()}`

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page in headless Chromium, as the C writer wrote it: the twelve checks of ui-anchors.md 4.12.
 //
-//   node page.mjs MAKE_PAGE PICTURE_DIR [only]      TAP on stdout; pictures are kept for looking at
+//   node page.mjs MAKE_PAGE PICTURE_DIR GPROFILER [only]    TAP on stdout; pictures are kept for looking at
 //
 // What a check compares with comes from the stacks the page was made of (make_page writes them too).
 
 import {mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from "node:fs";
-import {execFileSync} from "node:child_process";
+import {execFileSync, spawn} from "node:child_process";
 import {tmpdir} from "node:os";
 import {join} from "node:path";
 import {haveChromium, launch} from "./browser.mjs";
 import {same, decodePng} from "./png.mjs";
 
-const [make, pictures, only] = process.argv.slice(2);
+const [make, pictures, gprofiler, only] = process.argv.slice(2);
+const UI = new URL("../../ui/", import.meta.url).pathname;
 const LOOSE = 3; // budgets are the bench's business; here they fail at three times
 const work = mkdtempSync(join(tmpdir(), "gprofiler-page-"));
 mkdirSync(pictures, { recursive: true });
@@ -40,6 +41,8 @@ function stacksOf(kind) {
   });
 }
 const sum = (list, f = () => true) => list.filter(f).reduce((s, k) => s + k.count, 0);
+
+class Skip extends Error {}
 
 let browser;
 const open = (kind, hash = "", options = {}) => browser.open(pageOf(kind).url + hash, options);
@@ -499,6 +502,62 @@ const checks = {
     await p.png(join(pictures, "damaged.png"));
     await p.close();
   },
+  async the_joined_page_works_without_a_bundler() {
+    const out = join(work, "joined.html");
+    execFileSync("python3", [join(UI, "bundle.py"), UI, out, "--no-esbuild", "--page", pageOf("small").html]);
+    const p = await browser.open(`file://${out}`);
+    equal(p.errors.join("; "), "", "errors");
+    equal(await total(p), sum(stacksOf("small")), "root");
+    await clickFrame(p, "alpha");
+    assert((await hash(p)).includes("z="), "click zooms");
+    await p.close();
+  },
+  async a_profile_of_this_machine() {
+    const out = join(work, "real");
+    const busy = spawn("sh", ["-c", "while :; do :; done"], { stdio: "ignore" });
+    try {
+      execFileSync(gprofiler,
+          [
+            "-o", out, "-d", "4", "-f", "99", "--pid-file", join(work, "pid"), "--log-file", join(work, "log")
+          ],
+          { stdio: "pipe", env: {...process.env, GPROFILER_LOCK: `gprofiler-page-${process.pid}` } });
+    } catch (e) {
+      throw new Skip(
+          `gprofiler cannot profile here: ${String(e.stderr || e.message).trim().split("\n").at(-1)}`);
+    } finally {
+      busy.kill("SIGKILL");
+    }
+    const lines = readFileSync(join(out, "last_profile.col"), "latin1")
+                      .split("\n")
+                      .filter((l) => l && !l.startsWith("#"));
+    const column = JSON.parse(readFileSync(join(out, "last_profile.col"), "utf8").split("\n")[0].slice(2))
+                           .application_metadata_enabled
+                       ? 2
+                       : 1;
+    const stacks = lines.map((l) => ({
+      frames: l.slice(0, l.lastIndexOf(" ")).split(";").slice(column),
+      count: Number(l.slice(l.lastIndexOf(" ") + 1))
+    }));
+    const p = await browser.open(`file://${join(out, "last_flamegraph.html")}`);
+    equal(p.errors.join("; "), "", "errors");
+    equal(p.requests.length, 1, "requests");
+    equal(await total(p), sum(stacks), "samples, against the collapsed text");
+    const reported = await p.eval(`(() => { const l = ${
+        app}.model.meta.ledger; return l.entries - l.idle - l.filtered - l.lost_ring - l.aggregation_full; })()`);
+    equal(await total(p), reported, "samples, against the ledger");
+    await p.eval(`location.hash = "#v=1&q=%3Dsh"`);
+    await p.settle();
+    const sh = sum(stacks, (s) => s.frames[0] === "sh");
+    assert(sh > 100, `the busy shell is in the text: ${sh}`);
+    assert(await p.eval(`${app}.search.ofAll`) >= sh, "and found in the page");
+    await p.eval(`location.hash = "#v=1"`);
+    await p.settle();
+    await p.png(join(pictures, "this-machine.png"));
+    await p.eval(`${app}.commands.pivotItem(${app}.table.hottest())`);
+    await p.settle();
+    await p.png(join(pictures, "this-machine-sandwich.png"));
+    await p.close();
+  },
   async narrow_and_coarse_screens() {
     const p = await open("small", "", { size: [480, 800], scale: 2 });
     equal(p.errors.join("; "), "", "errors");
@@ -533,6 +592,10 @@ async function main() {
       await checks[name]();
       console.log(`ok ${i + 1} - page__${name}`);
     } catch (e) {
+      if (e instanceof Skip) {
+        console.log(`ok ${i + 1} - page__${name} # SKIP ${e.message}`);
+        continue;
+      }
       failed = 1;
       console.log(`not ok ${i + 1} - page__${name}\n# ${e.message.replace(/\n/g, "\n# ")}`);
     }
