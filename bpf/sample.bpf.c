@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* sample.bpf.c -- the sampling program: one entry a tick of a perf event.
  *
- * filter -> kernel stack -> registers -> walk -> emit, on a per-CPU record. Two shapes of the same
- * steps: sample_loop walks in one program by bpf_loop (Linux 5.17); sample_tail walks in bounded
- * pieces joined by tail calls, for kernels without it. User space loads the one that works.
+ * filter -> kernel stack -> registers -> frames of the interpreter, if the process has one -> native
+ * frames -> emit, on a per-CPU record. Two shapes of the same steps: sample_loop walks in one program
+ * by bpf_loop (Linux 5.17); sample_tail walks in bounded pieces joined by tail calls, for kernels
+ * without it. User space loads the one that works.
  * Every entry ends in exactly one outcome of struct rec_counters. */
 #include <linux/bpf.h>
 #include <linux/bpf_perf_event.h>
@@ -11,6 +12,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "bpf/abi/config.h"
+#include "bpf/abi/python.h"
 #include "bpf/abi/record.h"
 #include "bpf/abi/unwind_table.h"
 
@@ -21,35 +23,48 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define THREAD_SIZE 16384 // x86-64 without KASAN; only for kernels without bpf_task_pt_regs
 #define FRAMES_A_PIECE 48 // frames walked between two tail calls
 #define PIECES_MAX 30 // of 33 tail calls
+#define PY_FRAMES_A_PIECE 96
+#define PIECE_NATIVE 0 // indices of `pieces`
+#define PIECE_PYTHON 1
 #define HANDOFF_PAGES 3 // whole pages copied after the first, partial one
 
-#define WORDS_MAX (REC_KERNEL_WORDS_MAX + REC_USER_WORDS_MAX)
-#define WORDS_MASK 2047u
+#define WORDS_MAX (REC_KERNEL_WORDS_MAX + REC_RUNTIME_WORDS_MAX + REC_USER_WORDS_MAX)
+#define WORDS_MASK 4095u
+/* Words and, after them, what is handed over share this: a stack of very many frames leaves no room
+ * for a slice of it. */
+#define AREA_BYTES 30720
 
 _Static_assert(WORDS_MAX <= WORDS_MASK, "a word index is masked");
+_Static_assert(WORDS_MAX * 8 + sizeof(struct rec_handoff) <= AREA_BYTES, "all words and a handoff");
 _Static_assert(HANDOFF_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_MAX, "slice fits");
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct thread_struct {
+	unsigned long fsbase;
+};
 struct task_struct {
 	unsigned int flags;
 	void *mm;
 	void *stack;
+	struct thread_struct thread;
 };
 #pragma clang attribute pop
 
 struct sample_buf;
 #define WALK_ENV struct sample_buf *
 #define WALK_INLINE static __always_inline
+#define WALK_READ(env, dst, len, addr) bpf_probe_read_user((dst), (len), (void *)(addr))
 #include "bpf/walk/walk.h"
+#include "bpf/walk/python.h"
 
 struct sample_buf {
 	struct walk_state w;
+	struct py_walk py;
 	struct pt_regs regs;
 	__u32 pieces;
-	__u32 pad;
+	__u32 walks; // 1: native frames are walked
 	struct rec_sample rec;
-	__u64 words[WORDS_MAX];
-	__u8 tail[sizeof(struct rec_handoff) + REC_STACK_MAX];
+	__u64 words[AREA_BYTES / 8];
 };
 _Static_assert(sizeof(struct sample_buf) <= 32768, "a per-CPU value is at most 32 KiB");
 _Static_assert(__builtin_offsetof(struct sample_buf, words) ==
@@ -136,6 +151,22 @@ struct {
 	__type(value, __u8);
 } chosen SEC(".maps");
 
+/* Without Python user space makes these two as small as they can be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PY_PROCESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct py_process);
+} py_procs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PY_LAYOUTS);
+	__type(key, __u32);
+	__type(value, struct py_layout);
+} py_layouts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -157,7 +188,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, __u32);
 } pieces SEC(".maps");
@@ -169,7 +200,6 @@ static __always_inline void *only(void *map)
 	return bpf_map_lookup_elem(map, &zero);
 }
 
-#define WALK_READ(env, dst, len, addr) bpf_probe_read_user((dst), (len), (void *)(addr))
 #define WALK_POOL(env) ((const __u8 *)only(&uw_pool))
 #define WALK_DIR(env) ((const __u32 *)only(&uw_dir))
 #define WALK_USED(env) ((__u8 *)only(&uw_used))
@@ -190,30 +220,116 @@ static __always_inline void count(__u32 outcome, __u32 reason, __u32 frames)
 		c->reasons[reason < REC_WHY_MAX ? reason : REC_WHY_NONE]++;
 }
 
+static __always_inline __u32 words_used(const struct sample_buf *s)
+{
+	return (__u32)s->rec.kernel_words + s->rec.runtime_words + s->rec.user_words;
+}
+
+static __always_inline void set_word(struct sample_buf *s, __u32 at, __u64 word)
+{
+	s->words[(at & WORDS_MASK) < WORDS_MAX ? at & WORDS_MASK : 0] = word;
+}
+
 static __always_inline void push_word(struct sample_buf *s, __u64 word)
 {
-	__u32 at = (__u32)s->rec.kernel_words + s->rec.user_words;
-
-	s->words[(at & WORDS_MASK) < WORDS_MAX ? at & WORDS_MASK : 0] = word;
+	set_word(s, words_used(s), word);
 	s->rec.user_words++;
+}
+
+/* The frame just left was the interpreter's: the word said before becomes that of an eval frame. */
+static __always_inline void mark_eval(struct sample_buf *s, __u64 word)
+{
+	if (s->rec.user_words >= REC_USER_WORDS_MAX)
+		return;
+	set_word(s, words_used(s) - 1,
+		(word & (REC_FRAME_DATA_MASK | REC_FRAME_EXACT | 7ull << REC_FRAME_MARK_SHIFT)) |
+			(__u64)REC_FRAME_EVAL << REC_FRAME_KIND_SHIFT);
+	push_word(s, s->w.sp);
 }
 
 /* One frame: emit it, go to its caller. 0: go on. */
 static __always_inline int walk_frame(struct sample_buf *s)
 {
 	struct walk_state *w = &s->w;
+	__u64 word, eval = 0;
 
 	if (s->rec.user_words >= config.max_frames) {
 		walk_stop(w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
 		return 1;
 	}
-	push_word(s, REC_FRAME(REC_FRAME_NATIVE, w->mark, w->exact, w->ip));
-	if (walk_native_step(s, w) == WALK_MORE)
+	word = REC_FRAME(REC_FRAME_NATIVE, w->mark, w->exact, w->ip);
+	if (s->py.on)
+		eval = py_in_eval(&s->py.proc, w->ip - !w->exact);
+	push_word(s, word);
+	if (walk_native_step(s, w) == WALK_MORE) {
+		if (eval)
+			mark_eval(s, word);
 		return 0;
+	}
 	// User space goes on from this very frame: it is not ours then.
 	if (w->outcome == REC_OUT_HANDOFF)
 		s->rec.user_words--;
 	return 1;
+}
+
+/* What this process has of an interpreter, and this thread's place in it. */
+static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct rec_counters *c = only(&counters);
+	const struct py_process *proc;
+	const struct py_layout *layout;
+
+	if (!(config.runtimes & 1u << REC_FRAME_PYTHON) || !c)
+		return;
+	proc = bpf_map_lookup_elem(&py_procs, &pid);
+	if (!proc)
+		return;
+	__builtin_memcpy(&s->py.proc, proc, sizeof(*proc));
+	layout = bpf_map_lookup_elem(&py_layouts, &s->py.proc.layout);
+	if (!layout)
+		return;
+	__builtin_memcpy(&s->py.layout, layout, sizeof(*layout));
+	s->py.tp = BPF_CORE_READ(task, thread.fsbase);
+	s->py.on = 1;
+	s->rec.flags |= REC_F_RUNTIME;
+	if (py_begin(s, &s->py))
+		c->runtime_none++;
+	else
+		c->runtime_samples++;
+}
+
+/* One frame of the interpreter. 0: go on. */
+static __always_inline int python_frame(struct sample_buf *s)
+{
+	struct py_walk *p = &s->py;
+	__u32 at = (__u32)s->rec.kernel_words + s->rec.runtime_words;
+
+	if (!p->frame)
+		return 1;
+	if (s->rec.runtime_words > REC_RUNTIME_WORDS_MAX - PY_WORDS_A_STEP) {
+		p->lost = 1;
+		return 1;
+	}
+	py_step(s, p);
+	set_word(s, at, p->out[0]);
+	set_word(s, at + 1, p->out[1]);
+	set_word(s, at + 2, p->out[2]);
+	s->rec.runtime_words += (__u16)p->nout;
+	return 0;
+}
+
+static __always_inline void python_end(struct sample_buf *s)
+{
+	struct rec_counters *c = only(&counters);
+
+	if (!s->py.on || !c)
+		return;
+	c->runtime_frames += s->rec.runtime_words / PY_FRAME_WORDS;
+	if (s->py.lost) {
+		c->runtime_lost++;
+		s->rec.flags |= REC_F_RUNTIME_LOST;
+	}
 }
 
 /* The registers of the frame at which the walk stopped, and the stack above it, piece by piece: an
@@ -225,7 +341,7 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	struct rec_handoff *h;
 	__u8 *dst;
 
-	if (off > sizeof(s->words))
+	if (off > AREA_BYTES - sizeof(*h))
 		return 0;
 	dst = (__u8 *)s->words + off;
 	h = (struct rec_handoff *)dst;
@@ -237,9 +353,18 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	h->regs[WALK_REG_SP] = w->sp;
 	h->regs[REC_REG_X86_IP] = w->ip;
 	h->stack_base = addr;
+	h->stack_len = 0;
 	h->absent = 0;
+	for (int i = 0; i < REC_EVAL_RANGES; i++) {
+		h->eval[i].start = s->py.on ? s->py.proc.eval[i].start : 0;
+		h->eval[i].end = s->py.on ? s->py.proc.eval[i].end : 0;
+	}
+	// The bound is to be on the very register that is added.
+	WALK_BAR(off);
+	if (off > AREA_BYTES - sizeof(*h) - REC_STACK_MAX)
+		return sizeof(*h);
+	dst = (__u8 *)s->words + off + sizeof(*h);
 	first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
-	dst += sizeof(*h);
 	if (bpf_probe_read_user(dst, first, (void *)addr))
 		h->absent |= 1;
 	dst += first;
@@ -299,7 +424,8 @@ static __always_inline int from_leaf(const struct sample_buf *s)
 static __always_inline void emit(struct sample_buf *s)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
-	__u32 words, len;
+	__u64 len; // 64 bits wide, or the bound lands on a copy of it
+	__u32 words;
 
 	s->rec.outcome = s->w.outcome;
 	s->rec.reason = s->w.reason;
@@ -308,7 +434,8 @@ static __always_inline void emit(struct sample_buf *s)
 		if (!config.stop_at_sample)
 			s->rec.user_words = 0;
 	}
-	words = (__u32)s->rec.kernel_words + s->rec.user_words;
+	python_end(s);
+	words = words_used(s);
 	if (words > WORDS_MAX)
 		words = WORDS_MAX;
 	len = sizeof(s->rec) + words * 8;
@@ -321,9 +448,10 @@ static __always_inline void emit(struct sample_buf *s)
 	} else if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes) {
 		flags = BPF_RB_FORCE_WAKEUP;
 	}
-	if (len > sizeof(s->rec) + sizeof(s->words) + sizeof(s->tail))
+	WALK_BAR(len);
+	if (len > sizeof(s->rec) + sizeof(s->words))
 		len = sizeof(s->rec);
-	s->rec.len = len;
+	s->rec.len = (__u32)len;
 	if (bpf_ringbuf_output(&ring, &s->rec, len, flags))
 		count(REC_OUT_LOST_RING, 0, 0);
 	else
@@ -396,6 +524,9 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
 	s->regs.rip = 0;
+	s->py.on = 0;
+	s->py.frame = 0;
+	s->py.lost = 0;
 	s->rec.type = REC_SAMPLE;
 	s->rec.time = bpf_ktime_get_ns();
 	s->rec.weight = ctx->sample_period;
@@ -411,7 +542,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	if (!pid || BPF_CORE_READ(task, flags) & PF_KTHREAD || !BPF_CORE_READ(task, mm))
 		return 0;
 	walk_stop(&s->w, REC_OUT_NO_USER, REC_WHY_NONE);
-	if (config.mode == BPF_UNWIND_OFF)
+	if (config.mode == BPF_UNWIND_OFF && !config.runtimes)
 		return 0;
 	walk_stop(&s->w, REC_OUT_KERNEL_ONLY, REC_WHY_STACK_READ);
 	if (!user_regs(ctx, s))
@@ -425,6 +556,14 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	if ((s->regs.cs & 0xffff) == USER_CS32)
 		return 0;
 	begin_walk(s);
+	python_begin(s, pid);
+	walk_stop(&s->w, REC_OUT_NO_USER, REC_WHY_NONE);
+	if (config.mode == BPF_UNWIND_OFF) {
+		// By this address user space may learn that it is an interpreter.
+		if (!s->py.on)
+			push_word(s, REC_FRAME(REC_FRAME_NATIVE, s->w.mark, 1, s->w.ip));
+		return 0;
+	}
 	walk_stop(&s->w, REC_OUT_HANDOFF, REC_WHY_NO_PROCESS);
 	p = bpf_map_lookup_elem(&procs, &pid);
 	if (!p && config.mode != BPF_UNWIND_FP)
@@ -455,6 +594,13 @@ static __always_inline int filtered(void)
 	return 0;
 }
 
+static long python_step(__u32 i, void *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+
+	return !s || python_frame(s);
+}
+
 static long walk_step(__u32 i, void *ctx)
 {
 	struct sample_buf *s = only(&bufs);
@@ -469,7 +615,10 @@ int sample_loop(struct bpf_perf_event_data *ctx)
 
 	if (filtered() || !s)
 		return 0;
-	if (begin(ctx, s))
+	s->walks = (__u32)begin(ctx, s);
+	if (s->py.frame)
+		bpf_loop(REC_RUNTIME_WORDS_MAX, python_step, NULL, 0);
+	if (s->walks)
 		bpf_loop(REC_USER_WORDS_MAX + 1, walk_step, NULL, 0);
 	emit(s);
 	return 0;
@@ -484,10 +633,36 @@ int sample_tail(struct bpf_perf_event_data *ctx)
 	if (filtered() || !s || !c)
 		return 0;
 	s->pieces = 0;
-	if (begin(ctx, s)) {
-		bpf_tail_call(ctx, &pieces, 0);
+	s->walks = (__u32)begin(ctx, s);
+	if (s->py.frame) {
+		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
+		c->tail_call_failed++;
+	} else if (s->walks) {
+		bpf_tail_call(ctx, &pieces, PIECE_NATIVE);
 		c->tail_call_failed++;
 	}
+	emit(s);
+	return 0;
+}
+
+SEC("perf_event")
+int python_piece(struct bpf_perf_event_data *ctx)
+{
+	struct sample_buf *s = only(&bufs);
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PY_FRAMES_A_PIECE; i++) {
+		if (python_frame(s))
+			break;
+	}
+	s->pieces++;
+	// The words are full at the latest after a third of the tail calls there are.
+	if (s->py.frame && !s->py.lost)
+		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
+	if (s->walks)
+		bpf_tail_call(ctx, &pieces, PIECE_NATIVE);
 	emit(s);
 	return 0;
 }
@@ -507,7 +682,7 @@ int walk_piece(struct bpf_perf_event_data *ctx)
 		}
 	}
 	if (++s->pieces < PIECES_MAX)
-		bpf_tail_call(ctx, &pieces, 0);
+		bpf_tail_call(ctx, &pieces, PIECE_NATIVE);
 	emit(s);
 	return 0;
 }

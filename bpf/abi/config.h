@@ -20,7 +20,7 @@ struct bpf_config {
 	__u32 max_frames; // user frames a sample
 	__u32 stop_at_sample; // test builds: bpf_send_signal(SIGSTOP) at each sample
 	__u32 stack_bytes; // bytes of stack handed over, <= REC_STACK_MAX
-	__u32 pad;
+	__u32 runtimes; // bit n: interpreters of this enum rec_frame_kind are walked
 };
 ABI_SIZE(struct bpf_config, 32);
 

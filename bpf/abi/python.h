@@ -7,17 +7,19 @@
 #ifndef GP_ABI_PYTHON_H
 #define GP_ABI_PYTHON_H
 
-#include "bpf/abi/types.h"
+#include "bpf/abi/record.h"
 
-#define PY_EVAL_RANGES 4 // the eval function and its outlined parts
+#define PY_EVAL_RANGES REC_EVAL_RANGES // the eval function and its outlined parts
 #define PY_LAYOUTS 64 // distinct offset sets of the machine
 #define PY_PROCESSES 8192
 
-/* A Python frame in a sample: REC_FRAME(REC_FRAME_PYTHON, mark, 0, code object) and one more word. */
+/* A Python frame in a sample: REC_FRAME(REC_FRAME_PYTHON, 0, run end, code object) and one more word.
+ * A cookie of 0: the code object could not be read in the interrupt (its page was absent). */
 #define PY_FRAME_WORDS 2
 #define PY_FRAME_COOKIE(word) ((__u32)(word))
 #define PY_FRAME_LASTI(word) ((__s32)((word) >> 32)) // bytes into the code, -1 before the first
-/* Checksum of a code object, of 32-bit fields as read: equal in the kernel and when it is named. */
+/* Checksum of a code object, of 32-bit fields as read: equal in the kernel and when it is named. A
+ * field whose offset in struct py_layout is 0 does not exist (kwonly in 2.7) and counts as 0. */
 #define PY_CODE_COOKIE(argcount, kwonly, flags, firstlineno)                                       \
 	(((__u32)(argcount) << 25) + ((__u32)(kwonly) << 18) + ((__u32)(flags) << 10) +            \
 		(__u32)(firstlineno))

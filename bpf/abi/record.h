@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* abi/record.h -- what the sampling program sends to user space, and what it counts.
  *
- * A sample is one ring-buffer record: struct rec_sample, then kernel_words + user_words words
- * (kernel addresses leaf first, then user frame words leaf first), then, if REC_F_HANDOFF is set,
- * struct rec_handoff and stack_len bytes of the user stack from `stack_base` upward. */
+ * A sample is one ring-buffer record: struct rec_sample, then kernel_words + runtime_words +
+ * user_words words (kernel addresses, frames of an interpreter, native user frames, each leaf
+ * first), then, if REC_F_HANDOFF is set, struct rec_handoff and stack_len bytes of the user stack
+ * from `stack_base` upward.
+ *
+ * Interpreter and native frames come apart, because they are read apart: the interpreter's own
+ * chain in one go while the thread stands still, the native frames perhaps only in user space.
+ * unwind/weave.c puts each run of the one in place of the eval frame of the other. */
 #ifndef GP_ABI_RECORD_H
 #define GP_ABI_RECORD_H
 
 #include "bpf/abi/types.h"
 
 #define REC_KERNEL_WORDS_MAX 127 // bpf_get_stack(): PERF_MAX_STACK_DEPTH
-#define REC_USER_WORDS_MAX 1536 // words, not frames: a runtime's frame takes several
+#define REC_RUNTIME_WORDS_MAX 2112 // words, not frames: a runtime's frame takes several
+#define REC_USER_WORDS_MAX 1536 // words, not frames: an eval frame takes two
 #define REC_STACK_MAX 16384 // bytes of user stack handed over
 #define REC_STACK_PAGE 4096 // the stack is copied in pieces that end at page bounds
 #define REC_COMM_LEN 16
@@ -24,6 +30,12 @@ enum rec_type {
 enum rec_frame_kind {
 	REC_FRAME_NATIVE = 0, // data = program counter
 	REC_FRAME_PYTHON = 1, // data = code object; +1 word, abi/python.h
+	/* A native frame of an interpreter's eval loop: data = program counter, +1 word: the address
+	 * where its C frame ends (its canonical frame address). */
+	REC_FRAME_EVAL = 13,
+	/* Among interpreter frames: the run before this word was begun by the eval loop whose C frame
+	 * holds the address `data`. Not a frame. */
+	REC_FRAME_ENTRY = 14,
 	REC_FRAME_KIND_MAX = 15,
 };
 
@@ -38,6 +50,8 @@ enum rec_frame_mark {
 #define REC_FRAME_KIND_SHIFT 60
 #define REC_FRAME_MARK_SHIFT 57
 #define REC_FRAME_EXACT (1ull << 56) // the address is the instruction itself, not a return address
+/* The same bit of an interpreter's frame: the last one of its run, where no REC_FRAME_ENTRY says so. */
+#define REC_FRAME_RUN_END REC_FRAME_EXACT
 #define REC_FRAME_DATA_MASK ((1ull << 56) - 1)
 
 #define REC_FRAME(kind, mark, exact, data)                                                         \
@@ -82,6 +96,8 @@ enum rec_flags {
 	REC_F_HANDOFF = 1 << 0, // struct rec_handoff and stack bytes follow the words
 	REC_F_IN_KERNEL = 1 << 1, // the tick hit kernel mode
 	REC_F_KERNEL_CUT = 1 << 2, // the kernel stack filled its buffer
+	REC_F_RUNTIME = 1 << 3, // of a process with a known interpreter
+	REC_F_RUNTIME_LOST = 1 << 4, // its frames could not be read, or not all
 };
 
 /* Registers in DWARF order (System V x86-64 psABI figure 3.36; AArch64 DWARF needs 33). */
@@ -90,14 +106,19 @@ enum rec_flags {
 #define REC_REG_X86_SP 7
 #define REC_REG_X86_IP 16
 
+#define REC_EVAL_RANGES 4
+
 struct rec_handoff {
 	__u64 valid; // bit n: regs[n] is known
 	__u64 regs[REC_REGS]; // of the frame to go on from
 	__u64 stack_base; // address of the first copied byte
 	__u32 stack_len; // bytes that follow
 	__u32 absent; // bit n: the n-th piece (cut at page bounds) could not be read, is zeroes
+	struct {
+		__u64 start, end;
+	} eval[REC_EVAL_RANGES]; // code of the interpreter's eval loop, zeroes if there is none
 };
-ABI_SIZE(struct rec_handoff, 8 + 8 * REC_REGS + 16);
+ABI_SIZE(struct rec_handoff, 8 + 8 * REC_REGS + 16 + 16 * REC_EVAL_RANGES);
 
 struct rec_sample {
 	__u16 type; // REC_SAMPLE
@@ -116,7 +137,8 @@ struct rec_sample {
 	__u8 event; // index of the sampled event
 	__u8 handoff_exact; // the frame to go on from is the interrupted one: its address is exact
 	__u8 handoff_mark; // enum rec_frame_mark of that frame
-	__u8 pad[3];
+	__u8 pad;
+	__u16 runtime_words;
 	char comm[REC_COMM_LEN]; // of the thread
 };
 ABI_SIZE(struct rec_sample, 72);
@@ -128,6 +150,10 @@ struct rec_counters {
 	__u64 reasons[REC_WHY_MAX]; // of HANDOFF and BROKEN
 	__u64 user_frames; // emitted by the kernel walker
 	__u64 tail_call_failed;
+	__u64 runtime_samples; // of threads that run an interpreter
+	__u64 runtime_none; // of other threads of such a process
+	__u64 runtime_lost; // REC_F_RUNTIME_LOST
+	__u64 runtime_frames;
 };
 
 #endif

@@ -21,6 +21,7 @@
 #define RING_WAKE_SHARE 4 // the reader is woken when a quarter is full
 #define LINKS_MAX 65536
 #define FDINFO_MAX 4096
+#define PY_PROCESSES_PREALLOC 1024 // where a hash map takes its memory at once
 
 VEC_DEFINE(link_vec, int)
 
@@ -39,6 +40,7 @@ struct bpf_sampler {
 	bpf_record_fn fn;
 	void *arg;
 	unsigned ncpus;
+	uint32_t runtimes; // struct bpf_config
 };
 
 static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -59,6 +61,32 @@ static bool have_helper(enum bpf_func_id helper)
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_PERF_EVENT, helper, NULL) == 1;
 }
 
+/* Memory that only some runs need. */
+static void size_maps(struct sample_bpf *k, const struct bpf_object_config *config, bool prealloc)
+{
+	bool python = config->bpf.runtimes & 1u << REC_FRAME_PYTHON;
+
+	bpf_map__set_max_entries(k->maps.ring, config->ring_bytes);
+	if (!python) {
+		bpf_map__set_max_entries(k->maps.py_procs, 1);
+		bpf_map__set_max_entries(k->maps.py_layouts, 1);
+	}
+	if (!prealloc)
+		return;
+	bpf_map__set_map_flags(k->maps.procs, 0);
+	bpf_map__set_map_flags(k->maps.chosen, 0);
+	bpf_map__set_map_flags(k->maps.py_procs, 0);
+	if (python)
+		bpf_map__set_max_entries(k->maps.py_procs, PY_PROCESSES_PREALLOC);
+}
+
+static int set_piece(struct sample_bpf *k, __u32 index, const struct bpf_program *piece)
+{
+	int fd = bpf_program__fd(piece);
+
+	return bpf_map_update_elem(bpf_map__fd(k->maps.pieces), &index, &fd, BPF_ANY) ? -errno : 0;
+}
+
 /* bpf_loop cannot be probed by an empty call (it wants a callback), so loading is the probe. */
 static void choose_shape(struct bpf_sampler *s, enum bpf_walk_shape shape)
 {
@@ -68,6 +96,7 @@ static void choose_shape(struct bpf_sampler *s, enum bpf_walk_shape shape)
 	bpf_program__set_autoload(k->progs.sample_loop, loop);
 	bpf_program__set_autoload(k->progs.sample_tail, !loop);
 	bpf_program__set_autoload(k->progs.walk_piece, !loop);
+	bpf_program__set_autoload(k->progs.python_piece, !loop);
 	s->entry = loop ? k->progs.sample_loop : k->progs.sample_tail;
 	s->info.shape = shape;
 }
@@ -76,8 +105,7 @@ static int load_shape(struct bpf_sampler *s, const struct bpf_object_config *con
 	enum bpf_walk_shape shape, bool prealloc)
 {
 	struct sample_bpf *k = sample_bpf__open();
-	__u32 zero = 0;
-	int r, fd;
+	int r;
 
 	if (!k)
 		return -errno;
@@ -87,18 +115,13 @@ static int load_shape(struct bpf_sampler *s, const struct bpf_object_config *con
 	*(__u32 *)&k->rodata->have_attach_cookie = s->info.attach_cookie =
 		have_helper(BPF_FUNC_get_attach_cookie);
 	*(__u32 *)&k->rodata->wake_bytes = config->ring_bytes / RING_WAKE_SHARE;
-	bpf_map__set_max_entries(k->maps.ring, config->ring_bytes);
-	if (prealloc) {
-		bpf_map__set_map_flags(k->maps.procs, 0);
-		bpf_map__set_map_flags(k->maps.chosen, 0);
-	}
+	size_maps(k, config, prealloc);
 	choose_shape(s, shape);
 	r = sample_bpf__load(k);
-	if (!r && shape == BPF_WALK_TAIL) {
-		fd = bpf_program__fd(k->progs.walk_piece);
-		r = bpf_map_update_elem(bpf_map__fd(k->maps.pieces), &zero, &fd, BPF_ANY) ? -errno
-											  : 0;
-	}
+	if (!r && shape == BPF_WALK_TAIL)
+		r = set_piece(k, 0, k->progs.walk_piece);
+	if (!r && shape == BPF_WALK_TAIL)
+		r = set_piece(k, 1, k->progs.python_piece);
 	if (!r)
 		return 0;
 	sample_bpf__destroy(k);
@@ -189,6 +212,7 @@ int bpf_sampler_open(const struct bpf_object_config *config, struct bpf_sampler 
 		r = map_tables(s);
 	if (!r) {
 		link_vec_init(&s->links, LINKS_MAX);
+		s->runtimes = config->bpf.runtimes;
 		s->ncpus = (unsigned)libbpf_num_possible_cpus();
 		s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
 		r = s->ring ? 0 : -errno;
@@ -269,6 +293,31 @@ int bpf_sampler_set_process(struct bpf_sampler *s, uint32_t pid, const struct uw
 int bpf_sampler_remove_process(struct bpf_sampler *s, uint32_t pid)
 {
 	return bpf_map_delete_elem(bpf_map__fd(s->skel->maps.procs), &pid) ? -errno : 0;
+}
+
+int bpf_sampler_set_runtime(struct bpf_sampler *s, uint8_t kind, uint32_t pid, const void *process)
+{
+	int fd = bpf_map__fd(s->skel->maps.py_procs);
+
+	if (kind != REC_FRAME_PYTHON || !(s->runtimes & 1u << kind))
+		return -EOPNOTSUPP;
+	if (!process)
+		return bpf_map_delete_elem(fd, &pid) ? -errno : 0;
+	// A full hash says E2BIG.
+	if (!bpf_map_update_elem(fd, &pid, process, BPF_ANY))
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno;
+}
+
+int bpf_sampler_set_layout(struct bpf_sampler *s, uint8_t kind, uint32_t index, const void *layout)
+{
+	if (kind != REC_FRAME_PYTHON || !(s->runtimes & 1u << kind))
+		return -EOPNOTSUPP;
+	if (index >= bpf_map__max_entries(s->skel->maps.py_layouts))
+		return -ENOSPC;
+	return bpf_map_update_elem(bpf_map__fd(s->skel->maps.py_layouts), &index, layout, BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 int bpf_sampler_fd(const struct bpf_sampler *s)

@@ -48,6 +48,9 @@ int bpf_sampler_attach(struct bpf_sampler *s, int perf_fd, uint8_t event);
 int bpf_sampler_choose(struct bpf_sampler *s, uint32_t pid);
 int bpf_sampler_set_process(struct bpf_sampler *s, uint32_t pid, const struct uw_process *p);
 int bpf_sampler_remove_process(struct bpf_sampler *s, uint32_t pid);
+/* As set_runtime and set_runtime_layout of struct capture_source_ops. */
+int bpf_sampler_set_runtime(struct bpf_sampler *s, uint8_t kind, uint32_t pid, const void *process);
+int bpf_sampler_set_layout(struct bpf_sampler *s, uint8_t kind, uint32_t index, const void *layout);
 
 /* Readable when a drain is worthwhile. */
 int bpf_sampler_fd(const struct bpf_sampler *s);

@@ -31,6 +31,7 @@ struct capture_sample {
 	const uint64_t *user; // rec->user_words words, leaf first
 	const struct rec_handoff *handoff; // NULL unless REC_F_HANDOFF
 	const uint8_t *stack; // handoff->stack_len bytes
+	const uint64_t *runtime; // rec->runtime_words words of interpreter frames, leaf first
 };
 
 struct capture_mmap {

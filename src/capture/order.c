@@ -101,10 +101,11 @@ int order_parse_sample(const void *data, size_t len, struct capture_sample *ret)
 
 	if (!rec || rec->type != REC_SAMPLE || rec->len != len || rec->outcome >= REC_OUT_MAX ||
 		rec->reason >= REC_WHY_MAX || rec->kernel_words > REC_KERNEL_WORDS_MAX ||
-		rec->user_words > REC_USER_WORDS_MAX)
+		rec->runtime_words > REC_RUNTIME_WORDS_MAX || rec->user_words > REC_USER_WORDS_MAX)
 		return -EINVAL;
 	*ret = (struct capture_sample){.rec = rec};
 	ret->kernel = cursor_bytes(&c, 8u * rec->kernel_words);
+	ret->runtime = cursor_bytes(&c, 8u * rec->runtime_words);
 	ret->user = cursor_bytes(&c, 8u * rec->user_words);
 	if (rec->flags & REC_F_HANDOFF) {
 		ret->handoff = cursor_bytes(&c, sizeof(*ret->handoff));
@@ -271,7 +272,8 @@ static uint8_t *add_item(struct order *o, enum capture_event_type type, uint64_t
 
 size_t order_sample_size(const struct capture_sample *s)
 {
-	size_t len = sizeof(*s->rec) + 8u * s->rec->kernel_words + 8u * s->rec->user_words;
+	size_t len = sizeof(*s->rec) + 8u * s->rec->kernel_words + 8u * s->rec->runtime_words +
+		     8u * s->rec->user_words;
 
 	if (s->rec->flags & REC_F_HANDOFF)
 		len += sizeof(*s->handoff) + s->handoff->stack_len;
@@ -295,6 +297,7 @@ void order_write_sample(const struct capture_sample *s, void *dst)
 	rec->type = REC_SAMPLE;
 	rec->len = (uint32_t)order_sample_size(s);
 	at = append(at, s->kernel, 8u * rec->kernel_words);
+	at = append(at, s->runtime, 8u * rec->runtime_words);
 	at = append(at, s->user, 8u * rec->user_words);
 	if (!(rec->flags & REC_F_HANDOFF))
 		return;

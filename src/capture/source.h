@@ -40,6 +40,7 @@ struct capture_config {
 	unsigned max_frames; // 0: default
 	bool own_only; // unprivileged: exclude_kernel, own processes
 	bool stop_at_sample; // twin tests
+	bool python; // walk Python frames in the kernel
 };
 
 /* What the source counted; monotonic. */

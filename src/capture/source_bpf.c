@@ -315,6 +315,18 @@ static int bpf_remove_process(struct capture_source *s, uint32_t pid)
 	return bpf_sampler_remove_process(bpf_of(s)->sampler, pid);
 }
 
+static int bpf_set_runtime(
+	struct capture_source *s, uint8_t kind, uint32_t pid, const void *process)
+{
+	return bpf_sampler_set_runtime(bpf_of(s)->sampler, kind, pid, process);
+}
+
+static int bpf_set_layout(
+	struct capture_source *s, uint8_t kind, uint32_t index, const void *layout)
+{
+	return bpf_sampler_set_layout(bpf_of(s)->sampler, kind, index, layout);
+}
+
 /* MEMBARRIER_CMD_GLOBAL is synchronize_rcu() in the kernel (kernel/sched/membarrier.c), and a
  * perf_event program runs with interrupts off inside an RCU read-side section: when the call
  * returns, every run that could see the old tables is over. Where it is refused (nohz_full), a run
@@ -336,6 +348,8 @@ static const struct capture_source_ops bpf_ops = {
 	.set_process = bpf_set_process,
 	.remove_process = bpf_remove_process,
 	.synchronize = bpf_synchronize,
+	.set_runtime = bpf_set_runtime,
+	.set_runtime_layout = bpf_set_layout,
 };
 
 static uint32_t ring_bytes(size_t ncpus)
@@ -360,6 +374,7 @@ static int open_sampler(struct source_bpf *b, const struct capture_config *c, ch
 							    : REC_USER_WORDS_MAX,
 				.stop_at_sample = c->stop_at_sample,
 				.stack_bytes = REC_STACK_MAX,
+				.runtimes = c->python ? 1u << REC_FRAME_PYTHON : 0,
 			},
 		.ring_bytes = ring_bytes(b->cpus.len),
 	};

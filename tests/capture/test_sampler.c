@@ -112,7 +112,8 @@ static struct bpf_object_config base_config(enum bpf_unwind_mode mode)
 	return (struct bpf_object_config){.bpf = {.mode = mode,
 						  .kernel_stacks = 1,
 						  .max_frames = REC_USER_WORDS_MAX,
-						  .stack_bytes = REC_STACK_MAX},
+						  .stack_bytes = REC_STACK_MAX,
+						  .runtimes = 1u << REC_FRAME_PYTHON},
 		.ring_bytes = 4u << 20};
 }
 

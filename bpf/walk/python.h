@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* walk/python.h -- the Python frames of one thread, leaf first; written once and run in two places.
+ *
+ * Like walk/native.h: the includer supplies WALK_ENV and WALK_READ(env, dst, len, addr). The chain is
+ * read in one go, apart from the native frames: while the thread stands in the interrupt it cannot
+ * move. Offsets come from user space, lie in struct py_layout and are masked where they are used, so
+ * that wrong ones yield nonsense but no access out of bounds.
+ *
+ * Where runs of frames end differs by version (CPython's Python/ceval.c):
+ *   to 3.10     an eval frame runs one Python frame: each frame ends its run
+ *   3.11        an entry frame is marked; the _PyCFrame that its eval keeps on the C stack says where
+ *   3.12 and on a shim frame on the C stack of its eval lies below each run
+ */
+#ifndef GP_WALK_PYTHON_H
+#define GP_WALK_PYTHON_H
+
+#include "bpf/abi/python.h"
+#include "bpf/walk/walk.h"
+
+#define PY_FRAME_BYTES_OLD 128 // of PyFrameObject, what is looked at
+#define PY_FRAME_BYTES 80 // of _PyInterpreterFrame
+#define PY_CODE_BYTES 104 // of PyCodeObject: 2.7 has its first line at 96
+#define PY_WORDS_A_STEP 3
+#define PY_GLIBC_KEYS 32 // pthread keys of the block inside of struct pthread
+#define PY_OWNER_SHIM 3 // FRAME_OWNED_BY_CSTACK; from 3.14 FRAME_OWNED_BY_INTERPRETER
+#define PY_LASTI_MAX (1u << 28)
+
+struct py_walk {
+	struct py_process proc;
+	struct py_layout layout;
+	__u64 tp; // thread pointer
+	__u64 frame; // the next one, 0: the chain is done
+	__u64 cframe; // 3.11: of the run being read
+	__u64 out[PY_WORDS_A_STEP]; // what a step found
+	__u32 nout;
+	__u8 on; // proc and layout are set
+	__u8 lost; // the chain could not be read to its end
+	__u8 pad[2];
+	__u64 raw[16]; // the frame
+	__u64 code[16]; // the code object
+};
+
+/* Does a program counter lie in the eval loop? No jump: see walk/native.h. */
+WALK_INLINE __u64 py_in_eval(const struct py_process *p, __u64 pc)
+{
+	__u64 in = 0;
+
+#pragma unroll
+	for (int i = 0; i < PY_EVAL_RANGES; i++) {
+		__u64 below = pc - p->eval[i].start, beyond = pc - p->eval[i].end;
+
+		WALK_BAR(below);
+		WALK_BAR(beyond);
+		below >>= 63;
+		beyond >>= 63;
+		WALK_BAR(below);
+		WALK_BAR(beyond);
+		in |= beyond & (below ^ 1);
+		WALK_BAR(in);
+	}
+	return in;
+}
+
+WALK_INLINE __u64 py_u64(const __u64 *raw, __u16 off)
+{
+	return *(const __u64 *)((const char *)raw + (off & 120));
+}
+
+WALK_INLINE __u32 py_u32(const __u64 *raw, __u16 off)
+{
+	return *(const __u32 *)((const char *)raw + (off & 124));
+}
+
+WALK_INLINE __u8 py_u8(const __u64 *raw, __u16 off)
+{
+	return *((const __u8 *)raw + (off & 127));
+}
+
+/* The thread-specific value that PyGILState_GetThisThreadState() would return. */
+WALK_INLINE __u64 py_slot(WALK_ENV env, const struct py_walk *p)
+{
+	__u64 base = p->tp + (__s64)p->proc.slot_offset, value = 0;
+	__u32 key = 0;
+
+	if (!p->proc.slot_by || WALK_READ(env, &key, sizeof(key), p->proc.key_addr))
+		return 0;
+	if (p->proc.slot_by == PY_SLOT_INDIRECT) {
+		if (WALK_READ(env, &base, sizeof(base), base))
+			return 0;
+	} else if (key >= PY_GLIBC_KEYS) {
+		return 0;
+	}
+	if (WALK_READ(env, &value, sizeof(value), base + (__u64)key * p->proc.slot_stride))
+		return 0;
+	return value;
+}
+
+/* The thread state of this very thread. */
+WALK_INLINE __u64 py_tstate(WALK_ENV env, const struct py_walk *p)
+{
+	__u64 t = 0, id = 0;
+
+	if (p->proc.tstate_by == PY_TSTATE_TLS) {
+		// It is empty while the thread has let go of the interpreter lock.
+		if (!WALK_READ(env, &t, sizeof(t), p->tp + (__s64)p->proc.tls_offset) && t)
+			return t;
+	} else if (p->proc.tstate_by == PY_TSTATE_CURRENT && p->proc.current_addr &&
+		   p->layout.tstate_thread_id) {
+		// pthread_self() is the thread pointer, in glibc and musl on x86-64.
+		if (!WALK_READ(env, &t, sizeof(t), p->proc.current_addr) && t &&
+			!WALK_READ(env, &id, sizeof(id), t + p->layout.tstate_thread_id) &&
+			id == p->tp)
+			return t;
+	}
+	return py_slot(env, p);
+}
+
+/* Finds the thread's state and its first frame; proc, layout and tp are set. 0: py_step() may be
+ * called while `frame` is set; non-zero: this thread runs no Python. */
+WALK_INLINE int py_begin(WALK_ENV env, struct py_walk *p)
+{
+	__u64 t = py_tstate(env, p), at;
+
+	p->frame = 0;
+	p->cframe = 0;
+	p->lost = 0;
+	if (!t)
+		return 1;
+	at = t + p->layout.tstate_frame;
+	if (p->layout.chain == PY_CHAIN_CFRAME) {
+		if (WALK_READ(env, &at, sizeof(at), at)) {
+			p->lost = 1;
+			return 0;
+		}
+		p->cframe = at;
+		at += p->layout.cframe_current;
+	}
+	if (WALK_READ(env, &p->frame, sizeof(p->frame), at)) {
+		p->frame = 0;
+		p->lost = 1;
+	}
+	return 0;
+}
+
+/* The cookie of a code object; 0: it could not be read. */
+WALK_INLINE __u32 py_cookie(WALK_ENV env, struct py_walk *p, __u64 code)
+{
+	const struct py_layout *l = &p->layout;
+	__u32 kwonly, cookie;
+
+	if (WALK_READ(env, p->code, PY_CODE_BYTES, code))
+		return 0;
+	kwonly = py_u32(p->code, l->code_kwonlyargcount);
+	if (!l->code_kwonlyargcount)
+		kwonly = 0;
+	cookie = PY_CODE_COOKIE(py_u32(p->code, l->code_argcount), kwonly,
+		py_u32(p->code, l->code_flags), py_u32(p->code, l->code_firstlineno));
+	return cookie;
+}
+
+WALK_INLINE __s32 py_lasti(const struct py_walk *p, __u64 code)
+{
+	const struct py_layout *l = &p->layout;
+	__u64 off;
+
+	if (l->chain == PY_CHAIN_FRAME)
+		off = (__u64)py_u32(p->raw, l->frame_lasti) * l->lasti_scale;
+	else
+		off = py_u64(p->raw, l->frame_lasti) - code - l->code_adaptive;
+	return off < PY_LASTI_MAX ? (__s32)off : -1;
+}
+
+WALK_INLINE void py_leave_cframe(WALK_ENV env, struct py_walk *p)
+{
+	__u64 at = p->cframe + p->layout.cframe_current + 8; // _PyCFrame.previous
+
+	if (p->cframe && WALK_READ(env, &p->cframe, sizeof(p->cframe), at))
+		p->cframe = 0;
+}
+
+/* Reads the frame that is next, its words to `out`. */
+WALK_INLINE void py_step(WALK_ENV env, struct py_walk *p)
+{
+	const struct py_layout *l = &p->layout;
+	__u64 frame = p->frame, code, entry;
+	int failed;
+
+	p->nout = 0;
+	p->frame = 0;
+	if (l->chain == PY_CHAIN_FRAME)
+		failed = !!WALK_READ(env, p->raw, PY_FRAME_BYTES_OLD, frame);
+	else
+		failed = !!WALK_READ(env, p->raw, PY_FRAME_BYTES, frame);
+	if (failed) {
+		p->lost = 1;
+		return;
+	}
+	p->frame = py_u64(p->raw, l->frame_back);
+	code = py_u64(p->raw, l->frame_code) & ~(__u64)l->code_tag_mask;
+	entry = l->entry_kind ? py_u8(p->raw, l->frame_entry) : 0;
+	if (l->entry_kind == 2 && (entry >= PY_OWNER_SHIM || !code || code == p->proc.none_addr)) {
+		p->out[0] = REC_FRAME(REC_FRAME_ENTRY, 0, 0, frame);
+		p->nout = 1;
+		return;
+	}
+	if (code < WALK_PC_MIN) {
+		p->frame = 0;
+		p->lost = 1;
+		return;
+	}
+	p->out[0] = REC_FRAME(REC_FRAME_PYTHON, 0, l->chain == PY_CHAIN_FRAME, code);
+	p->out[1] = PY_FRAME_REST(py_cookie(env, p, code), py_lasti(p, code));
+	p->nout = PY_FRAME_WORDS;
+	if (l->entry_kind == 1 && entry) {
+		p->out[2] = REC_FRAME(REC_FRAME_ENTRY, 0, 0, p->cframe);
+		p->nout = PY_WORDS_A_STEP;
+		py_leave_cframe(env, p);
+	}
+}
+
+#endif
