@@ -218,7 +218,7 @@ static void append_roff(struct buf *out, const char *text)
 			buf_append_str(out, "\\e");
 		else if (*p == '-')
 			buf_append_str(out, "\\-");
-		else if (p == text && (*p == '.' || *p == '\''))
+		else if ((p == text || p[-1] == '\n') && (*p == '.' || *p == '\''))
 			buf_printf(out, "\\&%c", *p);
 		else
 			buf_append_char(out, *p);

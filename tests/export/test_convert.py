@@ -270,7 +270,8 @@ def test_what_perf_prints():
     samples = len(re.findall(rb"cpu-clock:", text))
     assert samples > 50
     r = subprocess.run([lib.GPROFILER, "convert"], input=text, capture_output=True)
-    assert r.returncode == 0 and b"standard input" not in r.stderr, r.stderr
+    complaints = [l for l in r.stderr.splitlines() if b"without frames" not in l]	# a tick in an exiting task
+    assert r.returncode == 0 and not complaints, r.stderr
     total = sum(int(l.rpartition(b" ")[2]) for l in r.stdout.split(b"\n"))
     blocks = [b for b in re.split(rb"\n\s*\n", text) if b.strip() and not b.lstrip().startswith(b"#")]
     assert total == sum(1 for b in blocks if len(b.strip(b"\n").split(b"\n")) > 1), (total, len(blocks))

@@ -68,7 +68,7 @@ def test_mixed_load_is_whole_and_named():
         "signals": ["main", "interrupted"],
     }
     roots = {"spin_go": ("runtime.goexit", "runtime.", "_rt0"), "spin_go_stripped": ("runtime.", "_rt0"),
-             "split_musl": ("_start",)}
+             "split_musl": ("_start", "libc_start_main_stage2")}
     started = []
     for kind in kinds:
         try:
