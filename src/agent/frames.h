@@ -29,6 +29,7 @@ struct frames_stack {
 	const uint64_t *words; // user frames, leaf first
 	unsigned nwords;
 	uint8_t outcome, reason; // enum rec_outcome, enum rec_reason
+	bool late; // outer frames were read from the process after the sample
 	uint64_t now; // time of the sample, ns
 };
 

@@ -7,6 +7,7 @@ void ledger_sample(struct ledger *l, const struct rec_sample *rec, const struct 
 {
 	if (rec->outcome == REC_OUT_HANDOFF)
 		l->finished[stack->outcome < REC_OUT_MAX ? stack->outcome : REC_OUT_BROKEN]++;
+	l->finished_late += stack->late;
 	if (stack->outcome == REC_OUT_BROKEN)
 		l->broken_reasons[stack->reason < REC_WHY_MAX ? stack->reason : REC_WHY_NONE]++;
 }
@@ -33,6 +34,7 @@ void ledger_fill(
 	led->finished_complete = l->finished[REC_OUT_COMPLETE];
 	led->finished_truncated = l->finished[REC_OUT_TRUNCATED];
 	led->finished_broken = l->finished[REC_OUT_BROKEN];
+	led->finished_late = l->finished_late;
 	for (unsigned i = 0; i < REC_WHY_MAX && i < 16; i++)
 		led->broken_reasons[i] = l->broken_reasons[i];
 	led->throttled = stats.throttled;
@@ -70,6 +72,7 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	line(out, "kernel only", l->kernel_only, l->entries);
 	line(out, "user stack whole", whole, l->entries);
 	line(out, "  of them finished in user space", l->finished_complete, l->entries);
+	line(out, "  outer frames read after the sample", l->finished_late, l->entries);
 	line(out, "user stack truncated", l->truncated + l->finished_truncated, l->entries);
 	line(out, "user stack broken", l->broken + l->finished_broken, l->entries);
 	for (unsigned why = 0; why < REC_WHY_MAX; why++)

@@ -17,6 +17,7 @@
 struct ledger {
 	uint64_t finished[REC_OUT_MAX]; // of handed-over samples
 	uint64_t broken_reasons[REC_WHY_MAX];
+	uint64_t finished_late;
 	uint64_t not_wanted; // samples of processes that were not asked for
 };
 

@@ -155,6 +155,7 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(finished_complete);
 	LEDGER(finished_truncated);
 	LEDGER(finished_broken);
+	LEDGER(finished_late);
 	LEDGER(truncated);
 	LEDGER(broken);
 	LEDGER(bits32);

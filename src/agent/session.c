@@ -244,6 +244,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		stack.nwords = s->result->nwords;
 		stack.outcome = s->result->outcome;
 		stack.reason = s->result->reason;
+		stack.late = s->result->late;
 	} else {
 		stack.words = sample->user;
 		stack.nwords = rec->user_words;

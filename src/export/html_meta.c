@@ -74,6 +74,7 @@ static json_t *ledger(const struct profile_meta *m)
 	ROW(finished_complete);
 	ROW(finished_truncated);
 	ROW(finished_broken);
+	ROW(finished_late);
 	ROW(not_delivered);
 	ROW(throttled);
 	ROW(side_band_lost);

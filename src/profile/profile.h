@@ -98,6 +98,7 @@ struct profile_ledger {
 	uint64_t finished_complete; // of handoff
 	uint64_t finished_truncated;
 	uint64_t finished_broken;
+	uint64_t finished_late; // of finished: outer frames read from the target after the sample
 	uint64_t broken_reasons[16]; // enum rec_reason
 	uint64_t not_delivered; // expected - entries, if positive
 	uint64_t throttled;

@@ -5,11 +5,15 @@
  * What the kernel lacked is made on the way: mappings are published, a page without a table gets
  * one, so that the kernel walks the next sample itself. A rule that needs more than the walker tracks
  * is evaluated in full: the walk is run again from the registers of the start, by the rows of the
- * call frame information, which keeps all that can be known. */
+ * call frame information, which keeps all that can be known.
+ *
+ * Where the copied slice ends, or the walk crosses to another stack, it goes on in the target's memory as
+ * it is now. What such a step leads to is believed only if it is an address after a call. */
 #include <errno.h>
 #include <string.h>
 
 #include "process/memory.h"
+#include "unwind/live.h"
 #include "unwind/native.h"
 #include "unwind/pages.h"
 
@@ -28,6 +32,7 @@ struct walk {
 	struct native_host host;
 	unsigned steps; // from start to frame
 	bool short_read; // a read went past the copied piece
+	bool live_read; // this step used memory as it is now
 };
 
 static bool absent(const struct rec_handoff *h, uint64_t addr, size_t len)
@@ -41,19 +46,44 @@ static bool absent(const struct rec_handoff *h, uint64_t addr, size_t len)
 	return false;
 }
 
-static bool read_copied(struct walk *w, void *dst, size_t len, uint64_t addr)
+static bool read_copied(const struct walk *w, void *dst, size_t len, uint64_t addr)
 {
 	const struct rec_handoff *h = w->sample->handoff;
 
 	if (addr < h->stack_base || len > h->stack_len ||
-		addr - h->stack_base > h->stack_len - len) {
-		w->short_read = addr >= h->stack_base;
-		return false;
-	}
-	if (absent(h, addr, len))
+		addr - h->stack_base > h->stack_len - len || absent(h, addr, len))
 		return false;
 	memcpy(dst, w->sample->stack + (addr - h->stack_base), len);
 	return true;
+}
+
+/* Stack memory: of the slice, else of the living process. */
+static bool read_stack(struct walk *w, void *dst, size_t len, uint64_t addr)
+{
+	const struct rec_handoff *h = w->sample->handoff;
+
+	if (read_copied(w, dst, len, addr))
+		return true;
+	if (live_read(&w->u->live, addr, dst, len)) {
+		w->live_read = true;
+		return true;
+	}
+	w->short_read = addr >= h->stack_base && addr - h->stack_base >= h->stack_len;
+	return false;
+}
+
+/* Instructions: of the file, which is the same for all time; else of the living process. */
+static bool read_code(
+	struct walk *w, const struct mapping *map, uint64_t addr, void *dst, size_t len)
+{
+	struct module *m = module_get(w->u->processes->modules, map->module);
+
+	if (len > map->end - addr)
+		return false;
+	if (m)
+		return !process_open_module(w->u->processes, w->p, map) &&
+		       module_read(m, addr - map->start + map->pgoff, dst, len) == (ssize_t)len;
+	return w->u->live.pid && !process_memory_read(w->u->live.pid, addr, dst, len);
 }
 
 /* What the walker reads: the stack, and instructions (those of a leaf without a table, and before a
@@ -62,6 +92,7 @@ static int read_native(void *arg, void *dst, uint32_t len, uint64_t addr)
 {
 	struct walk *w = arg;
 	const struct rec_handoff *h = w->sample->handoff;
+	const struct mapping *map;
 	uint8_t *out = dst;
 
 	// The copy begins at sp. Only the slot of the caller's rbp is ever read from below: an
@@ -71,14 +102,18 @@ static int read_native(void *arg, void *dst, uint32_t len, uint64_t addr)
 		memcpy(out, &w->start.regs.r[CFI_REG_BP], 8);
 		return len == 8 ? 0 : read_native(arg, out + 8, len - 8, addr + 8);
 	}
-	if (process_mapping(w->p, addr))
-		return process_memory_read(w->p->pid, addr, dst, len);
-	return read_copied(w, dst, len, addr) ? 0 : -EFAULT;
+	// A stack may be executable: its mapping is one of code then.
+	if (read_copied(w, dst, len, addr))
+		return 0;
+	map = process_mapping(w->p, addr);
+	if (map)
+		return read_code(w, map, addr, dst, len) ? 0 : -EFAULT;
+	return read_stack(w, dst, len, addr) ? 0 : -EFAULT;
 }
 
 static bool read_word(void *arg, uint64_t addr, uint64_t *ret)
 {
-	return read_copied(arg, ret, sizeof(*ret), addr);
+	return read_stack(arg, ret, sizeof(*ret), addr);
 }
 
 static uint64_t frame_pc(const struct native_frame *f)
@@ -258,6 +293,39 @@ static enum native_host_result step(struct walk *w, enum rec_reason *why)
 	}
 }
 
+/* Whether a frame that the target's present memory led to is one: an address in code, after a call.
+ * (A handler's return address is the trampoline's first byte: no call is before it.) */
+static bool believable(struct walk *w, const struct native_frame *f)
+{
+	uint64_t pc = frame_pc(f), code = 0;
+	const struct mapping *map = find_mapping(w, lookup_pc(f));
+	struct uw_rule rule;
+
+	if (!map || f->exact)
+		return map != NULL;
+	if (pc - map->start >= sizeof(code) && read_code(w, map, pc - 8, &code, sizeof(code)) &&
+		native_after_call(code))
+		return true;
+	if (map->module == MODULE_NONE)
+		return false;
+	pages_rule(w->u, w->p, map, lookup_pc(f) - map->start + map->pgoff, &rule);
+	return rule.cfa == UW_CFA_SIGNAL;
+}
+
+/* A step that used present memory, judged. */
+static enum native_host_result judge(
+	struct walk *w, enum native_host_result r, enum rec_reason *why)
+{
+	// An end that is a zero in memory says nothing there; one by rule was not read at all.
+	if (r == NATIVE_HOST_BROKEN || (r == NATIVE_HOST_MORE && believable(w, &w->frame))) {
+		w->frame.mark = REC_MARK_GUESS;
+		w->ret->late = true;
+		return r;
+	}
+	*why = REC_WHY_STACK_SHORT;
+	return NATIVE_HOST_BROKEN;
+}
+
 static void finish(struct walk *w, enum rec_outcome outcome, enum rec_reason why)
 {
 	w->ret->outcome = outcome;
@@ -273,7 +341,10 @@ static void walk(struct walk *w)
 		if (!emit(w))
 			return finish(w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
 		w->short_read = false;
+		w->live_read = false;
 		r = step(w, &why);
+		if (w->live_read)
+			r = judge(w, r, &why);
 		w->steps++;
 	} while (r == NATIVE_HOST_MORE);
 	if (r == NATIVE_HOST_END)
@@ -312,9 +383,11 @@ int unwind_finish(struct unwind *u, struct process *p, const struct capture_samp
 		memcpy(ret->words, sample->user, ret->nwords * sizeof(*ret->words));
 	ret->outcome = sample->rec->outcome;
 	ret->reason = sample->rec->reason;
+	ret->late = false;
 	if (!sample->handoff)
 		return 0;
 	u->stats.finished++;
+	live_start(&u->live, u->read_live && !p->exit_time && sample->rec->pid ? p->pid : 0);
 	start(&w);
 	walk(&w);
 	if (p->exit_time)
@@ -325,6 +398,7 @@ int unwind_finish(struct unwind *u, struct process *p, const struct capture_samp
 		u->stats.truncated++;
 	else
 		u->stats.broken++;
+	u->stats.late += ret->late;
 	if (ret->outcome == REC_OUT_BROKEN)
 		u->stats.reasons[ret->reason]++;
 	return 0;

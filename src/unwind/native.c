@@ -17,6 +17,11 @@
 #include "bpf/walk/native.h"
 #pragma GCC diagnostic pop
 
+bool native_after_call(uint64_t bytes)
+{
+	return walk_after_call(bytes);
+}
+
 enum native_host_result native_host_step(
 	const struct native_host *h, struct native_frame *f, enum rec_reason *ret_why)
 {

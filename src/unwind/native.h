@@ -31,6 +31,8 @@ enum native_host_result {
 	NATIVE_HOST_ASK, // why says what the walker lacks; the frame is unchanged
 	NATIVE_HOST_BROKEN, // why says it
 };
+/* Whether the eight bytes before an address end in a call instruction. */
+bool native_after_call(uint64_t bytes);
 enum native_host_result native_host_step(
 	const struct native_host *h, struct native_frame *f, enum rec_reason *ret_why);
 

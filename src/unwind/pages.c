@@ -26,6 +26,7 @@ int unwind_new_sized(const struct tables_config *config, struct process_table *p
 		return -ENOMEM;
 	u->processes = processes;
 	u->mode = mode;
+	u->read_live = !strcmp(processes->proc_root, "/proc");
 	build_module_vec_init(&u->modules, MODULES_MAX);
 	builder_init(&u->builder, &u->tables);
 	u->scratch = calloc(UW_MAPS_PER_PROCESS, sizeof(*u->scratch));

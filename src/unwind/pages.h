@@ -6,6 +6,7 @@
 
 #include "base/vec.h"
 #include "unwind/build.h"
+#include "unwind/live.h"
 #include "unwind/tables.h"
 #include "unwind/unwind.h"
 
@@ -19,6 +20,8 @@ struct unwind {
 	struct build_module_vec modules; // [module.unwind_slot - 1]
 	struct uw_mapping *scratch; // UW_MAPS_PER_PROCESS
 	uint8_t *page; // PAGE_BYTES_MAX
+	struct live live; // of the stack being finished
+	bool read_live; // processes of this machine, as they are now; not those of a recording
 	struct unwind_stats stats;
 };
 

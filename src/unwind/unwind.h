@@ -25,6 +25,7 @@ struct unwind_stats {
 	uint64_t build_ns; // CPU time spent making tables
 	uint64_t finished; // stacks finished here, by outcome:
 	uint64_t complete, truncated, broken;
+	uint64_t late; // of them, with frames of the target's memory as it was later
 	uint64_t reasons[REC_WHY_MAX]; // of broken
 	uint64_t full; // a cap was reached
 };
@@ -45,6 +46,7 @@ struct unwind_result {
 	unsigned nwords;
 	enum rec_outcome outcome; // COMPLETE, TRUNCATED or BROKEN
 	enum rec_reason reason;
+	bool late; // outer frames, marked GUESS, were read from the target after the sample
 };
 /* Goes on from where the kernel walker stopped, loading what it lacked. Return 0 or -errno. */
 int unwind_finish(struct unwind *u, struct process *p, const struct capture_sample *sample,
