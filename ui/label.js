@@ -7,7 +7,10 @@ function withoutBrackets(text, open, close) {
   for (let i = 0; i < text.length; i++) {
     const c = text[i];
     if (c === open) {
-      if (depth === 0 && open === "<" && /operator<?$/.test(out)) {
+      // Template arguments follow a name; "<T as Trait>::f", "operator<" and <U+202E> do not.
+      const literal =
+          open === "<" && (!/[\w:]$/.test(out) || /operator$/.test(out) || text.startsWith("<U+", i));
+      if (depth === 0 && literal) {
         out += c;
         continue;
       }

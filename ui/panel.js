@@ -126,8 +126,9 @@ function ledgerOf(meta, heading) {
     ledgerTable(
         [
           ["whole", s.whole], ["… kernel only", l.kernel_only],
-          ["… finished in user space", l.finished_complete], ["truncated (too deep)", s.truncated],
-          ["broken", s.broken], ["… 32-bit", l.bits32]
+          ["… finished in user space", l.finished_complete],
+          ["… their outer frames read after the sample", l.finished_late],
+          ["truncated (too deep)", s.truncated], ["broken", s.broken], ["… 32-bit", l.bits32]
         ],
         s.reported),
     Object.keys(l.reasons).length ? el("h3", {}, "Why broken") : null,

@@ -29,6 +29,7 @@ export function showToolbar(app, state) {
       state.l ? "l" : state.r);
   byId("l-value").hidden = model.compare || app.formats.length < 2;
   options(byId("s-value"), app.formats.map((_, i) => [String(i), app.valueName(i)]), state.u);
+  byId("l-color").hidden = model.compare || app.view.signed;
   byId("l-width").hidden = byId("l-norm").hidden = !model.compare;
   options(byId("s-width"), [["m", "the larger"], ["A", "A"], ["B", "B"]], state.v2);
   options(byId("s-norm"), [["total", "by total"], ["dur", "by duration"], ["none", "as counted"]], state.n);

@@ -99,9 +99,14 @@ static int compare_contexts(const void *va, const void *vb)
 	return r ? r : compare_u32(a->id, b->id);
 }
 
-/* The interned structs in order: *ret_sorted owned by the caller, ret_rank[id - 1] = position. */
-static int sort_interned(const struct html_tree *t, const struct intern *in, size_t item_size,
-	int (*compare)(const void *, const void *), uint32_t *ret_rank, void *ret_sorted)
+struct sort_kind {
+	size_t size; // of an item
+	int (*compare)(const void *, const void *); // of struct sort_item
+};
+
+/* The interned structs in order: ret_sorted[position], ret_rank[id - 1] = position. */
+static int sort_interned(const struct html_tree *t, const struct intern *in,
+	const struct sort_kind *kind, uint32_t *ret_rank, void *ret_sorted)
 {
 	_cleanup_free_ struct sort_item *items = calloc(in->len + 1, sizeof(*items));
 
@@ -109,9 +114,9 @@ static int sort_interned(const struct html_tree *t, const struct intern *in, siz
 		return -ENOMEM;
 	for (uint32_t id = 1; id <= in->len; id++)
 		items[id - 1] = (struct sort_item){t, intern_get(in, id, NULL), id};
-	qsort(items, in->len, sizeof(*items), compare);
+	qsort(items, in->len, sizeof(*items), kind->compare);
 	for (uint32_t i = 0; i < in->len; i++) {
-		memcpy((char *)ret_sorted + i * item_size, items[i].item, item_size);
+		memcpy((char *)ret_sorted + i * kind->size, items[i].item, kind->size);
 		ret_rank[items[i].id - 1] = i;
 	}
 	return 0;
@@ -142,7 +147,8 @@ static int build_functions(struct build *b)
 		r = intern_add(&funs, &fun, sizeof(fun), &b->frame_fun[id]);
 	}
 	if (!r)
-		r = sort_interned(t, &funs, sizeof(struct html_fun), compare_funs, rank, t->funs);
+		r = sort_interned(t, &funs,
+			&(struct sort_kind){sizeof(struct html_fun), compare_funs}, rank, t->funs);
 	if (!r) {
 		t->nfuns = funs.len;
 		for (uint32_t id = 1; id <= p->frames.len; id++) {
@@ -346,8 +352,8 @@ static int number_contexts(struct build *b)
 	t->contexts = calloc(b->contexts.len + 1ull, sizeof(*t->contexts));
 	if (!rank || !t->contexts)
 		return -ENOMEM;
-	r = sort_interned(
-		t, &b->contexts, sizeof(*t->contexts), compare_contexts, rank, t->contexts);
+	r = sort_interned(t, &b->contexts,
+		&(struct sort_kind){sizeof(*t->contexts), compare_contexts}, rank, t->contexts);
 	if (r)
 		return r;
 	t->ncontexts = b->contexts.len;

@@ -312,6 +312,9 @@ test("layout__no_column_is_left_out", () => {
 
 test("label__ladder", () => {
   const fit = (name, origin, chars) => label.fit(label.ladderOf(name, origin), chars);
+  assert.equal(fit("<T as core::fmt::Display>::fmt<u32>", "rust", 34), "<T as core::fmt::Display>::fmt");
+  assert.equal(fit("line<U+2028>sep", "cpp", 14), "line<U+2028>s…");
+  assert.equal(fit("operator<<(int)", "cpp", 12), "operator<<");
   assert.equal(fit("abc", "native", 2), "");
   assert.equal(fit("ab", "native", 2), "ab");
   const cpp = "std::vector<int, std::allocator<int> >::push_back(int const&)";
