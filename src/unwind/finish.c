@@ -137,6 +137,25 @@ static bool emit(struct walk *w)
 	return true;
 }
 
+static bool in_eval(const struct rec_handoff *h, uint64_t pc)
+{
+	for (unsigned i = 0; i < REC_EVAL_RANGES; i++)
+		if (pc >= h->eval[i].start && pc < h->eval[i].end)
+			return true;
+	return false;
+}
+
+/* The frame emitted last was an interpreter's, and the frame now is its caller. */
+static void mark_eval(struct walk *w)
+{
+	struct unwind_result *ret = w->ret;
+
+	if (ret->nwords == REC_USER_WORDS_MAX)
+		return;
+	ret->words[ret->nwords - 1] |= (uint64_t)REC_FRAME_EVAL << REC_FRAME_KIND_SHIFT;
+	ret->words[ret->nwords++] = w->frame.regs.r[CFI_REG_SP];
+}
+
 static const struct mapping *find_mapping(struct walk *w, uint64_t pc)
 {
 	const struct mapping *map = process_mapping(w->p, pc);
@@ -336,16 +355,20 @@ static void walk(struct walk *w)
 {
 	enum rec_reason why = REC_WHY_NONE;
 	enum native_host_result r;
+	bool eval;
 
 	do {
 		if (!emit(w))
 			return finish(w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
 		w->short_read = false;
 		w->live_read = false;
+		eval = in_eval(w->sample->handoff, lookup_pc(&w->frame));
 		r = step(w, &why);
 		if (w->live_read)
 			r = judge(w, r, &why);
 		w->steps++;
+		if (eval && r == NATIVE_HOST_MORE)
+			mark_eval(w);
 	} while (r == NATIVE_HOST_MORE);
 	if (r == NATIVE_HOST_END)
 		return finish(w, REC_OUT_COMPLETE, REC_WHY_NONE);
