@@ -79,20 +79,21 @@ export function createTable(app) {
     }
   });
   options(groupSelect, GROUPS, by);
-  const scopeButton = el("button", {
-    type: "button",
-    title: "Count the whole profile, or only what the graph is zoomed to",
-    onclick: () => {
-      scope = scope === "all" ? "view" : "all";
+  const scopeSelect = el("select", {
+    "aria-label": "Counted part",
+    onchange: () => {
+      scope = scopeSelect.value;
       update();
     }
   });
+  options(scopeSelect, [["all", "whole profile"], ["view", "zoomed part"]], scope);
   const info = el("span", { class: "muted" });
   const head = el("thead", {}), body = el("tbody", {});
   const table = el("table", { class: "grid", role: "grid", "aria-label": "Functions" }, head, body);
   const scroller = el("div", { class: "table-scroll", onscroll: () => requestAnimationFrame(paint) }, table);
   fill(byId("pane-functions"),
-      el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect), scopeButton, info),
+      el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect),
+          el("label", {}, "of ", scopeSelect), info),
       scroller);
   new ResizeObserver(() => paint()).observe(scroller);
 
@@ -196,8 +197,6 @@ export function createTable(app) {
       for (const k of rows) largest = Math.max(largest, Math.abs(sums.self[view.u][k]));
       if (!app.fromTable) scroller.scrollTop = 0;
     }
-    scopeButton.textContent = scope === "all" ? "Whole profile" : "Zoomed part";
-    scopeButton.setAttribute("aria-pressed", scope === "view");
     info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${
         bits && by === "function" ? " that match" : ""}`;
     paint();

@@ -266,7 +266,7 @@ const checks = {
     const stacks = stacksOf("small"), all = sum(stacks);
     const cases = [
       ["x=p.100", (s) => s.process === "app/100"], ["x=t.101", (s) => s.thread === "worker/101"],
-      ["x=c.web-1", (s) => s.container === "web-1"], ["x=c.", null],
+      ["x=c.web-1", (s) => s.container === "web-1"], ["x=c.", (s) => s.container === ""],
       ["x=o.kernel", (s) => s.kinds.includes("2")], ["x=p.100,p.200", (s) => /\/(100|200)$/.test(s.process)],
       ["x=p.100,o.cpp", (s) => s.process === "app/100" && s.kinds.includes("3")],
       ["x=p.%3Dapp", (s) => s.process.startsWith("app/")]
@@ -556,6 +556,114 @@ const checks = {
     await p.eval(`${app}.commands.pivotItem(${app}.table.hottest())`);
     await p.settle();
     await p.png(join(pictures, "this-machine-sandwich.png"));
+    await p.close();
+  },
+  async filters_by_key_menu_and_legend() {
+    const stacks = stacksOf("small"), all = sum(stacks), p = await open("small");
+    const left = async (f, text) => equal(await total(p), sum(stacks, f), text);
+    const key = async (name, k) => {
+      await clickFrame(p, name, { modifiers: 8 });
+      await p.key(k);
+      await p.settle();
+    };
+    await key("inner", "k");
+    await left((s) => s.frames.includes("inner"), "k keeps");
+    await p.key("z");
+    await p.settle();
+    await left(() => true, "z undoes");
+    await key("beta", "x");
+    await left((s) => !s.frames.includes("beta"), "x drops");
+    await p.eval("history.back()");
+    await p.settle();
+    await left(() => true, "Back undoes");
+    await key("beta", "m");
+    equal(await total(p), all, "folding keeps every sample");
+    assert(!await placeOf(p, "beta"), "folded frames are gone");
+    equal(await p.eval('document.querySelectorAll("#chips .chip").length'), 1, "a chip says so");
+    await p.eval('document.querySelector("#chips .chip button:last-child").click()');
+    await p.settle();
+    assert(await placeOf(p, "beta"), "removing the chip brings them back");
+    await key("beta", "h");
+    await left((s) => s.frames.includes("beta"), "h starts at");
+    equal(await p.eval(`${app}.view.base.total[0][0]`), sum(stacks, (s) => s.frames.includes("beta")),
+        "start at");
+    await p.eval('location.hash = "#v=1"');
+    await p.settle();
+    const legend = (word, shift) =>
+        p.eval(`[...document.querySelectorAll("#legend button")].find((b) => b.textContent === "${
+            word}").dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: ${shift} }))`);
+    await legend("C++", false);
+    await p.settle();
+    equal(await total(p), all, "a folded origin keeps every sample");
+    assert(!await placeOf(p, "inner") && !await placeOf(p, "beta"), "no C++ frame is left");
+    await legend("C++", false);
+    await p.settle();
+    assert(await placeOf(p, "beta"), "a second click unfolds");
+    await legend("kernel", true);
+    await p.settle();
+    await left((s) => s.kinds.includes("2"), "Shift+click keeps the origin");
+    await p.eval('location.hash = "#v=1"');
+    await p.settle();
+    const at = await placeOf(p, "inner");
+    await p.click(at[0], at[1], { button: "right" });
+    await p.settle();
+    await p.png(join(pictures, "menu.png"));
+    await p.eval(
+        `[...document.querySelectorAll("#menu button")].find((b) => b.textContent.startsWith("Cut")).click()`);
+    await p.settle();
+    assert((await hash(p)).includes("f=x~%3Dinner") || (await hash(p)).includes("f=x~=inner"), await hash(p));
+    equal(p.errors.join("; "), "", "errors");
+    await p.close();
+  },
+  async wheel_drag_and_overview_move_the_window() {
+    const
+        p = await open("small"),
+        g = await p.eval(
+            '(() => { const r = document.getElementById("graph").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()');
+    const size = () => p.eval(`(() => { const w = ${app}.window(); return [w.x0, w.x1 - w.x0]; })()`);
+    const wheel = async (deltaY, modifiers) => {
+      await p.call("Input.dispatchMouseEvent",
+          { type: "mouseWheel", x: g[0] + g[2] / 2, y: g[1] + 40, deltaX: 0, deltaY, modifiers });
+      await p.settle();
+      await p.settle();
+    };
+    const [, whole] = await size();
+    await wheel(200, 0);
+    equal((await size())[1], whole, "the wheel alone does not zoom");
+    await wheel(-300, 2);
+    const [x0, zoomed] = await size();
+    assert(zoomed < whole * 0.6 && (await hash(p)).includes("a="), `Ctrl+wheel zooms: ${zoomed} of ${whole}`);
+    await wheel(200, 8);
+    const [x1, still] = await size();
+    assert(x1 > x0 && Math.abs(still - zoomed) < 1e-3 * whole, "Shift+wheel pans");
+    await p.call("Input.dispatchMouseEvent",
+        { type: "mousePressed", x: g[0] + 300, y: g[1] + 60, button: "left", clickCount: 1 });
+    for (const x of [320, 360, 400])
+      await p.call("Input.dispatchMouseEvent",
+          { type: "mouseMoved", x: g[0] + x, y: g[1] + 60, button: "left", buttons: 1 });
+    await p.call("Input.dispatchMouseEvent",
+        { type: "mouseReleased", x: g[0] + 400, y: g[1] + 60, button: "left", clickCount: 1 });
+    await p.settle();
+    const [x2] = await size();
+    assert(x2 < x1 && !(await hash(p)).includes("z="), "drag pans and does not click");
+    const o = await p.eval(
+        '(() => { const r = document.getElementById("overview").getBoundingClientRect(); return [r.left, r.top + 8, r.width]; })()');
+    await p.call("Input.dispatchMouseEvent",
+        { type: "mousePressed", x: o[0] + o[2] * 0.5, y: o[1], button: "left", clickCount: 1 });
+    for (const f of [0.6, 0.75])
+      await p.call("Input.dispatchMouseEvent",
+          { type: "mouseMoved", x: o[0] + o[2] * f, y: o[1], button: "left", buttons: 1 });
+    await p.call("Input.dispatchMouseEvent",
+        { type: "mouseReleased", x: o[0] + o[2] * 0.75, y: o[1], button: "left", clickCount: 1 });
+    await p.settle();
+    const [x3, part] = await size();
+    assert(Math.abs(x3 / whole - 0.5) < 0.02 && Math.abs(part / whole - 0.25) < 0.03,
+        `overview: ${x3 / whole} ${part / whole}`);
+    await p.eval('document.getElementById("graph").focus()');
+    await p.key("0");
+    await p.settle();
+    equal((await size())[1], whole, "0 shows the whole");
+    equal(p.errors.join("; "), "", "errors");
     await p.close();
   },
   async narrow_and_coarse_screens() {
