@@ -211,6 +211,23 @@ static int on_process(struct session *s, const struct capture_event *event)
 	return 0;
 }
 
+/* Code that lies in no file is named by what its writer leaves in /tmp, which may go with it. A writer
+ * may begin after its first sample, so a process is asked about again, but not more than once a second. */
+static void note_jit(struct session *s, struct process *p, uint64_t now)
+{
+	uint32_t second = (uint32_t)(now / NSEC_PER_SEC) + 1;
+
+	if (!p || p->symbol_slot == second)
+		return;
+	for (size_t i = 0; i < s->frames.count; i++) {
+		if (s->frames.frames[i].space != SYMBOL_PROCESS)
+			continue;
+		p->symbol_slot = second;
+		resolver_note_jit(&s->resolver, p);
+		return;
+	}
+}
+
 static int on_sample(struct session *s, const struct capture_event *event)
 {
 	const struct capture_sample *sample = &event->sample;
@@ -255,6 +272,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 	r = frames_build(&s->frames, &stack);
 	if (r)
 		return r;
+	note_jit(s, stack.process, event->time);
 	context.thread_comm = window_comm(w, rec->comm);
 	r = window_add(w, &context, s->frames.frames, s->frames.count, rec->weight);
 	return r == -ENOSPC ? 0 : r;
