@@ -4,6 +4,7 @@
 // All positions are in units of the width measure (layout.js). Adds its verbs to `app`.
 
 import {byId} from "./dom.js";
+import {count} from "./format.js";
 import {palette} from "./color.js";
 
 const ANIMATION_MS = 120;
@@ -43,10 +44,21 @@ export function addCamera(app) {
     if (!app.view || graph.hidden || !graph.clientHeight) return;
     const scene = app.scene();
     app.renderer.draw(scene);
+    showRows(scene);
     app.marks.selected = app.view.selected;
     app.renderer.drawOverlay(app.marks);
     app.renderer.drawOverview(app.view, win, app.tickColumns, app.theme, pixels(), scene.ratio);
   };
+  // Where the rows in sight lie among all, when they do not fit.
+  function showRows(scene) {
+    const button = byId("rows"), first = Math.floor(scene.scroll / scene.rowH);
+    const seen = Math.floor(scene.height / scene.rowH), all = app.view.rows;
+    button.hidden = all <= seen + 1;
+    if (button.hidden) return;
+    const from = app.view.panes[0].up ? Math.max(1, all - first - seen) : first + 1;
+    button.textContent =
+        `rows ${count(from)} to ${count(Math.min(all, from + seen))} of ${count(all)} · deepest`;
+  }
   app.window = () => ({...win });
 
   app.glide = (to) => {

@@ -116,7 +116,7 @@ function ledgerOf(meta, heading) {
     el("h3", {}, "Against the clock"),
     ledgerTable(
         [
-          ["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle],
+          ["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle], ["idle, no tick sent", l.idle_silent || 0],
           ["not asked for", l.filtered], ["lost: not delivered by the kernel", l.not_delivered],
           ["lost: throttled", l.throttled], ["lost: ring full", l.lost_ring],
           ["lost: table full", l.aggregation_full]

@@ -65,6 +65,7 @@ export function wire(app) {
   on("b-flip", c.flip);
   on("b-callers", c.callersFirst);
   on("b-filter", () => c.editFilter());
+  on("rows", () => c.ends({ key: "End" }));
   on("b-reset", c.whole);
   on("b-export", c.exportMenu);
   on("b-help", c.help);
