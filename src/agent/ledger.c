@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ledger.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "base/clock.h"
+#include "base/fs.h"
 
 void ledger_sample(struct ledger *l, const struct rec_sample *rec, const struct frames_stack *stack)
 {
@@ -10,6 +15,23 @@ void ledger_sample(struct ledger *l, const struct rec_sample *rec, const struct 
 	l->finished_late += stack->late;
 	if (stack->outcome == REC_OUT_BROKEN)
 		l->broken_reasons[stack->reason < REC_WHY_MAX ? stack->reason : REC_WHY_NONE]++;
+}
+
+uint64_t ledger_idle_ns(void)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	uint64_t ticks[5] = {0};
+	char *at;
+
+	fs_read_file("/proc/stat", &text);
+	at = text.data ? strstr(text.data, "cpu ") : NULL;
+	if (!at)
+		return 0;
+	at += strlen("cpu ");
+	for (unsigned i = 0; i < ARRAY_SIZE(ticks); i++)
+		ticks[i] = strtoull(at, &at, 10);
+	// user nice system idle iowait (proc_stat(5)), in clock ticks
+	return (ticks[3] + ticks[4]) * NSEC_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
 void ledger_fill(
@@ -45,8 +67,14 @@ void ledger_fill(
 	if (in->naming->weight_is_ns)
 		led->expected =
 			in->elapsed_ns * in->source->frequency / NSEC_PER_SEC * in->source->ncpus;
-	if (led->expected > led->entries)
-		led->not_delivered = led->expected - led->entries;
+	if (led->expected > led->entries) {
+		uint64_t missing = led->expected - led->entries;
+		uint64_t idle = in->idle_ns * in->source->frequency / NSEC_PER_SEC;
+
+		// An idle CPU may sleep through its ticks; nothing ran, so nothing is lost.
+		led->idle_silent = MIN(missing, idle > led->idle ? idle - led->idle : 0);
+		led->not_delivered = missing - led->idle_silent;
+	}
 	ret_meta->has_ledger = true;
 }
 
@@ -83,6 +111,7 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	line(out, "32-bit task, not supported", l->bits32, l->entries);
 	line(out, "lost: ring full", l->lost_ring, l->entries);
 	line(out, "lost: table of samples full", l->aggregation_full, l->entries);
+	line(out, "idle, and the kernel sent no tick", l->idle_silent, l->expected);
 	line(out, "not delivered by the kernel", l->not_delivered, l->expected);
 	if (l->throttled)
 		buf_printf(out, "  %-38s %10llu times\n", "throttled by the kernel",

@@ -26,13 +26,17 @@ struct ledger_inputs {
 	const struct unwind *unwind;
 	const struct window *window;
 	const struct naming *naming;
-	uint64_t elapsed_ns;
+	uint64_t elapsed_ns; // 0: unknown
+	uint64_t idle_ns; // of all CPUs in that time
 };
 
 void ledger_sample(
 	struct ledger *l, const struct rec_sample *rec, const struct frames_stack *stack);
 void ledger_fill(
 	const struct ledger *l, const struct ledger_inputs *in, struct profile_meta *ret_meta);
+
+/* Idle time of all CPUs since boot, ns, by /proc/stat; 0 if it cannot be read. */
+uint64_t ledger_idle_ns(void);
 
 /* The ledger for a terminal, a few lines. */
 void ledger_print(struct buf *out, const struct profile_meta *meta);

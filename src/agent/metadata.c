@@ -162,6 +162,7 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(no_user);
 	LEDGER(lost_ring);
 	LEDGER(aggregation_full);
+	LEDGER(idle_silent);
 	LEDGER(not_delivered);
 	LEDGER(throttled);
 	LEDGER(side_band_lost);

@@ -40,6 +40,7 @@ struct session {
 	struct frames frames;
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono, start_real, stop_mono;
+	uint64_t idle_ns; // of all CPUs: at the start, then between start and stop
 	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
 	struct ledger ledger;
 	bool started, processes_built, resolver_built, seen;
@@ -173,6 +174,7 @@ int session_start(struct session *s)
 {
 	int r;
 
+	s->idle_ns = ledger_idle_ns();
 	s->start_real = clock_real_ns();
 	s->start_mono = clock_mono_ns();
 	// Records first, then /proc: what starts between the two is in both, and in neither never.
@@ -352,6 +354,7 @@ int session_stop(struct session *s)
 {
 	s->source->ops->stop(s->source);
 	s->stop_mono = clock_mono_ns();
+	s->idle_ns = ledger_idle_ns() - s->idle_ns;
 	return s->started ? drain(s, 0) : 0;
 }
 
@@ -391,6 +394,7 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		.window = &s->windows[event],
 		.naming = &naming,
 		.elapsed_ns = by_thread || replay ? 0 : elapsed,
+		.idle_ns = s->idle_ns,
 	};
 	int r = naming_run(&naming, &s->windows[event], ret);
 

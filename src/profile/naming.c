@@ -32,8 +32,18 @@ static int text_of(struct naming_state *s, uint32_t resolver_string, uint32_t *r
 	return profile_string(s->p, intern_str(&s->n->resolver->strings, resolver_string), ret);
 }
 
-static enum profile_frame_kind kind_of(const struct symbol_query *q)
+/* Kinds of a native frame and of an interpreter's own, by enum rec_frame_kind. */
+static enum profile_frame_kind runtime_kind(const struct window_frame *raw)
 {
+	if (raw->kind != REC_FRAME_PYTHON)
+		return PROFILE_FRAME_UNKNOWN;
+	return raw->space == WINDOW_RUNTIME ? PROFILE_FRAME_PYTHON : PROFILE_FRAME_PYTHON_NATIVE;
+}
+
+static enum profile_frame_kind kind_of(const struct symbol_query *q, const struct window_frame *raw)
+{
+	if (raw->kind && raw->space != SYMBOL_KERNEL)
+		return runtime_kind(raw);
 	switch (q->kind) {
 	case SYMBOL_KIND_KERNEL:
 		return PROFILE_FRAME_KERNEL;
@@ -63,8 +73,9 @@ static int fallback_name(struct naming_state *s, const struct symbol_query *q, u
 		path = module_path(s->n->modules, module_get(s->n->modules, q->owner));
 	else if (q->mapping_path)
 		path = intern_str(&s->n->processes->strings, q->mapping_path);
-	if (path && path[0] == '[')
-		buf_append_str(&text, path);
+	// Brackets are the kernel's way to say "no file"; the reference shows "(vdso)".
+	if (path && path[0] == '[' && path[strlen(path) - 1] == ']')
+		buf_printf(&text, "(%.*s)", (int)strlen(path) - 2, path + 1);
 	else if (path && path[0])
 		buf_printf(&text, "(%s)", path);
 	else
@@ -136,7 +147,8 @@ static int name_query(struct naming_state *s, const struct symbol_query *q)
 {
 	struct named_frame *named = &s->named[q->cookie - 1];
 	const struct window_frame *raw = window_frame_get(s->w, q->cookie);
-	struct profile_frame f = {.kind = kind_of(q), .line = q->line, .start_line = q->start_line};
+	struct profile_frame f = {
+		.kind = kind_of(q, raw), .line = q->line, .start_line = q->start_line};
 	int r;
 
 	named->first = (uint32_t)s->nids;
@@ -203,6 +215,36 @@ static int name_meta(struct naming_state *s, uint32_t id, const struct window_fr
 	return push_frame(s, &f);
 }
 
+static int runtime_text_of(struct naming_state *s, uint32_t id, uint32_t *ret)
+{
+	*ret = 0;
+	return id ? profile_string(s->p, runtime_text(s->n->runtime->set, id), ret) : 0;
+}
+
+/* The package stands where a native frame has its file: it is what the code came with. */
+static int name_runtime(struct naming_state *s, uint32_t id, const struct window_frame *raw)
+{
+	const struct runtime_frame *named = runtime_frames_get(s->n->runtime, (uint32_t)raw->addr);
+	struct profile_frame f = {
+		.kind = runtime_kind(raw),
+		.line = named->line,
+		.start_line = named->start_line,
+	};
+	int r = runtime_text_of(s, named->name, &f.name);
+
+	if (!r)
+		r = runtime_text_of(s, named->file, &f.file);
+	if (!r)
+		r = runtime_text_of(s, named->package, &f.module);
+	if (!r && !f.name)
+		r = profile_string(s->p, "[unknown]", &f.name);
+	if (r)
+		return r;
+	s->named[id - 1] = (struct named_frame){
+		.first = (uint32_t)s->nids, .count = 1, .unnamed = !named->name || named->stale};
+	return push_frame(s, &f);
+}
+
 static int name_frames(struct naming_state *s)
 {
 	size_t nq = 0;
@@ -211,8 +253,9 @@ static int name_frames(struct naming_state *s)
 	for (uint32_t id = 1; id <= s->w->frames.len; id++) {
 		const struct window_frame *raw = window_frame_get(s->w, id);
 
-		if (raw->space == WINDOW_META) {
-			r = name_meta(s, id, raw);
+		if (raw->space == WINDOW_META || raw->space == WINDOW_RUNTIME) {
+			r = raw->space == WINDOW_META ? name_meta(s, id, raw)
+						      : name_runtime(s, id, raw);
 			if (r)
 				return r;
 			continue;

@@ -100,7 +100,8 @@ struct profile_ledger {
 	uint64_t finished_broken;
 	uint64_t finished_late; // of finished: outer frames read from the target after the sample
 	uint64_t broken_reasons[16]; // enum rec_reason
-	uint64_t not_delivered; // expected - entries, if positive
+	uint64_t idle_silent; // by the clock idle, and the kernel sent no tick for it
+	uint64_t not_delivered; // expected - entries - idle_silent, if positive
 	uint64_t throttled;
 	uint64_t side_band_lost; // records
 	uint64_t frames, frames_unnamed; // occurrences, weighted by samples
