@@ -23,6 +23,7 @@
 #define NOFILE_WANTED 8192
 #define SAMPLES_MAX 65536
 #define POLL_MS 25 // new processes are known to the kernel walker within this
+#define IDLE_NS (2 * NSEC_PER_MSEC) // unwind tables made ahead, a turn
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
@@ -338,6 +339,7 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 			return drain(s, 0);
 		now = clock_mono_ns();
 		r = drain(s, now);
+		unwind_idle(s->unwind, IDLE_NS);
 		if (s->config.progress && now - shown > PROGRESS_NS) {
 			show_progress(s, now, deadline);
 			shown = now;

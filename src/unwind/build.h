@@ -36,6 +36,7 @@ struct build_module {
 	struct build_plt plts[BUILD_PLTS];
 	uint32_t ranges; // head of its directory ranges
 	uint32_t refused; // pages that could not be made
+	uint32_t misses; // samples that lacked a page
 };
 
 struct build_rule_slot {

@@ -94,13 +94,38 @@ static bool is_gap(const struct page_rows *rows)
 	return rows->len == 1 && rows->rows[0].rule == TABLES_RULE_NONE;
 }
 
+static int publish_rows(struct unwind *u, struct build_module *bm, uint64_t page, bool gap)
+{
+	const void *bytes = NULL;
+	size_t len = 0;
+	int r;
+
+	if (!gap) {
+		len = page_encode(&u->builder.rows, TABLES_RULE_COMPLEX, u->page);
+		bytes = u->page;
+	}
+	r = tables_page_set(&u->tables, &bm->ranges, page, bytes, len);
+	return r == -ENOENT ? 0 : r;
+}
+
+int pages_make(struct unwind *u, struct module *m, struct build_module *bm, uint64_t page)
+{
+	uint64_t began = cpu_ns();
+	int r = build_page(&u->builder, m, bm, page);
+
+	if (!r) {
+		u->stats.pages_built++;
+		r = publish_rows(u, bm, page, is_gap(&u->builder.rows));
+	}
+	u->stats.build_ns += cpu_ns() - began;
+	return r;
+}
+
 int pages_load(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off)
 {
 	struct module *m = module_get(u->processes->modules, map->module);
-	uint64_t began = cpu_ns(), page = off >> UW_PAGE_SHIFT;
+	uint64_t page = off >> UW_PAGE_SHIFT;
 	struct build_module *bm;
-	const void *bytes = NULL;
-	size_t len = 0;
 	int r;
 
 	if (!m)
@@ -108,25 +133,13 @@ int pages_load(struct unwind *u, struct process *p, const struct mapping *map, u
 	r = pages_module(u, m, &bm);
 	if (r)
 		return r;
-	r = process_open_module(u->processes, p, map);
-	if (!r) {
-		r = build_page(&u->builder, m, bm, page);
-		if (r)
-			return r;
-		if (!is_gap(&u->builder.rows)) {
-			len = page_encode(&u->builder.rows, TABLES_RULE_COMPLEX, u->page);
-			bytes = u->page;
-		}
-		u->stats.pages_built++;
-	} else {
-		u->stats.pages_failed++;
-		// What may be readable later is asked for again by the next sample.
-		if (m->state != MODULE_UNREADABLE)
-			return 0;
+	if (!process_open_module(u->processes, p, map)) {
+		prefetch_miss(u, bm, page);
+		return pages_make(u, m, bm, page);
 	}
-	r = tables_page_set(&u->tables, &bm->ranges, page, bytes, len);
-	u->stats.build_ns += cpu_ns() - began;
-	return r == -ENOENT ? 0 : r;
+	u->stats.pages_failed++;
+	// What may be readable later is asked for again by the next sample.
+	return m->state == MODULE_UNREADABLE ? publish_rows(u, bm, page, true) : 0;
 }
 
 void pages_rule(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off,
@@ -210,6 +223,7 @@ int unwind_update_process(struct unwind *u, struct process *p)
 void unwind_get_stats(const struct unwind *u, struct unwind_stats *ret)
 {
 	*ret = u->stats;
+	ret->pages_ahead = u->prefetch.pages;
 	ret->pages_evicted = u->tables.stats.evicted;
 	ret->pool_used = u->tables.pool.used * UW_POOL_ALIGN;
 	ret->rules = u->tables.rules.len;

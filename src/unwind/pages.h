@@ -7,6 +7,7 @@
 #include "base/vec.h"
 #include "unwind/build.h"
 #include "unwind/live.h"
+#include "unwind/prefetch.h"
 #include "unwind/tables.h"
 #include "unwind/unwind.h"
 
@@ -20,6 +21,7 @@ struct unwind {
 	struct build_module_vec modules; // [module.unwind_slot - 1]
 	struct uw_mapping *scratch; // UW_MAPS_PER_PROCESS
 	uint8_t *page; // PAGE_BYTES_MAX
+	struct prefetch prefetch;
 	struct live live; // of the stack being finished
 	bool read_live; // processes of this machine, as they are now; not those of a recording
 	struct unwind_stats stats;
@@ -35,6 +37,9 @@ int pages_module(struct unwind *u, struct module *m, struct build_module **ret);
 /* Makes and publishes the table of the page that file offset `off` of a mapping lies in. An
  * unreadable file's page is one gap. Return 0, -ENOSPC the pool is full, -ENOMEM. */
 int pages_load(struct unwind *u, struct process *p, const struct mapping *map, uint64_t off);
+
+/* The same for page number `page` of an open module. */
+int pages_make(struct unwind *u, struct module *m, struct build_module *bm, uint64_t page);
 
 /* A block of an ended process's mappings for the host's walker alone: its samples may come after its
  * end. To be withdrawn by unwind_update_process(). Return 0 or -errno. */

@@ -385,7 +385,7 @@ static void publish(struct tables *t, uint32_t head, uint64_t page, uint32_t val
 	}
 }
 
-static bool spanned(const struct tables *t, uint32_t head, uint64_t page)
+bool tables_spanned(const struct tables *t, uint32_t head, uint64_t page)
 {
 	for (uint32_t i = head; i; i = t->ranges.data[i - 1].next)
 		if (page >= t->ranges.data[i - 1].first &&
@@ -399,7 +399,7 @@ int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void 
 	uint32_t value = t->gap, units = (uint32_t)((len + UW_POOL_ALIGN - 1) / UW_POOL_ALIGN);
 	int r = 0;
 
-	if (!spanned(t, *head, page))
+	if (!tables_spanned(t, *head, page))
 		return -ENOENT;
 	drop_page(t, *head, page);
 	if (bytes) {

@@ -85,6 +85,8 @@ int tables_range_get(
 /* Publishes a page's table in all ranges that span it. Return 0, -ENOSPC, -ENOMEM, -ENOENT no
  * range. bytes NULL: the page is known to be one gap. */
 int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void *bytes, size_t len);
+/* Whether a published mapping may ask for the page. */
+bool tables_spanned(const struct tables *t, uint32_t head, uint64_t page);
 /* The table of a page, or NULL. Dies at the next tables_page_set. */
 const struct uw_page *tables_page_get(const struct tables *t, uint32_t head, uint64_t page);
 

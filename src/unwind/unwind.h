@@ -20,6 +20,7 @@ struct unwind;
 
 struct unwind_stats {
 	uint64_t pages_built, pages_evicted, pages_failed;
+	uint64_t pages_ahead; // of those built: before a sample asked for them
 	uint64_t pool_used; // bytes
 	uint64_t rules; // distinct
 	uint64_t build_ns; // CPU time spent making tables
@@ -51,6 +52,10 @@ struct unwind_result {
 /* Goes on from where the kernel walker stopped, loading what it lacked. Return 0 or -errno. */
 int unwind_finish(struct unwind *u, struct process *p, const struct capture_sample *sample,
 	uint64_t now, struct unwind_result *ret);
+
+/* Makes tables that will be needed soon, for at most about budget_ns. To be called when there is
+ * nothing else to do. */
+void unwind_idle(struct unwind *u, uint64_t budget_ns);
 
 void unwind_get_stats(const struct unwind *u, struct unwind_stats *ret);
 

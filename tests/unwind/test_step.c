@@ -30,6 +30,8 @@ struct entry {
 struct stepper {
 	pid_t pid;
 	bool go; // the runtime changes stacks
+	size_t copy; // bytes of the stack that a sample carries
+	unsigned long late;
 	struct module_table modules;
 	struct process_table processes;
 	struct process *process;
@@ -75,9 +77,10 @@ static void unwind_now(struct stepper *s)
 
 	take_registers(&s->regs, &handoff);
 	handoff.stack_base = s->regs.rsp;
-	n = process_memory_read_some((uint32_t)s->pid, s->regs.rsp, s->stack, STACK_COPY);
+	n = process_memory_read_some((uint32_t)s->pid, s->regs.rsp, s->stack, s->copy);
 	handoff.stack_len = n < 0 ? 0 : (uint32_t)n;
 	assert_ok(unwind_finish(s->unwind, s->process, &sample, clock_mono_ns(), &s->result));
+	s->late += s->result.late;
 }
 
 static uint64_t word_at(const struct stepper *s, unsigned i)
@@ -328,6 +331,29 @@ static void step__c_program(void **state)
 	assert_int_equal(s->mismatches, 0);
 }
 
+/* Nearly nothing of the stack is copied: the rest is read from the process, which stands still. */
+static void step__c_program_in_present_memory(void **state)
+{
+	struct stepper *s = *state;
+
+	s->copy = 64;
+	run(s, STEP_TARGET, 2000000);
+	assert_int_equal(s->mismatches, 0);
+	assert_true(s->late > s->steps / 2);
+}
+
+#ifdef STEP_TARGET_MUSL
+/* A C library without CFI and without frame pointers: rules come from its instructions. */
+static void step__musl_program(void **state)
+{
+	struct stepper *s = *state;
+
+	run(s, STEP_TARGET_MUSL, 2000000);
+	assert_true(s->steps > 5000);
+	assert_int_equal(s->mismatches, 0);
+}
+#endif
+
 #ifdef STEP_TARGET_GO
 static void step__go_program(void **state)
 {
@@ -344,8 +370,13 @@ static void step__go_program(void **state)
 
 static int setup(void **state)
 {
-	*state = calloc(1, sizeof(struct stepper));
-	return *state ? 0 : -1;
+	struct stepper *s = calloc(1, sizeof(struct stepper));
+
+	*state = s;
+	if (!s)
+		return -1;
+	s->copy = STACK_COPY;
+	return 0;
 }
 
 static int teardown(void **state)
@@ -358,6 +389,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(step__c_program, setup, teardown),
+		cmocka_unit_test_setup_teardown(step__c_program_in_present_memory, setup, teardown),
+#ifdef STEP_TARGET_MUSL
+		cmocka_unit_test_setup_teardown(step__musl_program, setup, teardown),
+#endif
 #ifdef STEP_TARGET_GO
 		cmocka_unit_test_setup_teardown(step__go_program, setup, teardown),
 #endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables made before they are missed: around misses, within the budget, not past the pool's share. */
+#include <unistd.h>
+
+#include "tests/harness.h"
+#include "unwind/pages.h"
+
+struct bench {
+	struct module_table modules;
+	struct process_table processes;
+	struct process *self;
+	struct unwind *unwind;
+};
+
+static void bench_open(struct bench *b, uint32_t pool_bytes)
+{
+	const struct tables_config config = {.pool_bytes = pool_bytes};
+
+	module_table_init(&b->modules, 1000, 100);
+	assert_ok(process_table_init(&b->processes, &b->modules, "/proc"));
+	assert_ok(process_table_scan_pid(&b->processes, (uint32_t)getpid()));
+	b->self = process_table_find(&b->processes, (uint32_t)getpid());
+	assert_non_null(b->self);
+	assert_ok(unwind_new_sized(&config, &b->processes, BPF_UNWIND_SMART, &b->unwind));
+	assert_ok(unwind_update_process(b->unwind, b->self));
+}
+
+static void bench_close(struct bench *b)
+{
+	unwind_free(b->unwind);
+	process_table_deinit(&b->processes);
+	module_table_deinit(&b->modules);
+}
+
+/* The C library: a dozen pages or more of code. */
+static const struct mapping *big_mapping(const struct bench *b)
+{
+	const struct mapping *m = process_mapping(b->self, (uint64_t)(uintptr_t)&getpid + 16);
+
+	for (size_t i = 0; i < b->self->maps.len; i++) {
+		const struct mapping *x = &b->self->maps.data[i];
+
+		if (x->kind == MAPPING_FILE && (!m || x->end - x->start > m->end - m->start))
+			m = x;
+	}
+	assert_non_null(m);
+	assert_true(m->end - m->start > 8 * UW_PAGE_BYTES);
+	return m;
+}
+
+static void prefetch__pages_around_misses(void **state)
+{
+	struct unwind_stats stats;
+	struct bench b = {0};
+
+	(void)state;
+	bench_open(&b, 0);
+	const struct mapping *m = big_mapping(&b);
+	uint64_t off = m->pgoff + 4 * UW_PAGE_BYTES;
+
+	assert_ok(pages_load(b.unwind, b.self, m, off));
+	unwind_idle(b.unwind, 1000000000);
+	unwind_get_stats(b.unwind, &stats);
+	assert_int_equal(stats.pages_ahead, 0); // one miss is no habit
+	assert_ok(pages_load(b.unwind, b.self, m, off + UW_PAGE_BYTES));
+	unwind_idle(b.unwind, 0);
+	unwind_get_stats(b.unwind, &stats);
+	assert_int_equal(stats.pages_ahead, 0);
+	unwind_idle(b.unwind, 1000000000);
+	unwind_get_stats(b.unwind, &stats);
+	// The second miss asks for two pages to either side, of which one is there.
+	assert_int_equal(stats.pages_ahead, 3);
+	assert_int_equal(stats.pages_built, 5);
+	unwind_idle(b.unwind, 1000000000);
+	unwind_get_stats(b.unwind, &stats);
+	assert_int_equal(stats.pages_ahead, 3);
+	bench_close(&b);
+}
+
+static void prefetch__leaves_room_in_the_pool(void **state)
+{
+	struct unwind_stats stats;
+	struct bench b = {0};
+
+	(void)state;
+	bench_open(&b, 64 << 10);
+	const struct mapping *m = big_mapping(&b);
+
+	for (unsigned i = 0; i < 20; i++)
+		pages_load(b.unwind, b.self, m, m->pgoff + i % 4 * UW_PAGE_BYTES);
+	unwind_idle(b.unwind, 1000000000);
+	unwind_get_stats(b.unwind, &stats);
+	assert_true(stats.pool_used <= 64 << 10);
+	// The last page made ahead may pass the mark, the next one is not begun.
+	uint64_t ahead = stats.pages_ahead;
+
+	if (stats.pool_used >= 48 << 10) {
+		unwind_idle(b.unwind, 1000000000);
+		unwind_get_stats(b.unwind, &stats);
+		assert_int_equal(stats.pages_ahead, ahead);
+	}
+	bench_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(prefetch__pages_around_misses),
+		cmocka_unit_test(prefetch__leaves_room_in_the_pool),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
