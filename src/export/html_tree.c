@@ -8,7 +8,7 @@
 #include "base/vec.h"
 #include "export/html_fold.h"
 
-#define NODES_MAX (1u << 31)
+#define NODES_MAX (1u << 30)
 
 /* What only the construction needs. */
 struct build {
@@ -18,7 +18,9 @@ struct build {
 	struct intern contexts; // struct html_context -> id
 	uint32_t *context_node; // context id -> node
 	size_t context_node_size;
-	struct map children; // parent << 32 | item -> node
+	uint32_t *
+		slots; // hash of (parent, item) -> node, HTML_NONE free; a struct map takes 6 times that
+	uint32_t nslots; // a power of two
 	uint32_t *memo, *memo_of; // profile node -> tree node, valid for the thread node memo_of
 	uint32_t *chain; // profile nodes of one climb
 };
@@ -28,7 +30,7 @@ static void build_deinit(struct build *b)
 	free(b->frame_fun);
 	intern_deinit(&b->contexts);
 	free(b->context_node);
-	map_deinit(&b->children);
+	free(b->slots);
 	free(b->memo);
 	free(b->memo_of);
 	free(b->chain);
@@ -184,30 +186,41 @@ static int grow_nodes(struct html_tree *t)
 	return 0;
 }
 
-/* The child of `parent` for `item`, made if absent. Flags of later visits are merged. */
-static int tree_child(
-	struct build *b, uint32_t parent, uint32_t item, uint32_t flags, uint32_t *ret_node)
+/* Where the child of `parent` for `item` is, or belongs. */
+static uint32_t *child_slot(const struct build *b, uint32_t parent, uint32_t item)
 {
-	struct html_tree *t = b->t;
-	uint64_t key = (uint64_t)parent << 32 | item;
-	uint64_t *known = t->nnodes ? map_get(&b->children, key) : NULL;
-	struct html_node *n;
-	int r;
+	uint32_t i = (uint32_t)hash_u64((uint64_t)parent << 32 | item) & (b->nslots - 1);
 
-	if (known) {
-		n = &t->nodes[*known];
-		n->flags = ((n->flags | flags) & ~(uint32_t)HTML_NODE_INLINED) |
-			   (n->flags & flags & HTML_NODE_INLINED);
-		*ret_node = (uint32_t)*known;
-		return 0;
+	for (; b->slots[i] != HTML_NONE; i = (i + 1) & (b->nslots - 1)) {
+		const struct html_node *n = &b->t->nodes[b->slots[i]];
+
+		if (n->parent == parent && n->item == item)
+			break;
 	}
+	return &b->slots[i];
+}
+
+static int grow_slots(struct build *b)
+{
+	uint32_t n = b->nslots ? b->nslots * 2 : 4096;
+	uint32_t *slots = malloc(n * sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	free(b->slots);
+	b->slots = slots;
+	b->nslots = n;
+	memset(slots, 0xff, n * sizeof(*slots));
+	for (uint32_t i = 1; i < b->t->nnodes; i++)
+		*child_slot(b, b->t->nodes[i].parent, b->t->nodes[i].item) = i;
+	return 0;
+}
+
+static int add_node(struct html_tree *t, uint32_t parent, uint32_t item, uint32_t flags)
+{
 	if (t->nnodes == t->size) {
-		r = grow_nodes(t);
-		if (r)
-			return r;
-	}
-	if (t->nnodes) {
-		r = map_set(&b->children, key, t->nnodes);
+		int r = grow_nodes(t);
+
 		if (r)
 			return r;
 	}
@@ -217,7 +230,36 @@ static int tree_child(
 		.next = HTML_NONE,
 		.flags = flags};
 	memset(t->self + (size_t)t->nnodes * t->p->ntypes, 0, t->p->ntypes * sizeof(*t->self));
-	*ret_node = t->nnodes++;
+	t->nnodes++;
+	return 0;
+}
+
+/* The child of `parent` for `item`, made if absent. Flags of later visits are merged. */
+static int tree_child(
+	struct build *b, uint32_t parent, uint32_t item, uint32_t flags, uint32_t *ret_node)
+{
+	struct html_tree *t = b->t;
+	uint32_t *slot;
+	int r;
+
+	if (b->nslots < NODES_MAX && t->nnodes >= b->nslots / 4 * 3) {
+		r = grow_slots(b);
+		if (r)
+			return r;
+	}
+	slot = child_slot(b, parent, item);
+	if (*slot != HTML_NONE) {
+		struct html_node *n = &t->nodes[*slot];
+
+		n->flags = ((n->flags | flags) & ~(uint32_t)HTML_NODE_INLINED) |
+			   (n->flags & flags & HTML_NODE_INLINED);
+		*ret_node = *slot;
+		return 0;
+	}
+	r = add_node(t, parent, item, flags);
+	if (r)
+		return r;
+	*ret_node = *slot = t->nnodes - 1;
 	return 0;
 }
 
@@ -328,7 +370,7 @@ static int build_nodes(struct build *b)
 	if (!b->memo || !b->memo_of || !b->chain)
 		return -ENOMEM;
 	memset(b->memo_of, 0xff, (p->nodes.len + 1ull) * sizeof(*b->memo_of));
-	r = tree_child(b, 0, HTML_NONE, 0, &node);
+	r = add_node(t, 0, HTML_NONE, 0); // the root
 	for (size_t i = 0; !r && i < p->samples.len; i++) {
 		const struct profile_sample *s = &p->samples.data[i];
 		uint32_t thread;
@@ -452,7 +494,6 @@ int html_tree_init(
 	if (!b.options.budget)
 		b.options.budget = HTML_NODE_BUDGET;
 	intern_init(&b.contexts, UINT32_MAX / 2, UINT32_MAX);
-	map_init(&b.children, NODES_MAX);
 	r = build_run(&b);
 	build_deinit(&b);
 	if (r)

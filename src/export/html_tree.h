@@ -75,7 +75,7 @@ struct html_tree_options {
 	bool by_name; // processes and threads of one name are one (compare)
 };
 
-/* Return 0, -ENOMEM, -ENOSPC (more than 2^31 nodes). */
+/* Return 0, -ENOMEM, -ENOSPC (more than 2^30 nodes). */
 int html_tree_init(
 	struct html_tree *t, const struct profile *p, const struct html_tree_options *options);
 void html_tree_deinit(struct html_tree *t);
