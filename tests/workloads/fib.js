@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// fib.js SECONDS: three JavaScript functions, one calling the other, compiled by the JIT.
+'use strict';
+function jsLeaf(n) {
+  let x = n;
+  for (let i = 0; i < 2000; i++)
+    x = (x * 31 + i) | 0;
+  return x;
+}
+function jsMiddle(n) {
+  return jsLeaf(n) + jsLeaf(n + 1) + 1;
+}
+function jsOuter(end) {
+  let sum = 0;
+  while (Date.now() < end)
+    for (let i = 0; i < 500; i++)
+      sum = (sum + jsMiddle(i)) | 0;
+  return sum;
+}
+jsOuter(Date.now() + 1000 * Number(process.argv[2] || 3));
