@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/event_find.h"
+#include "delivery/delivery.h"
 
 #define LOGGER "gprofiler"
 #define PROFILE_SAMPLES_MAX (1 << 20)
@@ -32,6 +33,9 @@ struct run {
 	struct command command;
 	uint64_t spawn_real_ns;
 	int lock;
+	struct delivery *delivery; // NULL without -u
+	struct buf service;
+	char hostname[65];
 };
 
 /* Set by signals; the only way a handler can speak to the loop. */
@@ -91,6 +95,32 @@ static int preconditions(struct run *run)
 	return r ? r : precondition_lock(o->lock_name, &run->lock);
 }
 
+/* Return 0, or the exit status + 1. */
+static int start_delivery(struct run *run)
+{
+	struct delivery_config config;
+
+	if (!run->options->upload_results)
+		return 0;
+	metadata_hostname(run->hostname, sizeof(run->hostname));
+	run->service = BUF_INIT(TEXT_MAX);
+	if (delivery_configure(&config, run->options, run->hostname, &run->service))
+		return 1 + 1;
+	config.spawn_real_ns = run->spawn_real_ns;
+	return delivery_start(&config, &run->delivery) ? 1 + 1 : 0;
+}
+
+static void end_delivery(struct run *run)
+{
+	volatile sig_atomic_t *stop = stop_flag();
+
+	if (*stop == SIGCHLD)
+		*stop = 0;
+	delivery_finish(run->delivery, (unsigned)run->options->server_upload_timeout * 1000, stop);
+	delivery_free(run->delivery);
+	buf_deinit(&run->service);
+}
+
 static int prepare(struct run *run)
 {
 	const struct options *o = run->options;
@@ -123,7 +153,7 @@ static int prepare(struct run *run)
 	r = choose_pids(run);
 	if (r)
 		return r;
-	r = output_prepare(&run->output);
+	r = o->output_dir ? output_prepare(&run->output) : 0;
 	if (r) {
 		log_error(LOGGER, "Output directory %s: %s. Choose another with --output-dir",
 			o->output_dir, strerror(-r));
@@ -134,7 +164,7 @@ static int prepare(struct run *run)
 		if (r)
 			log_warning(LOGGER, "Pid file %s: %s", o->pid_file, strerror(-r));
 	}
-	return 0;
+	return start_delivery(run);
 }
 
 static int configure_events(struct run *run)
@@ -171,7 +201,8 @@ static int configure(struct run *run)
 
 	run->output = (struct output_config){
 		.dir = o->output_dir,
-		.formats = o->format, // enum output_format and enum option_format are one order
+		// enum output_format and enum option_format are one order
+		.formats = o->output_dir ? o->format : 0,
 		.rotating = o->rotating_output,
 		.insert_dso_name = o->insert_dso_name,
 		.line_numbers = o->line_numbers,
@@ -238,6 +269,12 @@ static int write_profile(struct run *run, struct session *s, unsigned event)
 		.event = name,
 		.frequency = (unsigned)run->options->frequency,
 	};
+	const struct export_collapsed_options collapsed = {
+		.header = true,
+		.contexts = run->output.contexts,
+		.insert_dso_name = run->output.insert_dso_name,
+		.line_numbers = run->output.line_numbers,
+	};
 	_cleanup_buf_ struct buf text = BUF_INIT(TEXT_MAX);
 	struct profile p;
 	char host[65];
@@ -255,6 +292,8 @@ static int write_profile(struct run *run, struct session *s, unsigned event)
 	} else {
 		p.header = metadata_header(&metadata, &p);
 		r = output_write(&run->output, &p, session_events(s) > 1 ? name : NULL);
+		if (run->delivery)
+			delivery_profile(run->delivery, &p, &collapsed);
 		if (run->options->top) {
 			summary_top(&text, &p, (unsigned)run->options->top);
 			buf_append_char(&text, '\n');
@@ -345,6 +384,7 @@ int run_profile(const struct options *options)
 
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {
+		buf_deinit(&run.service);
 		option_pids_deinit(&run.pids);
 		return status - 1;
 	}
@@ -354,6 +394,7 @@ int run_profile(const struct options *options)
 		r = command_start(&run.command, options->command);
 	if (!r)
 		r = run_session(&run);
+	end_delivery(&run);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	option_pids_deinit(&run.pids);

@@ -40,6 +40,7 @@ enum option_convert_from {
 	OPTION_FROM_COLLAPSED,
 	OPTION_FROM_PPROF,
 };
+enum option_profile_api { OPTION_PROFILE_API_V2, OPTION_PROFILE_API_V1 };
 enum option_dialect { OPTION_DIALECT_GPROFILER, OPTION_DIALECT_FLAMEGRAPH };
 /* Also the values of convert_to. */
 enum option_format {
@@ -131,7 +132,8 @@ static inline bool options_given(const struct options *o, enum option_id id)
 /* Appends the value of a field as the parser would read it ("smart", "collapsed,html", "1,2");
  * "***" for a secret that is set. */
 void options_value_text(const struct options *o, enum option_id id, struct buf *out);
-/* Every field that was given, {long name: value}, without secrets; NULL without memory. */
+/* Every field that was given, {long name with underscores: value} as readers of the reference's
+ * run_arguments look them up, without secrets; NULL without memory. */
 json_t *options_to_json(const struct options *o);
 
 #endif

@@ -64,6 +64,12 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 		"Exit status: 0 done, even if parts were left out; 1 nothing could be read, or the\n"
 		"output not written; 2 wrong options.\n"},
 	[OPTION_GROUP_DIFF] = {"gprofiler diff", "diff", "A B [-o FILE] [--top N]"},
+	[OPTION_GROUP_UPLOAD_FILE] = {"gprofiler upload-file", "upload-file",
+		"--file-path FILE --token TOKEN --service-name NAME [options]",
+		"Sends a .col file to the studio. The options of the studio may stand before or after\n"
+		"the verb, in the environment or in a file. Exit status: 0, also when the server did not\n"
+		"take the file, which is logged; 1 when the file cannot be read or the server does not\n"
+		"know the token; 2 wrong options.\n"},
 };
 
 bool option_values_next(struct option_value_walk *w)

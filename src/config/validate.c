@@ -10,7 +10,7 @@
 #define ALLOC_INTERVAL (2u << 20)
 
 /* The verbs of the reference that have no counterpart yet. */
-static const char *const verbs_not_yet[] = {"upload-file", "extract-resources"};
+static const char *const verbs_not_yet[] = {"extract-resources"};
 
 /* The spelling of an ENUM's value, and whether it is of this version. */
 static bool enum_not_yet(
@@ -53,13 +53,35 @@ static int refuse_not_yet(const struct options *o, struct buf *why)
 	return 0;
 }
 
+/* What uploading needs (1.4); `upload-file` implies -u. */
+static const char *validate_upload(const struct options *o, bool file)
+{
+	if (file && (!o->upload_file_path || !o->upload_file_path[0]))
+		return "the following arguments are required: --file-path";
+	if (!file && !o->upload_results)
+		return NULL;
+	if (!o->token || !o->token[0])
+		return "Must provide --token when --upload-results is passed";
+	if (!o->service_name || !o->service_name[0])
+		return "Must provide --service-name when --upload-results is passed";
+	return NULL;
+}
+
 static int validate_together(const struct options *o, struct buf *why)
 {
-	const char *text = NULL;
+	bool file = o->verb && strcmp(o->verb, "upload-file") == 0;
+	const char *text = validate_upload(o, file);
 
-	if (o->verb)
+	if (o->verb) {
+		if (file && text) {
+			buf_append_str(why, text);
+			return 1;
+		}
 		return 0;
-	if (options_given(o, OPTION_alloc_interval) && o->mode != OPTION_MODE_ALLOCATION)
+	}
+	if (text)
+		; // said already
+	else if (options_given(o, OPTION_alloc_interval) && o->mode != OPTION_MODE_ALLOCATION)
 		text = "--alloc-interval is only allowed with --mode allocation";
 	else if (options_given(o, OPTION_frequency) && o->mode != OPTION_MODE_CPU)
 		text = "-f/--profiling-frequency is only allowed with --mode cpu";
@@ -69,7 +91,7 @@ static int validate_together(const struct options *o, struct buf *why)
 		text = "a command is missing after -- (gprofiler -- COMMAND [ARGUMENT...])";
 	else if (o->command && o->pids.len)
 		text = "--pids is not allowed with -- COMMAND (leave one out)";
-	else if (!o->output_dir && !o->command && !o->pids.len)
+	else if (!o->output_dir && !o->upload_results && !o->command && !o->pids.len)
 		text = "Must pass at least one output method (--upload-results / --output-dir): "
 		       "add -o DIR, or name what to profile: -p PID, or -- COMMAND";
 	if (!text)
@@ -81,7 +103,7 @@ static int validate_together(const struct options *o, struct buf *why)
 /* What was named at a terminal needs no directory: results go where the person stands. */
 static int fill_in(struct options *o)
 {
-	if (!o->verb && !o->output_dir) {
+	if (!o->verb && !o->output_dir && !o->upload_results) {
 		o->output_dir = strdup(".");
 		if (!o->output_dir)
 			return -ENOMEM;
@@ -108,9 +130,6 @@ static int warn_about(struct options *o)
 		if (!option_is_default(o, gone[i]))
 			r = option_warn(
 				o, "--%s has no effect any more", option_rows[gone[i]].name);
-	if (!r && options_given(o, OPTION_python_mode) && o->python_mode == OPTION_PYTHON_AUTO)
-		r = option_warn(o, "--python-mode auto: this version shows Python processes by "
-				   "their native stacks only");
 	return r;
 }
 

@@ -522,11 +522,15 @@ json_t *options_to_json(const struct options *o)
 	for (unsigned i = 0; root && i < OPTION_COUNT; i++) {
 		const struct option_row *row = &option_rows[i];
 		_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+		char name[64];
 
 		if (row->target != i || !options_given(o, i))
 			continue;
 		options_value_text(o, i, &text);
-		if (json_object_set_new(root, row->name, json_text(buf_str(&text))))
+		snprintf(name, sizeof(name), "%s", row->name);
+		for (char *c = name; *c; c++)
+			*c = *c == '-' ? '_' : *c;
+		if (json_object_set_new(root, name, json_text(buf_str(&text))))
 			return NULL;
 	}
 	return steal_ptr(root);

@@ -53,9 +53,9 @@ def test_version_and_help():
 
 def test_usage_errors_are_status_2():
     refused(part="add -o DIR")
-    refused("-cu", "--token", "t", "--service-name", "s", part="is not in this version")
+    refused("-u", "--service-name", "s", part="Must provide --token when --upload-results is passed")
     refused("-o", "x", "--frequency", "9", part="did you mean --profiling-frequency?")
-    refused("upload-file", part="upload-file is not in this version")
+    refused("upload-file", part="required: --file-path")
     refused("check", "--dialect", "x", part="unrecognized arguments: --dialect")
     r = run("ls")
     assert r.returncode == 2 and "gprofiler -- ls" in r.stderr, r

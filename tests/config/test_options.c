@@ -305,8 +305,14 @@ static void cmdline__command_and_verbs(void **state)
 	assert_refused("--json check", "unrecognized arguments: --json");
 	assert_refused("check --dialect flamegraph", "unrecognized arguments: --dialect");
 	assert_refused("--", "a command is missing");
-	assert_refused("upload-file --file-path x", "unrecognized arguments: --file-path");
-	assert_refused("upload-file", "upload-file is not in this version");
+	assert_refused("--file-path x upload-file", "unrecognized arguments: --file-path");
+	assert_refused("upload-file", "required: --file-path");
+	assert_refused("upload-file --file-path x", "Must provide --token");
+	assert_refused("upload-file --file-path x --token t", "Must provide --service-name");
+	run_accepted(&r, "--token t upload-file --file-path x --service-name s");
+	assert_string_equal(r.o.upload_file_path, "x");
+	assert_string_equal(r.o.token, "t");
+	run_end(&r);
 	assert_refused("extract-resources", "extract-resources is not in this version");
 }
 
@@ -315,6 +321,9 @@ static void cmdline__errors_name_subject_and_remedy(void **state)
 	(void)state;
 	assert_refused("", "Must pass at least one output method (--upload-results / "
 			   "--output-dir): add -o DIR");
+	assert_refused("-u", "Must provide --token when --upload-results is passed");
+	assert_refused("-u --token t", "Must provide --service-name when --upload-results");
+	assert_refused("-o x -u --service-name s", "Must provide --token");
 	assert_refused("-o x -f", "argument -f/--profiling-frequency: expected a value");
 	assert_refused("-o x -f -v", "argument -f/--profiling-frequency: expected a value");
 	assert_refused("-o x -f 0", "expected 1 to 1000");
@@ -523,7 +532,7 @@ static void secrets__are_never_printed(void **state)
 	j = options_to_json(&r.o);
 	assert_ok(json_append(&text, j));
 	assert_null(strstr(buf_str(&text), "hush"));
-	assert_non_null(strstr(buf_str(&text), "\"service-name\": \"shown\""));
+	assert_non_null(strstr(buf_str(&text), "\"service_name\": \"shown\""));
 	run_end(&r);
 	run_start_with(&r, "--token=hush-hush", envp, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
@@ -595,42 +604,43 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--heartbeat-perf-restricted-max-containers 9",
 		"--heartbeat-perf-aggressive-max-processes 9",
 		"--heartbeat-perf-aggressive-max-containers 9", "--perfspect-duration 9",
-		"--server-host h", "--api-server h", "--glogger-server h",
-		"--server-upload-timeout 9", "--token t", "--service-name s", "--curlify-requests",
-		"--no-verify", "--tls-client-cert x", "--tls-client-key x", "--tls-ca-bundle x",
-		"--tls-cert-refresh-enabled", "--tls-cert-refresh-interval 9", "--perf-mode fp",
-		"--perf-mode dwarf", "--perf-mode smart", "--perf-mode disabled",
-		"--perf-mode none", "--perf-dwarf-stack-size 65528", "--perf-no-memory-restart",
-		"--perf-max-cgroups 3", "--perf-max-docker-containers 3", "--perf-events cycles",
-		"--no-perf", "--java-mode disabled", "--java-mode none", "--no-java",
-		"--java-no-version-check", "--java-async-profiler-mode auto",
-		"--java-async-profiler-safemode 0", "--java-async-profiler-features probesp,vtable",
-		"--java-safemode", "--java-safemode all", "--java-jattach-timeout 9",
-		"--java-async-profiler-mcache 9", "--java-async-profiler-no-report-meminfo",
-		"--java-collect-jvm-flags", "--java-collect-jvm-flags none",
-		"--java-line-numbers none", "--python-mode auto", "--python-mode disabled",
-		"--python-mode none", "--no-python", "--no-python-versions",
-		"--pyperf-user-stacks-pages 0", "--python-skip-pyperf-profiler-above 9",
-		"--php-mode disabled", "--no-php", "--php-proc-filter x", "--ruby-mode none",
-		"--no-ruby", "--dotnet-mode disabled", "--no-dotnet",
+		"-u --token t --service-name s", "--profile-api-version v1", "--spool-dir d",
+		"--upload-results --token t --service-name s", "--spool-size 0", "--server-host h",
+		"--api-server h", "--glogger-server h", "--server-upload-timeout 9", "--token t",
+		"--service-name s", "--curlify-requests", "--no-verify", "--tls-client-cert x",
+		"--tls-client-key x", "--tls-ca-bundle x", "--tls-cert-refresh-enabled",
+		"--tls-cert-refresh-interval 9", "--perf-mode fp", "--perf-mode dwarf",
+		"--perf-mode smart", "--perf-mode disabled", "--perf-mode none",
+		"--perf-dwarf-stack-size 65528", "--perf-no-memory-restart", "--perf-max-cgroups 3",
+		"--perf-max-docker-containers 3", "--perf-events cycles", "--no-perf",
+		"--java-mode disabled", "--java-mode none", "--no-java", "--java-no-version-check",
+		"--java-async-profiler-mode auto", "--java-async-profiler-safemode 0",
+		"--java-async-profiler-features probesp,vtable", "--java-safemode",
+		"--java-safemode all", "--java-jattach-timeout 9", "--java-async-profiler-mcache 9",
+		"--java-async-profiler-no-report-meminfo", "--java-collect-jvm-flags",
+		"--java-collect-jvm-flags none", "--java-line-numbers none", "--python-mode auto",
+		"--python-mode disabled", "--python-mode none", "--no-python",
+		"--no-python-versions", "--pyperf-user-stacks-pages 0",
+		"--python-skip-pyperf-profiler-above 9", "--php-mode disabled", "--no-php",
+		"--php-proc-filter x", "--ruby-mode none", "--no-ruby", "--dotnet-mode disabled",
+		"--no-dotnet",
 		// Without dwarf's limit of 100 Hz.
 		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
 	static const char *const refused[] = {"--mode allocation",
 		"--mode allocation --alloc-interval 1mb", "--skip-system-profilers-above 500",
-		"--nodejs-mode perf", "--nodejs-mode attach-maps", "--log-usage", "-u", "-c", "-cu",
-		"--upload-results", "--continuous", "--enable-publish-metrics",
-		"--sli-metric-uuid x", "--profile-api-version v1", "--app-id-args-filter x",
-		"--controller-pid 1", "--external-metadata x", "--diagnostics",
-		"--enable-heartbeat-server", "--enable-hw-metrics-collection", "--perfspect-path x",
-		"--perf-use-cgroups", "--java-mode ap", "--java-async-profiler-mode cpu",
-		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
-		"--java-async-profiler-features comptask", "--java-async-profiler-args x",
-		"--java-collect-spark-app-name-as-appid", "--java-full-hserr",
-		"--java-include-method-modifiers", "--java-line-numbers line-of-function",
-		"--python-mode pyperf", "--python-mode pyspy", "--python-mode py-spy",
-		"--pyperf-user-stacks-pages 4", "--python-pyperf-verbose",
-		"--python-pyspy-process 3", "--php-mode phpspy", "--ruby-mode rbspy",
-		"--dotnet-mode dotnet-trace"};
+		"--nodejs-mode perf", "--nodejs-mode attach-maps", "--log-usage", "-c",
+		"--continuous", "--enable-publish-metrics", "--sli-metric-uuid x",
+		"--app-id-args-filter x", "--controller-pid 1", "--external-metadata x",
+		"--diagnostics", "--enable-heartbeat-server", "--enable-hw-metrics-collection",
+		"--perfspect-path x", "--perf-use-cgroups", "--java-mode ap",
+		"--java-async-profiler-mode cpu", "--java-async-profiler-mode alloc",
+		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
+		"--java-async-profiler-args x", "--java-collect-spark-app-name-as-appid",
+		"--java-full-hserr", "--java-include-method-modifiers",
+		"--java-line-numbers line-of-function", "--python-mode pyperf",
+		"--pyperf-user-stacks-pages 4", "--python-mode pyspy", "--python-mode py-spy",
+		"--python-pyperf-verbose", "--python-pyspy-process 3", "--php-mode phpspy",
+		"--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
 	char line[256];
 
 	(void)state;
