@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "bpf/abi/python.h"
+#include "runtime/python/python.h"
+
+#define STRINGS_MAX (1u << 18)
+#define STRINGS_BYTES (24u << 20)
+
+/* One row a runtime. */
+struct row {
+	const struct runtime_ops *ops;
+	unsigned words; // of a frame
+	bool (*wanted)(const struct runtime_config *config);
+	int (*make)(const struct runtime_config *config, struct intern *strings, void **ret);
+};
+
+static bool python_wanted(const struct runtime_config *config)
+{
+	return config->python;
+}
+
+static int python_make(const struct runtime_config *config, struct intern *strings, void **ret)
+{
+	struct py_runtime *rt;
+	int r = py_runtime_new(config, strings, &rt);
+
+	if (!r)
+		*ret = rt;
+	return r;
+}
+
+static const struct row rows[] = {
+	{&py_runtime_ops, PY_FRAME_WORDS, python_wanted, python_make},
+};
+
+struct runtime_set {
+	struct intern strings;
+	void *runtimes[ARRAY_SIZE(rows)]; // NULL: not wanted
+};
+
+int runtime_set_new(const struct runtime_config *config, struct runtime_set **ret)
+{
+	struct runtime_set *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	intern_init(&s->strings, STRINGS_MAX, STRINGS_BYTES);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r = rows[i].wanted(config) ? rows[i].make(config, &s->strings, &s->runtimes[i])
+					       : 0;
+
+		if (r) {
+			runtime_set_free(s);
+			return r;
+		}
+	}
+	*ret = s;
+	return 0;
+}
+
+void runtime_set_free(struct runtime_set *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i])
+			rows[i].ops->free(s->runtimes[i]);
+	intern_deinit(&s->strings);
+	free(s);
+}
+
+int runtime_meet(struct runtime_set *s, struct process *p, const struct mapping *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r = s->runtimes[i] ? rows[i].ops->meet(s->runtimes[i], p, m) : 0;
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void runtime_forget(struct runtime_set *s, struct process *p)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i])
+			rows[i].ops->forget(s->runtimes[i], p);
+}
+
+static const struct row *row_of(uint8_t kind)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].ops->kind == kind)
+			return &rows[i];
+	return NULL;
+}
+
+unsigned runtime_frame_words(uint8_t kind)
+{
+	const struct row *row = row_of(kind);
+
+	return row ? row->words : 1;
+}
+
+int runtime_name_frame(
+	struct runtime_set *s, struct process *p, const uint64_t *words, struct runtime_frame *ret)
+{
+	const struct row *row = row_of((uint8_t)REC_FRAME_KIND(words[0]));
+	void *runtime = row ? s->runtimes[row - rows] : NULL;
+
+	*ret = (struct runtime_frame){.stale = true};
+	return runtime ? row->ops->name_frame(runtime, p, words, ret) : 0;
+}
+
+const char *runtime_text(const struct runtime_set *s, uint32_t id)
+{
+	return intern_str(&s->strings, id);
+}
+
+void runtime_trim(struct runtime_set *s)
+{
+	if (s->strings.len < STRINGS_MAX / 2 && s->strings.bytes_len < STRINGS_BYTES / 2)
+		return;
+	intern_clear(&s->strings);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i] && rows[i].ops->trim)
+			rows[i].ops->trim(s->runtimes[i]);
+}
+
+int runtime_read_threads(struct runtime_set *s, struct process *p, runtime_thread_fn fn, void *arg)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r;
+
+		if (!s->runtimes[i] || !rows[i].ops->read_threads)
+			continue;
+		r = rows[i].ops->read_threads(s->runtimes[i], p, fn, arg);
+		if (r != -ENOENT)
+			return r;
+	}
+	return -ENOENT;
+}
