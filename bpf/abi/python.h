@@ -31,11 +31,13 @@ enum py_tstate_by {
 	PY_TSTATE_TLS, // *(thread pointer + tls_offset): 3.12 and later
 	PY_TSTATE_CURRENT, // the runtime's current state if its thread is ours, else the slot: to 3.11
 	PY_TSTATE_SLOT, // pthread_getspecific(autoTSSkey)
-	/* *(*(*(thread pointer + slot_offset) + slot_stride) + tls_offset): a library loaded later, whose
-	 * block is found through the thread's table of blocks (DTV). A thread without one (its entry is
-	 * -1 or NULL) has no state. */
+	/* *(*(*(thread pointer + PY_DTV_AT) + dtv_entry) + tls_offset), else the slot: a library loaded
+	 * later, whose block is found through the thread's table of blocks. A thread that never used
+	 * it has -1 (glibc) or NULL there. */
 	PY_TSTATE_DTV,
 };
+
+#define PY_DTV_AT 8 // glibc tcbhead_t.dtv, musl struct pthread.dtv; x86-64
 
 /* How pthread_getspecific finds a slot, as its code says (glibc, musl). */
 enum py_slot_by {
@@ -84,7 +86,7 @@ struct py_process {
 	__s32 tls_offset;
 	__s32 slot_offset;
 	__u32 slot_stride;
-	__u32 pad2;
+	__u32 dtv_entry; // bytes into the DTV
 	__u64 key_addr; // address of the pthread key (u32)
 	__u64 current_addr; // address of the runtime's current state, 0 none
 	__u64 none_addr; // &_Py_NoneStruct: executable of shim frames from 3.13, 0 none

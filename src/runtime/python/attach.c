@@ -171,14 +171,13 @@ static int attach_pair(const struct py_target *t, const struct py_slot *slot,
 		return -ENOENT;
 	stride = module * (musl ? DTV_ENTRY_MUSL : DTV_ENTRY_GLIBC);
 	out->tstate_by = PY_TSTATE_DTV;
-	out->slot_offset = DTV_AT;
-	out->slot_stride = (uint32_t)stride;
+	out->dtv_entry = (uint32_t)stride;
 	out->tls_offset = (int32_t)(t->module->tls_off + (int64_t)offset);
 	*ret_final = musl;
 	if (musl || !first)
 		return 0;
 	// Blocks that glibc did not allocate for this thread are at one distance in all threads.
-	if (read_u64(t->pid, first->thread_pointer + DTV_AT, &dtv) ||
+	if (read_u64(t->pid, first->thread_pointer + PY_DTV_AT, &dtv) ||
 		read_u64(t->pid, dtv + stride, &block) ||
 		read_u64(t->pid, dtv + stride + 8, &to_free))
 		return 0;
@@ -188,8 +187,7 @@ static int attach_pair(const struct py_target *t, const struct py_slot *slot,
 		return 0;
 	out->tstate_by = PY_TSTATE_TLS;
 	out->tls_offset = (int32_t)(off + out->tls_offset);
-	out->slot_offset = 0;
-	out->slot_stride = 0;
+	out->dtv_entry = 0;
 	return 0;
 }
 
@@ -219,13 +217,6 @@ static int attach_tls(const struct py_target *t, const struct py_slot *slot,
 	return 0;
 }
 
-static void attach_slot(const struct py_slot *slot, struct py_process *out)
-{
-	out->slot_by = slot->by;
-	out->slot_offset = slot->offset;
-	out->slot_stride = slot->stride;
-}
-
 int py_attach(const struct py_target *t, const struct py_slot *slot, const struct py_first *first,
 	struct py_process *ret, bool *ret_final)
 {
@@ -243,16 +234,15 @@ int py_attach(const struct py_target *t, const struct py_slot *slot, const struc
 		p.none_addr = m->none + t->bias;
 	if (!p.key_addr)
 		slot = NULL;
-	if (m->offsets.hex >= PY_HEX(3, 12, 0) && attach_tls(t, slot, first, &p, &final) == 0) {
-		// The slot's words may be in use for the DTV.
-		if (slot && p.tstate_by == PY_TSTATE_TLS)
-			attach_slot(slot, &p);
-	} else if (p.current_addr || slot) {
+	if (slot) {
+		p.slot_by = slot->by;
+		p.slot_offset = slot->offset;
+		p.slot_stride = slot->stride;
+	}
+	if (m->offsets.hex < PY_HEX(3, 12, 0) || attach_tls(t, slot, first, &p, &final)) {
+		if (!p.current_addr && !slot)
+			return -ENOENT;
 		p.tstate_by = p.current_addr ? PY_TSTATE_CURRENT : PY_TSTATE_SLOT;
-		if (slot)
-			attach_slot(slot, &p);
-	} else {
-		return -ENOENT;
 	}
 	*ret = p;
 	*ret_final = final;
