@@ -3,9 +3,11 @@
 
 #include "symbol/resolver.h"
 
-int frames_init(struct frames *f, struct process_table *processes, enum bpf_unwind_mode mode)
+int frames_init(struct frames *f, struct process_table *processes, struct runtimes *runtimes,
+	enum bpf_unwind_mode mode)
 {
 	f->processes = processes;
+	f->runtimes = runtimes;
 	f->mode = mode;
 	f->count = 0;
 	return 0;
@@ -35,12 +37,13 @@ static void push_outcome(struct frames *f, const struct frames_stack *stack)
 	}
 }
 
-static void push_native(struct frames *f, const struct frames_stack *stack, uint64_t word)
+static int push_native(struct frames *f, const struct frames_stack *stack, uint64_t word)
 {
 	struct window_frame frame = {
 		.space = SYMBOL_PROCESS,
 		.owner = stack->process->uid,
 		.addr = word & REC_FRAME_DATA_MASK,
+		.kind = stack->process->interpreter,
 		.mark = REC_FRAME_MARK(word),
 		.return_address = !(word & REC_FRAME_EXACT),
 	};
@@ -48,6 +51,7 @@ static void push_native(struct frames *f, const struct frames_stack *stack, uint
 	uint64_t inside = frame.addr - frame.return_address;
 	const struct mapping *m =
 		process_mapping_resync(f->processes, stack->process, inside, stack->now);
+	int r = 0;
 
 	if (m && m->module != MODULE_NONE) {
 		struct module *module = module_get(f->processes->modules, m->module);
@@ -57,23 +61,68 @@ static void push_native(struct frames *f, const struct frames_stack *stack, uint
 		frame.addr = frame.addr - m->start + m->pgoff;
 		if (module && module->state == MODULE_NAMED)
 			process_open_module(f->processes, stack->process, m);
+		if (module && module->state == MODULE_OPEN)
+			r = runtimes_meet(f->runtimes, stack->process, m);
 	} else if (m) {
 		frame.path = m->path;
 	}
 	f->frames[f->count++] = frame;
+	return r;
+}
+
+static int push_runtime(struct frames *f, const struct frames_stack *stack, const uint64_t *words)
+{
+	uint32_t id;
+	int r = runtime_frames_id(&f->runtimes->frames, stack->process, words, &id);
+
+	if (!r)
+		f->frames[f->count++] = (struct window_frame){
+			.space = WINDOW_RUNTIME,
+			.kind = (uint8_t)REC_FRAME_KIND(words[0]),
+			.addr = id,
+		};
+	return r;
+}
+
+/* The user part, from its words, which are leaf first. */
+static int push_user(struct frames *f, const struct frames_stack *stack)
+{
+	const struct rec_sample *rec = stack->sample->rec;
+	unsigned nruntime = f->runtimes->set ? rec->runtime_words : 0;
+	unsigned n = weave(stack->sample->runtime, nruntime, stack->words, stack->nwords, f->words);
+	size_t first = f->count;
+	int r = 0;
+
+	if (nruntime)
+		r = runtimes_learn(f->runtimes, stack->process, stack->words, stack->nwords);
+	for (unsigned i = 0; i < n && !r; i += weave_words(f->words[i])) {
+		if (REC_FRAME_KIND(f->words[i]) == REC_FRAME_NATIVE)
+			r = push_native(f, stack, f->words[i]);
+		else
+			r = push_runtime(f, stack, f->words + i);
+	}
+	for (size_t lo = first, hi = f->count; hi > lo + 1; lo++) {
+		struct window_frame frame = f->frames[--hi];
+
+		f->frames[hi] = f->frames[lo];
+		f->frames[lo] = frame;
+	}
+	return r;
 }
 
 int frames_build(struct frames *f, const struct frames_stack *stack)
 {
 	const struct capture_sample *sample = stack->sample;
-	unsigned nwords = MIN(stack->nwords, REC_USER_WORDS_MAX);
 	unsigned nkernel = MIN(sample->rec->kernel_words, REC_KERNEL_WORDS_MAX);
 
 	f->count = 0;
 	if (stack->process) {
+		int r;
+
 		push_outcome(f, stack);
-		for (unsigned i = nwords; i > 0; i--)
-			push_native(f, stack, stack->words[i - 1]);
+		r = push_user(f, stack);
+		if (r)
+			return r;
 	}
 	for (unsigned i = nkernel; i > 0; i--)
 		f->frames[f->count++] = (struct window_frame){

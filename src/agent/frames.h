@@ -9,13 +9,17 @@
 
 #include "bpf/abi/config.h"
 #include "capture/event.h"
+#include "agent/runtimes.h"
 #include "process/process.h"
 #include "profile/window.h"
+#include "unwind/weave.h"
 
-#define FRAMES_MAX (REC_USER_WORDS_MAX + REC_KERNEL_WORDS_MAX + 2)
+#define FRAMES_MAX (WEAVE_WORDS_MAX + REC_KERNEL_WORDS_MAX + 2)
 
 struct frames {
 	struct process_table *processes;
+	struct runtimes *runtimes;
+	uint64_t words[WEAVE_WORDS_MAX]; // scratch: interpreter and native frames, woven
 	enum bpf_unwind_mode mode;
 	/* the answer: root first */
 	struct window_frame frames[FRAMES_MAX];
@@ -33,7 +37,9 @@ struct frames_stack {
 	uint64_t now; // time of the sample, ns
 };
 
-int frames_init(struct frames *f, struct process_table *processes, enum bpf_unwind_mode mode);
+int frames_init(struct frames *f, struct process_table *processes, struct runtimes *runtimes,
+	enum bpf_unwind_mode mode);
+/* Return 0; -ENOMEM. */
 int frames_build(struct frames *f, const struct frames_stack *stack);
 
 #endif

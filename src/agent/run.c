@@ -95,6 +95,11 @@ static int preconditions(struct run *run)
 	return r ? r : precondition_lock(o->lock_name, &run->lock);
 }
 
+static bool python(const struct options *o)
+{
+	return o->python_mode == OPTION_PYTHON_AUTO || o->python_mode == OPTION_PYTHON_PYPERF;
+}
+
 /* Return 0, or the exit status + 1. */
 static int start_delivery(struct run *run)
 {
@@ -144,10 +149,10 @@ static int prepare(struct run *run)
 			o->log_file, strerror(-r));
 	vec_foreach (warning, &o->warnings)
 		log_warning(LOGGER, "%s", *warning);
-	if (o->perf_mode == OPTION_PERF_DISABLED || o->mode == OPTION_MODE_NONE) {
+	if ((o->perf_mode == OPTION_PERF_DISABLED && !python(o)) || o->mode == OPTION_MODE_NONE) {
 		log_error(LOGGER,
-			"All profilers are disabled: native stacks are off, and no runtime's are "
-			"in this version. Leave out --no-perf and --mode none");
+			"All profilers are disabled: native stacks are off, and those of every "
+			"runtime. Leave out --no-perf, --no-python or --mode none");
 		return 1 + 1;
 	}
 	r = choose_pids(run);
@@ -216,7 +221,10 @@ static int configure(struct run *run)
 				.kernel_stacks = o->kernel_stacks,
 				.include_idle = o->include_idle,
 				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
+				.python = python(o),
 			},
+		.python = python(o),
+		.python_versions = o->python_add_versions,
 		.replay = o->replay,
 		.record = o->record,
 		.rung = o->replay			  ? SESSION_RUNG_REPLAY

@@ -22,6 +22,7 @@
 #define MODULE_FDS_MAX 512
 #define NOFILE_WANTED 8192
 #define SAMPLES_MAX 65536
+#define RUNTIME_FRAMES_MAX (1u << 20)
 #define POLL_MS 25 // new processes are known to the kernel walker within this
 #define IDLE_NS (2 * NSEC_PER_MSEC) // unwind tables made ahead, a turn
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
@@ -38,6 +39,7 @@ struct session {
 	struct unwind *unwind;
 	struct resolver resolver;
 	struct window windows[CAPTURE_EVENTS_MAX];
+	struct runtimes runtimes;
 	struct frames frames;
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono, start_real, stop_mono;
@@ -101,6 +103,20 @@ static int choose_source(struct session *s, char *why)
 	return r;
 }
 
+static int build_runtimes(struct session *s)
+{
+	struct runtime_config config = {
+		.source = s->source,
+		.processes = &s->processes,
+		.python = s->config.python,
+		.python_versions = s->config.python_versions,
+	};
+	int r = runtimes_init(&s->runtimes, &config, RUNTIME_FRAMES_MAX);
+
+	s->runtimes.only = s->config.capture.mode == BPF_UNWIND_OFF;
+	return r;
+}
+
 int session_new(const struct session_config *config, struct session **ret, char *why)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -134,7 +150,9 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	if (!r)
 		r = unwind_new(s->source, &s->processes, config->capture.mode, &s->unwind);
 	if (!r)
-		r = frames_init(&s->frames, &s->processes, config->capture.mode);
+		r = build_runtimes(s);
+	if (!r)
+		r = frames_init(&s->frames, &s->processes, &s->runtimes, config->capture.mode);
 	if (r) {
 		session_free(s);
 		return r;
@@ -149,6 +167,7 @@ void session_free(struct session *s)
 		return;
 	if (s->source)
 		s->source->ops->stop(s->source);
+	runtimes_deinit(&s->runtimes);
 	unwind_free(s->unwind);
 	if (s->source)
 		s->source->ops->free(s->source);
@@ -168,7 +187,9 @@ static int publish(void *arg, struct process *p)
 	struct session *s = arg;
 	int r = unwind_update_process(s->unwind, p);
 
-	return r == -ENOSPC ? 0 : r;
+	if (r && r != -ENOSPC)
+		return r;
+	return runtimes_changed(&s->runtimes, p);
 }
 
 int session_start(struct session *s)
@@ -200,12 +221,20 @@ static bool wanted(const struct session *s, const struct process *p)
 static int on_process(struct session *s, const struct capture_event *event)
 {
 	bool fork = event->type == CAPTURE_FORK;
-	const struct process *from =
+	struct process *from =
 		process_table_find(&s->processes, fork ? event->fork.ppid : event->pid);
 	bool inherits = s->config.root_pid && from && wanted(s, from);
-	int r = process_table_apply(&s->processes, event);
 	struct process *p;
+	int r;
 
+	if (event->type == CAPTURE_COMM && event->comm.exec && from)
+		runtimes_forget(&s->runtimes, from);
+	r = process_table_apply(&s->processes, event);
+	if (!r && fork && from && event->tid == event->pid) {
+		p = process_table_find(&s->processes, event->pid);
+		if (p)
+			r = runtimes_fork(&s->runtimes, from, p);
+	}
 	if (r || !inherits || (!fork && event->type != CAPTURE_COMM))
 		return r;
 	p = process_table_find(&s->processes, event->pid);
@@ -272,6 +301,11 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		stack.reason = rec->reason;
 	}
 	ledger_sample(&s->ledger, rec, &stack);
+	if (s->runtimes.only && stack.process) {
+		r = runtimes_meet_all(&s->runtimes, stack.process);
+		if (r || !rec->runtime_words)
+			return r;
+	}
 	r = frames_build(&s->frames, &stack);
 	if (r)
 		return r;
@@ -382,6 +416,7 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		.resolver = &s->resolver,
 		.processes = &s->processes,
 		.modules = &s->modules,
+		.runtime = &s->runtimes.frames,
 		.event = name,
 		.weight_is_ns = !strcmp(name, "cpu-clock") || !strcmp(name, "task-clock"),
 	};

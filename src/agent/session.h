@@ -31,6 +31,8 @@ struct session_config {
 	struct resolver_config resolver;
 	uint32_t max_samples; // distinct samples a window, 0: default
 	bool progress; // show progress on stderr
+	bool python; // Python frames
+	bool python_versions; // with the packages they are of
 };
 
 struct session;

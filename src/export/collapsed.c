@@ -64,6 +64,7 @@ static bool shows_module(const struct profile_frame *f)
 	case PROFILE_FRAME_GO:
 	case PROFILE_FRAME_JIT:
 	case PROFILE_FRAME_NODE:
+	case PROFILE_FRAME_PYTHON_NATIVE:
 		return true;
 	}
 	return false;
@@ -84,6 +85,26 @@ static void append_module(struct buf *out, const char *module)
 		buf_append(out, module + 1, len - 2);
 	else
 		append_clean(out, module);
+	buf_append_char(out, ')');
+}
+
+/* " (file:line [package])": first line of the function, so that it is one frame whatever it executes,
+ * or the executing one if lines are asked for. Frames that were read from text have it in the name. */
+static void append_place(struct buf *out, const struct profile *p, const struct profile_frame *f,
+	const struct export_collapsed_options *options)
+{
+	bool exact = options && options->line_numbers && f->line;
+
+	if (!f->file)
+		return;
+	buf_append_str(out, " (");
+	append_clean(out, profile_text(p, f->file));
+	buf_printf(out, ":%u", exact ? f->line : f->start_line);
+	if (f->module) {
+		buf_append_str(out, " [");
+		append_clean(out, profile_text(p, f->module));
+		buf_append_char(out, ']');
+	}
 	buf_append_char(out, ')');
 }
 
@@ -111,6 +132,8 @@ int export_frame_text(struct buf *out, const struct profile *p, uint32_t frame,
 		else if (unknown)
 			buf_append_str(out, " (unknown)");
 	}
+	if (f->kind == PROFILE_FRAME_PYTHON)
+		append_place(out, p, f, options);
 	buf_append_str(out, kind_suffix(f));
 	return out->bad ? -ENOSPC : 0;
 }

@@ -68,6 +68,7 @@ struct process {
 	uint32_t unwind_count;
 	uint32_t symbol_slot;
 	uint32_t runtime_slot;
+	uint8_t interpreter; // enum rec_frame_kind of the interpreter's frames it was sampled with
 };
 
 VEC_DEFINE(process_vec, struct process *)

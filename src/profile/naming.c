@@ -221,7 +221,18 @@ static int runtime_text_of(struct naming_state *s, uint32_t id, uint32_t *ret)
 	return id ? profile_string(s->p, runtime_text(s->n->runtime->set, id), ret) : 0;
 }
 
-/* The package stands where a native frame has its file: it is what the code came with. */
+/* The package, "PyYAML==6.0", stands where a native frame has its file: it is what the code came with.
+ * Without its brackets, which would make it look like a part of the kernel. */
+static int package_of(struct naming_state *s, uint32_t id, uint32_t *ret)
+{
+	const char *text = id ? runtime_text(s->n->runtime->set, id) : "";
+	size_t len = strlen(text);
+
+	if (len > 2 && text[0] == '[' && text[len - 1] == ']')
+		return profile_string_n(s->p, text + 1, len - 2, ret);
+	return profile_string_n(s->p, text, len, ret);
+}
+
 static int name_runtime(struct naming_state *s, uint32_t id, const struct window_frame *raw)
 {
 	const struct runtime_frame *named = runtime_frames_get(s->n->runtime, (uint32_t)raw->addr);
@@ -235,7 +246,7 @@ static int name_runtime(struct naming_state *s, uint32_t id, const struct window
 	if (!r)
 		r = runtime_text_of(s, named->file, &f.file);
 	if (!r)
-		r = runtime_text_of(s, named->package, &f.module);
+		r = package_of(s, named->package, &f.module);
 	if (!r && !f.name)
 		r = profile_string(s->p, "[unknown]", &f.name);
 	if (r)

@@ -9,6 +9,7 @@
 
 #include "process/process.h"
 #include "profile/profile.h"
+#include "profile/runtime_frames.h"
 #include "profile/window.h"
 #include "symbol/resolver.h"
 
@@ -16,6 +17,7 @@ struct naming {
 	struct resolver *resolver;
 	struct process_table *processes;
 	struct module_table *modules;
+	const struct runtime_frames *runtime; // NULL: the window has no frames of interpreters
 	bool weight_is_ns; // the event is a clock: the second value is CPU time
 	const char *event; // "cpu-clock", "cycles" ...
 	/* answered: occurrences of frames over all samples, and those without a name */

@@ -22,7 +22,7 @@ struct window_frame {
 	uint64_t aux; // second word of a runtime frame, 0 for native ones
 	uint32_t owner; // module id or process uid, 0 for the kernel
 	uint32_t path; // id in process_table.strings of the mapping, 0 none (SYMBOL_PROCESS)
-	uint8_t space; // enum symbol_space, or WINDOW_META
+	uint8_t space; // enum symbol_space, WINDOW_META or WINDOW_RUNTIME
 	uint8_t kind; // enum rec_frame_kind
 	uint8_t mark; // enum rec_frame_mark
 	uint8_t return_address; // 1: addr is a return address
@@ -31,6 +31,9 @@ struct window_frame {
 
 /* Space of frames that are ours and no code: addr is enum window_meta. */
 #define WINDOW_META 0xff
+/* Space of interpreter frames: addr is an id of profile/runtime_frames.h, kind says whose. A frame of
+ * another space with such a kind is a native one of a process that runs the interpreter. */
+#define WINDOW_RUNTIME 0xfe
 
 enum window_meta {
 	WINDOW_TRUNCATED, // the stack is deeper than what was walked

@@ -619,11 +619,11 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--java-safemode all", "--java-jattach-timeout 9", "--java-async-profiler-mcache 9",
 		"--java-async-profiler-no-report-meminfo", "--java-collect-jvm-flags",
 		"--java-collect-jvm-flags none", "--java-line-numbers none", "--python-mode auto",
-		"--python-mode disabled", "--python-mode none", "--no-python",
-		"--no-python-versions", "--pyperf-user-stacks-pages 0",
-		"--python-skip-pyperf-profiler-above 9", "--php-mode disabled", "--no-php",
-		"--php-proc-filter x", "--ruby-mode none", "--no-ruby", "--dotnet-mode disabled",
-		"--no-dotnet",
+		"--python-mode pyperf", "--python-mode disabled", "--pyperf-user-stacks-pages 4",
+		"--python-mode none", "--no-python", "--no-python-versions",
+		"--pyperf-user-stacks-pages 0", "--python-skip-pyperf-profiler-above 9",
+		"--php-mode disabled", "--no-php", "--php-proc-filter x", "--ruby-mode none",
+		"--no-ruby", "--dotnet-mode disabled", "--no-dotnet",
 		// Without dwarf's limit of 100 Hz.
 		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
 	static const char *const refused[] = {"--mode allocation",
@@ -637,10 +637,9 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
 		"--java-async-profiler-args x", "--java-collect-spark-app-name-as-appid",
 		"--java-full-hserr", "--java-include-method-modifiers",
-		"--java-line-numbers line-of-function", "--python-mode pyperf",
-		"--pyperf-user-stacks-pages 4", "--python-mode pyspy", "--python-mode py-spy",
-		"--python-pyperf-verbose", "--python-pyspy-process 3", "--php-mode phpspy",
-		"--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
+		"--java-line-numbers line-of-function", "--python-mode pyspy",
+		"--python-mode py-spy", "--python-pyperf-verbose", "--python-pyspy-process 3",
+		"--php-mode phpspy", "--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
 	char line[256];
 
 	(void)state;

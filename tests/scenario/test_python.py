@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python frames read in the kernel, woven into native stacks, for every CPython on the machine."""
+import glob
+import os
+import re
+import subprocess
+import time
+
+import lib
+
+PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workloads", "truth.py")
+PREFIX = ["<module>", "main"]
+PATHS = {
+    "path_seventy": (0.70, ["paths", "path_seventy", "key_seventy", "burn"]),
+    "path_twenty": (0.20, ["paths", "path_twenty", "fold_twenty", "burn"]),
+    "path_ten": (0.10, ["paths", "path_ten", "generate_ten", "burn"]),
+}
+FRAME = re.compile(r"^(.*) \((.*):(\d+)( \[[^\]]*\])?\)_\[p\]$")
+
+
+def pythons():
+    """{version: path} of what is installed; none of it is required."""
+    found = {}
+    for path in sorted(glob.glob("/usr/bin/python[23].[0-9]*")) + sorted(
+            glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin/python"))):
+        if not re.search(r"python[0-9.]*$", path):
+            continue
+        try:
+            text = subprocess.run([path, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30).stdout.decode().strip()
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if text and text not in found:
+            found[text] = path
+    if not found:
+        lib.skip("no Python of a known place")
+    return found
+
+
+def chosen(least=(0, 0)):
+    """One interpreter a minor version, at least this new."""
+    minors = {}
+    for version, path in pythons().items():
+        minor = tuple(int(x) for x in version.split(".")[:2])
+        if minor >= least:
+            minors.setdefault(minor, (version, path))
+    if not minors:
+        lib.skip("no Python from %d.%d on" % least)
+    return [minors[m] for m in sorted(minors)]
+
+
+def start(version, path, *args):
+    """Under the comm py<version>-<mode>, of 15 characters at most."""
+    name = f"py{version}-{args[0]}"[:15]
+    link = os.path.join(lib.env.dir, name)
+    if not os.path.lexists(link):
+        os.symlink(os.path.realpath(path), link)
+    p = lib.env.start(link, PROGRAM, *args)
+    p.comm = name
+    return p
+
+
+def python_frames(stack):
+    """Names of the Python frames, root first."""
+    return [m.group(1).split(".")[-1] for m in map(FRAME.match, stack.frames) if m]
+
+
+def is_prefix(part, whole):
+    return whole[:len(part)] == part
+
+
+def whole(stack):
+    return bool(stack.frames) and not stack.frames[0].startswith("[")
+
+
+def expect(comm, stacks, truths, least=0.99, prefixes=True, samples=100):
+    """Share of the samples that are whole and whose Python frames are one of the truths (or on the way to one)."""
+    total = sum(s.count for s in stacks)
+    assert total >= samples, f"{comm}: only {total} samples"
+
+    def right(s):
+        frames = python_frames(s)
+        return whole(s) and bool(frames) and any(
+            frames == t or (prefixes and is_prefix(frames, t)) for t in truths)
+
+    good = sum(s.count for s in stacks if right(s))
+    none = sum(s.count for s in stacks if not python_frames(s))
+    stray = sum(s.count for s in stacks if any("EvalFrame" in f for f in s.frames))
+    lib.note(f"{comm}: {total} samples, {100 * good / total:.2f} % equal to the truth, "
+             f"{none} without Python frames, {stray} with an eval frame of no run")
+    if good / total < least:
+        bad = sorted((s for s in stacks if not right(s)), key=lambda s: -s.count)
+        lib.note("\n".join(f"{s.count} {';'.join(s.frames)}" for s in bad[:6]))
+        return f"{comm}: {good} of {total} equal to the truth"
+    return None
+
+
+def check(problems):
+    problems = [p for p in problems if p]
+    assert not problems, "\n".join(problems)
+
+
+def test_paths_of_every_version():
+    started = [(v, start(v, path, "paths", 90)) for v, path in chosen()]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 25, "-f", 199)
+    problems = []
+    truths = [PREFIX + frames for _, frames in PATHS.values()]
+    for version, process in started:
+        stacks = p.of(process.comm)
+        problems.append(expect(process.comm, stacks, truths, samples=150))
+        total = p.total(stacks)
+        for path, (share, frames) in PATHS.items():
+            seen = p.total([s for s in stacks if path in python_frames(s)]) / total
+            if abs(seen - share) > 0.08:
+                problems.append(f"{process.comm}: {path} has {seen:.3f} of the time, not {share}")
+        # The function of C stands between the Python frames that it joins.
+        joined = [s for s in stacks if "key_seventy" in python_frames(s)]
+        between = 0
+        for s in joined:
+            names = [m.group(1).split(".")[-1] if m else None for m in map(FRAME.match, s.frames)]
+            a, b = names.index("path_seventy"), names.index("key_seventy")
+            if b > a + 1 and all(f.endswith("_[pn]") or f.startswith("(") for f in s.frames[a + 1:b]):
+                between += s.count
+        if joined and between < 0.98 * p.total(joined):
+            problems.append(f"{process.comm}: sorted() is between its caller and its key in {between} of {p.total(joined)}")
+        if not all(f.endswith(("_[p]", "_[pn]", "_[k]")) or f.startswith(("(", "[")) for s in joined for f in s.frames):
+            problems.append(f"{process.comm}: a frame without a suffix")
+    check(problems)
+
+
+def test_first_lines_and_files():
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 30)
+    time.sleep(1)
+    p = lib.gprofiler("-d", 4, "-f", 199)
+    lines = {name: i for i, text in enumerate(open(PROGRAM, encoding="utf-8"), 1)
+             for name in re.findall(r"^def (\w+)\(", text)}
+    seen = 0
+    for s in p.of(process.comm):
+        for f in s.frames:
+            m = FRAME.match(f)
+            if m and m.group(1) in lines:
+                assert m.group(2) == PROGRAM and int(m.group(3)) == lines[m.group(1)], f
+                seen += s.count
+    assert seen > 100, seen
+
+
+def test_deep_recursion():
+    started = [(v, start(v, path, "deep", 60, 200)) for v, path in chosen()]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 15, "-f", 199)
+    truth = PREFIX + ["descend"] * 201 + ["burn"]
+    check([expect(x.comm, p.of(x.comm), [truth], samples=100) for _, x in started])
+
+
+def test_nine_hundred_frames():
+    started = [(v, start(v, path, "deep", 40, 900)) for v, path in chosen((3, 11))]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 8, "-f", 199)
+    truth = PREFIX + ["descend"] * 901 + ["burn"]
+    check([expect(x.comm, p.of(x.comm), [truth], samples=100) for _, x in started])
+
+
+def test_threads():
+    started = [(v, start(v, path, "threads", 60)) for v, path in chosen()]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 15, "-f", 199)
+    problems = []
+    for _, x in started:
+        stacks = p.of(x.comm)
+        total = p.total(stacks)
+        good = p.total([s for s in stacks if whole(s) and "in_thread" in python_frames(s) and "threads" not in python_frames(s)])
+        lib.note(f"{x.comm}: {good} of {total}")
+        if total < 100 or good < 0.97 * total:
+            problems.append(f"{x.comm}: {good} of {total} in threads of their own")
+            for s in sorted((s for s in stacks if "in_thread" not in python_frames(s)), key=lambda s: -s.count)[:4]:
+                lib.note(f"{s.count} {';'.join(s.frames)}")
+    check(problems)
+
+
+def test_forked_children():
+    started = [(v, start(v, path, "fork", 60)) for v, path in chosen()]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 15, "-f", 199)
+    truth = PREFIX + ["fork", "in_child", "burn"]
+    check([expect(x.comm, p.of(x.comm), [truth], least=0.95, samples=100) for _, x in started])
+
+
+def test_lock_released_in_system_calls():
+    started = [(v, start(v, path, "sleepy", 60)) for v, path in chosen()]
+    time.sleep(2)
+    p = lib.gprofiler("-d", 15, "-f", 199)
+    truth = PREFIX + ["sleepy", "read_zero"]
+    check([expect(x.comm, p.of(x.comm), [truth], samples=100) for _, x in started])
+
+
+def test_exec_of_another_python():
+    found = chosen()
+    if len(found) < 2:
+        lib.skip("one Python only")
+    (v1, first), (v2, second) = found[0], found[-1]
+    process = start(v1, first, "exec", 20, second)
+    p = lib.gprofiler("-d", 8, "-f", 199)
+    before = [s for s in p.of(process.comm) if "burn" in python_frames(s)]
+    after = [s for s in p.of("python") + p.of(os.path.basename(second)) if "paths" in python_frames(s)]
+    after = list(set(after))
+    lib.note(f"{v1}: {p.total(before)} samples, then {v2}: {p.total(after)}")
+    assert p.total(before) > 30 and p.total(after) > 100
+    check([expect("after exec", after, [PREFIX + f for _, f in PATHS.values()], samples=100)])
+
+
+def test_subinterpreter():
+    problems = []
+    started = []
+    for version, path in chosen((3, 8)):
+        started.append((version, start(version, path, "subinterpreter", 60)))
+    time.sleep(2)
+    p = lib.gprofiler("-d", 12, "-f", 199)
+    for version, x in started:
+        if x.poll() is not None:
+            lib.note(f"{version}: has no module for it")
+            continue
+        stacks = p.of(x.comm)
+        total = p.total(stacks)
+        good = p.total([s for s in stacks if whole(s) and is_prefix(["<module>", "in_sub"], python_frames(s)[-3:])
+                        or python_frames(s)[-2:] == ["<module>", "in_sub"]])
+        lib.note(f"{x.comm}: {good} of {total} with the frames of the inner interpreter")
+        if total < 50 or good < 0.97 * total:
+            problems.append(f"{x.comm}: {good} of {total}")
+            for s in sorted(stacks, key=lambda s: -s.count)[:3]:
+                lib.note(f"{s.count} {';'.join(s.frames)}")
+    check(problems)
+
+
+def test_a_process_that_lives_half_a_second():
+    version, path = chosen()[-1]
+    g = lib.start_gprofiler("-d", 8, "-f", 199)
+    time.sleep(1.5)
+    for _ in range(8):
+        process = start(version, path, "paths", 0.5)
+        process.wait()
+    assert g.wait() == 0
+    p = lib.Profile(os.path.join(g.out, "last_profile.col"))
+    stacks = p.of(process.comm)
+    total = p.total(stacks)
+    ours = [s for s in stacks if python_frames(s) and python_frames(s)[0] == "<module>" and "paths" in python_frames(s)]
+    lib.note(f"{process.comm}: {total} samples, {p.total(ours)} in paths()")
+    assert total > 200 and p.total(ours) > 0.6 * total
+
+
+def test_no_python():
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 30)
+    time.sleep(1)
+    p = lib.gprofiler("-d", 3, "-f", 199, "--no-python")
+    stacks = p.of(process.comm)
+    assert p.total(stacks) > 50
+    assert not any(f.endswith(("_[p]", "_[pn]")) for s in stacks for f in s.frames)
+    assert any("EvalFrame" in f for s in stacks for f in s.frames)
+
+
+def test_python_without_native_stacks():
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 30)
+    lib.start("split", 30)
+    time.sleep(1)
+    p = lib.gprofiler("-d", 5, "-f", 199, "--perf-mode", "disabled")
+    stacks = p.of(process.comm)
+    truths = [PREFIX + frames for _, frames in PATHS.values()]
+    check([expect(process.comm, stacks, truths)])
+    assert not any(f.endswith("_[pn]") for s in stacks for f in s.frames)
+    assert not p.of(lib.comm("split")), "a process without an interpreter"
+
+
+if __name__ == "__main__":
+    lib.main(globals())

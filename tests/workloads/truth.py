@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Python program whose stacks are known, for every CPython from 2.7 on.
+
+Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, threads,
+fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
+import functools
+import os
+import sys
+import time
+
+UNIT = 4000
+
+
+def burn(n):
+    x = 0
+    for i in range(n):
+        x = (x + i * i) & 0xffffff
+    return x
+
+
+def key_seventy(v):
+    return burn(7 * UNIT // 2)
+
+
+def path_seventy():
+    return sorted([1, 2], key=key_seventy)
+
+
+def fold_twenty(a, b):
+    return burn(UNIT)
+
+
+def path_twenty():
+    return functools.reduce(fold_twenty, [0, 1, 2])
+
+
+def generate_ten():
+    for _ in range(2):
+        yield burn(UNIT // 2)
+
+
+def path_ten():
+    return list(generate_ten())
+
+
+def paths(end):
+    while time.time() < end:
+        for _ in range(10):
+            path_seventy()
+            path_twenty()
+            path_ten()
+
+
+def descend(n, end):
+    if n:
+        return descend(n - 1, end)
+    while time.time() < end:
+        burn(UNIT)
+
+
+def in_thread(end):
+    while time.time() < end:
+        burn(UNIT)
+
+
+def threads(end):
+    import threading
+    workers = [threading.Thread(target=in_thread, args=(end,)) for _ in range(3)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+
+
+def in_child(end):
+    while time.time() < end:
+        burn(UNIT)
+
+
+def fork(end):
+    """A child now and then, each a second old at most; the parent waits."""
+    while time.time() < end:
+        pid = os.fork()
+        if not pid:
+            in_child(min(end, time.time() + 1))
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
+def in_sub(end):
+    while time.time() < end:
+        burn(UNIT)
+
+
+def subinterpreter(end):
+    try:
+        import _xxsubinterpreters as interpreters
+    except ImportError:
+        import _interpreters as interpreters
+    code = "import sys; sys.argv = %r; sys.path.insert(0, %r)\nimport truth, time\ntruth.in_sub(%r)\n" % (
+        ["truth.py"], os.path.dirname(os.path.abspath(__file__)), end)
+    made = interpreters.create()
+    interpreters.run_string(made, code)
+
+
+def sleepy(end):
+    """Mostly in system calls, with the interpreter lock released."""
+    zero = os.open("/dev/zero", os.O_RDONLY)
+    while time.time() < end:
+        read_zero(zero)
+
+
+def read_zero(zero):
+    return len(os.read(zero, 4 << 20))
+
+
+def main():
+    mode, seconds = sys.argv[1], float(sys.argv[2])
+    end = time.time() + seconds
+    if mode == "deep":
+        sys.setrecursionlimit(100000)
+        descend(int(sys.argv[3]), end)
+    elif mode == "exec":
+        burn_end = time.time() + 1
+        while time.time() < burn_end:
+            burn(UNIT)
+        os.execv(sys.argv[3], [sys.argv[3], __file__, "paths", str(seconds - 1)])
+    else:
+        globals()[mode](end)
+
+
+if __name__ == "__main__":
+    main()
