@@ -53,10 +53,13 @@ static json_t *ledger(const struct profile_meta *m)
 	if (!m->has_ledger)
 		return json_null();
 	reasons = json_object();
-	for (size_t i = 1; i < ARRAY_SIZE(l->broken_reasons) && i < REC_WHY_MAX; i++)
+	for (size_t i = 1; i < ARRAY_SIZE(l->broken_reasons) && i < REC_WHY_MAX; i++) {
+		const char *name = reason_names[i] ? reason_names[i] : "other";
+
 		if (l->broken_reasons[i])
-			json_object_set_new(reasons, reason_names[i],
-				json_integer((json_int_t)l->broken_reasons[i]));
+			json_object_set_new(
+				reasons, name, json_integer((json_int_t)l->broken_reasons[i]));
+	}
 	j = json_object();
 #define ROW(name) json_object_set_new(j, #name, json_integer((json_int_t)l->name))
 	ROW(expected);
@@ -75,6 +78,7 @@ static json_t *ledger(const struct profile_meta *m)
 	ROW(finished_truncated);
 	ROW(finished_broken);
 	ROW(finished_late);
+	ROW(idle_silent);
 	ROW(not_delivered);
 	ROW(throttled);
 	ROW(side_band_lost);
