@@ -75,13 +75,16 @@ void runtime_set_free(struct runtime_set *s)
 
 int runtime_meet(struct runtime_set *s, struct process *p, const struct mapping *m)
 {
+	int again = 0;
+
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		int r = s->runtimes[i] ? rows[i].ops->meet(s->runtimes[i], p, m) : 0;
 
-		if (r)
+		if (r < 0)
 			return r;
+		again |= r;
 	}
-	return 0;
+	return again;
 }
 
 void runtime_forget(struct runtime_set *s, struct process *p)

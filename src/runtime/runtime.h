@@ -35,11 +35,14 @@ struct runtime_thread {
 };
 typedef int (*runtime_thread_fn)(void *arg, const struct runtime_thread *t);
 
+#define RUNTIME_MEET_AGAIN 1
+
 struct runtime_ops {
 	const char *name; // "python"
 	uint8_t kind; // enum rec_frame_kind
 	/* A sample of p landed in this mapping, opened already, for the first time. Cheap and final for
-	 * a (module, process) that is no such runtime. Return 0 (published or not ours), -errno. */
+	 * a (module, process) that is no such runtime. Return 0 (published or not ours),
+	 * RUNTIME_MEET_AGAIN, -errno. */
 	int (*meet)(void *runtime, struct process *p, const struct mapping *m);
 	/* p ended: forget it. */
 	void (*forget)(void *runtime, struct process *p);
@@ -67,7 +70,9 @@ struct runtime_config {
 int runtime_set_new(const struct runtime_config *config, struct runtime_set **ret);
 void runtime_set_free(struct runtime_set *s);
 
-/* A sample landed in a mapping of p whose module is open: every runtime looks at it once. */
+/* A sample landed in a mapping of p whose module is open: every runtime looks at it. Return 0: final;
+ * RUNTIME_MEET_AGAIN: it is one, but still being loaded: show it again at a later sample (what is
+ * known is published meanwhile; asking again is cheap); -errno. */
 int runtime_meet(struct runtime_set *s, struct process *p, const struct mapping *m);
 void runtime_forget(struct runtime_set *s, struct process *p);
 

@@ -11,8 +11,6 @@
 #include "runtime/accessor.h"
 #include "runtime/symbols.h"
 
-#define DTV_AT                                                                                     \
-	8 // of the thread control block: glibc tcbhead_t.dtv, musl struct pthread.dtv (x86-64)
 #define DTV_ENTRY_GLIBC 16 // {value, to_free}
 #define DTV_ENTRY_MUSL 8
 #define TLS_NEAR (64 << 20) // static TLS lies this near to the thread pointer
@@ -159,7 +157,7 @@ int py_first_thread(const struct py_target *t, struct py_first *ret)
 
 /* A pair that __tls_get_addr takes, as the loader filled it. */
 static int attach_pair(const struct py_target *t, const struct py_slot *slot,
-	const struct py_first *first, struct py_process *out, bool *ret_final)
+	const struct py_first *first, struct py_process *out)
 {
 	bool musl = slot && slot->by == PY_SLOT_INDIRECT;
 	uint64_t module, offset, dtv, block, to_free, stride;
@@ -173,7 +171,6 @@ static int attach_pair(const struct py_target *t, const struct py_slot *slot,
 	out->tstate_by = PY_TSTATE_DTV;
 	out->dtv_entry = (uint32_t)stride;
 	out->tls_offset = (int32_t)(t->module->tls_off + (int64_t)offset);
-	*ret_final = musl;
 	if (musl || !first)
 		return 0;
 	// Blocks that glibc did not allocate for this thread are at one distance in all threads.
@@ -181,7 +178,6 @@ static int attach_pair(const struct py_target *t, const struct py_slot *slot,
 		read_u64(t->pid, dtv + stride, &block) ||
 		read_u64(t->pid, dtv + stride + 8, &to_free))
 		return 0;
-	*ret_final = true;
 	off = (int64_t)(block - first->thread_pointer);
 	if (to_free || off > 0 || off < -TLS_NEAR)
 		return 0;
@@ -192,16 +188,17 @@ static int attach_pair(const struct py_target *t, const struct py_slot *slot,
 }
 
 static int attach_tls(const struct py_target *t, const struct py_slot *slot,
-	const struct py_first *first, struct py_process *out, bool *ret_final)
+	const struct py_first *first, struct py_process *out)
 {
 	uint64_t word = 0;
 	int64_t off;
 
 	switch (t->module->tls_kind) {
 	case PY_TLS_PAIR:
-		return attach_pair(t, slot, first, out, ret_final);
+		return attach_pair(t, slot, first, out);
 	case PY_TLS_GOT:
-		if (read_u64(t->pid, t->bias + t->module->tls_addr, &word))
+		// Zero until the loader has been there.
+		if (read_u64(t->pid, t->bias + t->module->tls_addr, &word) || !word)
 			return -ENOENT;
 		break;
 	case PY_TLS_OFFSET:
@@ -218,11 +215,10 @@ static int attach_tls(const struct py_target *t, const struct py_slot *slot,
 }
 
 int py_attach(const struct py_target *t, const struct py_slot *slot, const struct py_first *first,
-	struct py_process *ret, bool *ret_final)
+	struct py_process *ret)
 {
 	const struct py_module *m = t->module;
 	struct py_process p = {0};
-	bool final = true;
 
 	for (unsigned i = 0; i < m->nranges; i++, p.nranges++) {
 		p.eval[i].start = m->eval[i].start + t->bias;
@@ -239,12 +235,11 @@ int py_attach(const struct py_target *t, const struct py_slot *slot, const struc
 		p.slot_offset = slot->offset;
 		p.slot_stride = slot->stride;
 	}
-	if (m->offsets.hex < PY_HEX(3, 12, 0) || attach_tls(t, slot, first, &p, &final)) {
+	if (m->offsets.hex < PY_HEX(3, 12, 0) || attach_tls(t, slot, first, &p)) {
 		if (!p.current_addr && !slot)
 			return -ENOENT;
 		p.tstate_by = p.current_addr ? PY_TSTATE_CURRENT : PY_TSTATE_SLOT;
 	}
 	*ret = p;
-	*ret_final = final;
 	return 0;
 }

@@ -38,9 +38,9 @@ struct py_first {
 int py_first_thread(const struct py_target *t, struct py_first *ret);
 
 /* Fills what the kernel walker must know, but the index of the layout. slot may be NULL (unknown).
- * first may be NULL (interpreter not up): then thread-local storage goes the long way, *ret_final
- * false. Return 0, -ENOENT no way to a thread's state, -errno. */
+ * first may be NULL (interpreter not up): then thread-local storage goes the long way. Return 0,
+ * -ENOENT no way to a thread's state, or none yet. */
 int py_attach(const struct py_target *t, const struct py_slot *slot, const struct py_first *first,
-	struct py_process *ret, bool *ret_final);
+	struct py_process *ret);
 
 #endif

@@ -117,7 +117,7 @@ int py_name_frame(
 	struct py_named n;
 	int r;
 
-	if (!proc || py_proc_verify(rt, proc) == -EINVAL)
+	if (!proc || py_proc_verify(rt, p, proc) == -EINVAL)
 		return answer_stale(rt, ret);
 	r = name_code(rt, p, proc, words, &n);
 	if (r == -ENOMEM)

@@ -142,8 +142,12 @@ static void publish(struct py_runtime *rt, struct py_proc *proc)
 	if (!r)
 		r = s->ops->set_runtime(s, REC_FRAME_PYTHON, proc->pid, &proc->words);
 	proc->published = !r && !map_set(&rt->published, proc->pid, proc->uid);
-	if (r)
-		log_debug(LOGGER, "process %u: no in-kernel walk: %s", proc->pid, strerror(-r));
+	log_debug(LOGGER,
+		"process %u: state by %u (TLS %d, DTV %u), slot by %u (%d, %u), %u ranges%s%s",
+		proc->pid, proc->words.tstate_by, proc->words.tls_offset, proc->words.dtv_entry,
+		proc->words.slot_by, proc->words.slot_offset, proc->words.slot_stride,
+		proc->words.nranges, r ? ", not walked in the kernel: " : "",
+		r ? strerror(-r) : "");
 }
 
 static void unpublish(struct py_runtime *rt, struct py_proc *proc)
@@ -159,12 +163,32 @@ static void unpublish(struct py_runtime *rt, struct py_proc *proc)
 	proc->published = false;
 }
 
-int py_proc_verify(struct py_runtime *rt, struct py_proc *proc)
+/* What the kernel walker is told, as far as it is known now; told again if it changed. */
+static int attach(struct py_runtime *rt, struct process *p, struct py_proc *proc,
+	const struct py_first *first)
 {
 	struct py_target t = {proc->pid, py_proc_module(rt, proc), proc->bias};
 	struct py_process words;
+	int r = proc->slot.by ? 0 : find_slot(rt, p, &proc->slot);
+
+	if (r)
+		return r;
+	r = py_attach(&t, proc->slot.by ? &proc->slot : NULL, first, &words);
+	// Without a way to a thread's state the reader can still walk all of them.
+	if (r)
+		return 0;
+	words.layout = proc->words.layout;
+	if (proc->published && memcmp(&words, &proc->words, sizeof(words)) == 0)
+		return 0;
+	proc->words = words;
+	publish(rt, proc);
+	return 0;
+}
+
+int py_proc_verify(struct py_runtime *rt, struct process *p, struct py_proc *proc)
+{
+	struct py_target t = {proc->pid, py_proc_module(rt, proc), proc->bias};
 	struct py_first first;
-	bool final;
 	int r;
 
 	if (proc->verified)
@@ -182,48 +206,43 @@ int py_proc_verify(struct py_runtime *rt, struct py_proc *proc)
 	if (r)
 		return r;
 	proc->verified = true;
-	if (py_attach(&t, proc->slot.by ? &proc->slot : NULL, &first, &words, &final) == 0) {
-		words.layout = proc->words.layout;
-		if (memcmp(&words, &proc->words, sizeof(words)) != 0) {
-			proc->words = words;
-			publish(rt, proc);
-		}
-	}
-	return 0;
+	return attach(rt, p, proc, &first);
+}
+
+/* Return 0, RUNTIME_MEET_AGAIN, -errno. */
+static int settle(struct py_runtime *rt, struct process *p, struct py_proc *proc)
+{
+	int r = py_proc_verify(rt, p, proc);
+
+	if (r == -ENOMEM)
+		return r;
+	if (!r || proc->refused)
+		return 0;
+	r = attach(rt, p, proc, NULL);
+	return r ? r : RUNTIME_MEET_AGAIN;
 }
 
 static int add_proc(
 	struct py_runtime *rt, struct process *p, const struct mapping *map, uint64_t index)
 {
-	const struct py_module *py = rt->modules.data[index];
-	_cleanup_free_ struct py_proc *proc = calloc(1, sizeof(*proc));
 	const struct module *m = module_get(rt->config.processes->modules, map->module);
-	struct py_target t = {.pid = p->pid, .module = py};
-	bool final;
+	struct py_proc *proc;
+	uint64_t bias;
 	int r;
 
+	if (!m || !py_bias(m, map, &bias))
+		return 0;
+	proc = calloc(1, sizeof(*proc));
 	if (!proc)
 		return -ENOMEM;
-	if (!m || !py_bias(m, map, &t.bias))
-		return 0;
 	*proc = (struct py_proc){
-		.uid = p->uid, .pid = p->pid, .module = (uint32_t)index, .bias = t.bias};
-	r = find_slot(rt, p, &proc->slot);
-	if (r)
-		return r;
-	r = py_attach(&t, proc->slot.by ? &proc->slot : NULL, NULL, &proc->words, &final);
-	// Without a way to a thread's state the reader can still walk all of them.
-	if (r && r != -ENOENT)
-		return 0;
-	if (!r)
-		publish(rt, proc);
+		.uid = p->uid, .pid = p->pid, .module = (uint32_t)index, .bias = bias};
 	r = map_set(&rt->procs, p->uid, (uint64_t)(uintptr_t)proc);
 	if (r) {
-		unpublish(rt, proc);
+		free(proc);
 		return r == -ENOSPC ? 0 : r;
 	}
-	py_proc_verify(rt, steal_ptr(proc));
-	return 0;
+	return settle(rt, p, proc);
 }
 
 struct py_proc *py_proc_get(struct py_runtime *rt, const struct process *p)
@@ -254,7 +273,9 @@ static int meet(void *runtime, struct process *p, const struct mapping *map)
 	if (r || !index || rt->modules.data[index - 1]->refused)
 		return r;
 	known = py_proc_get(rt, p);
-	if (known && (known->module == index - 1 || !rt->modules.data[index - 1]->nranges))
+	if (known && known->module == index - 1)
+		return settle(rt, p, known);
+	if (known && !rt->modules.data[index - 1]->nranges)
 		return 0;
 	if (known)
 		remove_proc(rt, known);
@@ -270,7 +291,7 @@ struct py_proc *py_proc_look(struct py_runtime *rt, struct process *p)
 
 		if (map.kind != MAPPING_FILE || process_open_module(rt->config.processes, p, &map))
 			continue;
-		if (meet(rt, p, &map))
+		if (meet(rt, p, &map) < 0)
 			return NULL;
 		proc = py_proc_get(rt, p);
 	}

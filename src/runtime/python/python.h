@@ -69,7 +69,7 @@ static inline const struct py_module *py_proc_module(
 	return rt->modules.data[proc->module];
 }
 /* Proves the offsets once the interpreter is up. Return 0, -EAGAIN not up yet, -EINVAL refused. */
-int py_proc_verify(struct py_runtime *rt, struct py_proc *proc);
+int py_proc_verify(struct py_runtime *rt, struct process *p, struct py_proc *proc);
 
 /* names.c: ops of struct runtime_ops */
 int py_name_frame(

@@ -263,7 +263,7 @@ int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void
 
 	if (!proc)
 		return -ENOENT;
-	e = py_proc_verify(rt, proc);
+	e = py_proc_verify(rt, p, proc);
 	if (e)
 		return e;
 	r = calloc(1, sizeof(*r));
