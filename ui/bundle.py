@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 RANKS = ["format", "model", "transform", "layout", "label", "color", "search", "state", "view", "render", "dom",
-         "table", "camera", "panel", "input", "access", "export", "toolbar", "commands", "main"]
+         "table", "camera", "details", "panel", "input", "access", "export", "toolbar", "commands", "main"]
 
 
 def joined(source):

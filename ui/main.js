@@ -12,16 +12,8 @@ import {createViewer} from "./view.js";
 import {createRenderer} from "./render.js";
 import {createTable} from "./table.js";
 import {addCamera} from "./camera.js";
-import {
-  notice,
-  showChips,
-  showDetails,
-  showHeader,
-  showLedger,
-  showLegend,
-  showNothing,
-  showStatus
-} from "./panel.js";
+import {notice, showChips, showHeader, showLedger, showLegend, showNothing, showStatus} from "./panel.js";
+import {showDetails} from "./details.js";
 import {createAccess} from "./access.js";
 import {setTheme, showTab, showToolbar, wire} from "./toolbar.js";
 import {addCommands, HINT} from "./commands.js";

@@ -2,10 +2,9 @@
 // panel.js -- the words around the graph: header, status line, details, ledger, chips, menu, help.
 
 import {byId, el, fill} from "./dom.js";
-import {clip, count, errorBound, nanoseconds, percent, valueFormat, visible, when} from "./format.js";
+import {clip, count, errorBound, nanoseconds, percent, visible, when} from "./format.js";
 import {tableOf} from "./transform.js";
-import {ancestors} from "./layout.js";
-import {CHANGE, ORIGINS, SURFACE} from "./color.js";
+import {CHANGE, ORIGINS} from "./color.js";
 import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 
 const WHOLE = 0.95; // below it the header warns
@@ -69,9 +68,10 @@ function facts(meta, samples, format) {
 export function showHeader(app) {
   const { model } = app, { meta } = model;
   const root = model.tree.total.length ? model.tree.total[0][0] : 0;
-  const line = meta.compare
-    ? ["A: " + facts(meta.compare.a, root, app.format(0)).slice(0, 4).join(" · "), "B: " + facts(meta.compare.b, model.tree.total[1][0], app.format(1)).slice(0, 4).join(" · ")]
-    : facts(meta, root, app.format(0));
+  const side = (word, of, u) =>
+      `${word}: ${facts(of, model.tree.total[u][0], app.format(u)).slice(0, 4).join(" · ")}`;
+  const line = meta.compare ? [side("A", meta.compare.a, 0), side("B", meta.compare.b, 1)]
+                            : facts(meta, root, app.format(0));
   byId("title").textContent =
       visible(meta.compare ? `Compare ${meta.compare.a.host || "A"} with ${meta.compare.b.host || "B"}`
                            : meta.host || "Profile");
@@ -116,10 +116,10 @@ function ledgerOf(meta, heading) {
     el("h3", {}, "Against the clock"),
     ledgerTable(
         [
-          ["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle], ["idle, no tick sent", l.idle_silent || 0],
-          ["not asked for", l.filtered], ["lost: not delivered by the kernel", l.not_delivered],
-          ["lost: throttled", l.throttled], ["lost: ring full", l.lost_ring],
-          ["lost: table full", l.aggregation_full]
+          ["expected (elapsed × rate × CPUs)", l.expected], ["reported", s.reported], ["idle", l.idle],
+          ["idle, no tick sent", l.idle_silent || 0], ["not asked for", l.filtered],
+          ["lost: not delivered by the kernel", l.not_delivered], ["lost: throttled", l.throttled],
+          ["lost: ring full", l.lost_ring], ["lost: table full", l.aggregation_full]
         ],
         ticks),
     el("h3", {}, "Stacks reported"),
@@ -191,103 +191,6 @@ export function showStatus(app, hit) {
     const words = nodeWords(app, hit);
     fill(status, el("b", {}, clip(words.name, 300)), ` · ${words.rest}`);
   }
-}
-
-// ---- details ----
-
-function shares(app, v, inView) {
-  const { view } = app;
-  return [
-    el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)),
-    el("td", {}, inView ? percent(v, view.viewSum) : "")
-  ];
-}
-
-function neighbours(app, item) {
-  const { base, u } = app.view, callers = new Map(), callees = new Map();
-  const add = (map, k, v) => map.set(k, (map.get(k) || 0) + v);
-  for (let i = 1, covered = -1; i < base.n; i++) {
-    if (base.item[i] !== item) continue;
-    if (i >= covered) {
-      covered = base.end[i];
-      if (base.parent[i] > 0) add(callers, base.item[base.parent[i]], base.total[u][i]);
-    }
-    for (let c = i + 1; c < base.end[i]; c = base.end[c])
-      if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
-  }
-  const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, 5);
-  return { callers: top(callers), callees: top(callees) };
-}
-
-function linkList(app, list, whole) {
-  if (!list.length) return el("p", { class: "muted" }, "none");
-  return el("ul", { class: "links" },
-      ...list.map(([item, v]) => el("li", {},
-                      el("button", {
-                        type: "button",
-                        onclick: () => app.commands.selectItem(item),
-                        title: app.model.name(item)
-                      },
-                          el("span", { class: "n" }, percent(v, whole)),
-                          el("span", { class: "f" }, clip(app.model.name(item), 300))))));
-}
-
-function foundBy(flags) {
-  const words = [];
-  if (flags & 2) words.push("by frame pointer (some stacks)");
-  if (flags & 4) words.push("guessed from a return address (some stacks)");
-  if (flags & 16) words.push("stands for frames left out of the file");
-  return words.join("; ") || "by unwind table or runtime";
-}
-
-export function showDetails(app) {
-  const at = app.view && (app.view.selected || app.view.zoom);
-  const pane = byId("pane-details");
-  if (!at || at.node < 0) {
-    fill(pane,
-        el("p", { class: "muted" },
-            "Click a frame, or move with the arrow keys, to see who calls it, what it calls, and its shares."));
-    return;
-  }
-  const { model, view } = app, { tree } = at.pane.lay, i = at.node, item = tree.item[i], u = view.u;
-  const every = item >= 0 ? tableOf(view.base, model.nitems, (k) => k === item ? k : -1) : null;
-  const around = item >= 0 ? neighbours(app, item) : null;
-  const c = app.commands, isFun = item >= 0 && !model.isContext(item);
-  const line = model.line(item);
-  const total = every ? every.total[u][item] : 0;
-  fill(pane,
-    el("h2", {}, clip(model.name(item), 20000)),
-    el("div", {}, item >= 0 ? el("span", { class: "badge" }, app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
-      tree.flags[i] & 1 ? el("span", { class: "badge" }, "inlined") : null, tree.flags[i] & 8 ? el("span", { class: "badge" }, "no symbol") : null,
-      tree.repeat && tree.repeat[i] ? el("span", { class: "badge" }, `${tree.repeat[i] + 1} frames as one`) : null),
-    el("dl", { class: "facts" }, ...[
-      ["module", isFun && visible(model.module(item))], ["build id", isFun && model.buildId(item)],
-      ["file", isFun && model.file(item) && visible(model.file(item)) + (line ? `:${line}` : "")], ["found", isFun && foundBy(tree.flags[i])],
-      ["application", model.isContext(item) && item >= 0 && visible(model.context(item).appid)], ["container", model.isContext(item) && item >= 0 && visible(model.context(item).container)],
-    ].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
-    el("table", { class: "plain" }, el("tr", {}, el("th", {}, ""), el("th", {}, app.valueName(u)), el("th", {}, "of all"), el("th", {}, "of view")),
-      el("tr", {}, el("td", {}, "this frame, total"), ...shares(app, tree.total[u][i], true)),
-      el("tr", {}, el("td", {}, "this frame, self"), ...shares(app, tree.self[u][i], true)),
-      every ? el("tr", {}, el("td", {}, `everywhere (${count(every.frames[item])}×), total`), ...shares(app, total)) : null,
-      every ? el("tr", {}, el("td", {}, "everywhere, self"), ...shares(app, every.self[u][item])) : null,
-      el("tr", {}, el("td", {}, "of its parent"), el("td", {}, tree.parent[i] > 0 ? percent(tree.total[u][i], tree.total[u][tree.parent[i]]) : "–"), el("td", {}, ""), el("td", {}, ""))),
-    el("div", { class: "buttons" }, ...[
-      ["Copy name", c.copyName], ["Copy stack", c.copyStack], isFun && ["Callers & callees", () => c.pivotItem(item)], ["Keep", () => c.keepItem(item)],
-      ["Drop", () => c.filterItem("d", item)], isFun && ["Fold", () => c.filterItem("m", item)], isFun && ["Start here", () => c.filterItem("s", item)],
-    ].filter(Boolean).map(([text, f]) => el("button", { type: "button", onclick: f }, text))),
-    ...(around && isFun ? [el("h3", {}, "Callers (share of its total)"), linkList(app, around.callers, total), el("h3", {}, "Callees"), linkList(app, around.callees, total)] : []),
-    el("h3", {}, "Stack, root first"),
-    el("ol", { class: "stack" }, ...stackOf(app, at).slice(-400).map((k) => el("li", {}, clip(model.name(k), 400)))));
-}
-
-// Items of a frame's stack, root first, whichever way the pane runs.
-export function stackOf(app, {pane, node}) {
-  const { tree } = pane.lay;
-  const items = [
-    tree.item[node],
-    ...ancestors(tree, node).filter((p) => p > 0 || tree.item[p] >= 0).map((p) => tree.item[p])
-  ].filter((k) => k >= 0);
-  return pane.mark || app.view.turned ? items : items.reverse();
 }
 
 // ---- chips, legend, notices ----
@@ -467,9 +370,7 @@ export function showHelp(keys) {
       el("div", { class: "keys" },
           ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
       el("p", { class: "muted" },
-          "Letters work while the graph has the focus. Everything you see is in the address, from # on: send the file and that part (l copies it), and your colleague sees this view."),
+          "Letters work while the graph has the focus. Everything you see is in the address, from # on: " +
+              "send the file and that part (l copies it), and your colleague sees this view."),
       el("form", { method: "dialog" }, el("button", {}, "Close")));
 }
-
-export const tokens = SURFACE;
-export const formatOf = valueFormat;

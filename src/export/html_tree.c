@@ -124,6 +124,20 @@ static int sort_interned(const struct html_tree *t, const struct intern *in,
 	return 0;
 }
 
+/* "Unknown" is for frames without a name, whatever made their code; text formats do not say what
+ * made a named one, and native is what most of those are. */
+static uint32_t shown_kind(const struct profile *p, const struct profile_frame *f)
+{
+	const char *name = profile_text(p, f->name);
+	bool unnamed = !name[0] || name[0] == '(' || strcmp(name, "[unknown]") == 0;
+
+	if (f->kind == PROFILE_FRAME_NATIVE && f->flags & PROFILE_FRAME_NO_SYMBOL)
+		return PROFILE_FRAME_UNKNOWN;
+	if (f->kind == PROFILE_FRAME_UNKNOWN && !unnamed)
+		return PROFILE_FRAME_NATIVE;
+	return f->kind;
+}
+
 /* Frames -> functions, numbered in the order of their names. */
 static int build_functions(struct build *b)
 {
@@ -141,10 +155,8 @@ static int build_functions(struct build *b)
 		r = -ENOMEM;
 	for (uint32_t id = 1; !r && id <= p->frames.len; id++) {
 		const struct profile_frame *f = profile_frame_get(p, id);
-		bool unnamed =
-			f->flags & PROFILE_FRAME_NO_SYMBOL && f->kind == PROFILE_FRAME_NATIVE;
-		struct html_fun fun = {f->name, f->module, f->file, f->build_id,
-			.kind = unnamed ? PROFILE_FRAME_UNKNOWN : f->kind};
+		struct html_fun fun = {
+			f->name, f->module, f->file, f->build_id, .kind = shown_kind(p, f)};
 
 		r = intern_add(&funs, &fun, sizeof(fun), &b->frame_fun[id]);
 	}

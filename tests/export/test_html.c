@@ -102,6 +102,37 @@ static void html__lines_of_a_function_are_one(void **state)
 	profile_deinit(&p);
 }
 
+static void html__unnamed_frames_are_unknown_and_named_ones_native(void **state)
+{
+	static const struct {
+		const char *name;
+		uint16_t kind, flags;
+		uint32_t shown;
+	} cases[] = {
+		{"(/bin/x)", PROFILE_FRAME_NATIVE, PROFILE_FRAME_NO_SYMBOL, PROFILE_FRAME_UNKNOWN},
+		{"(/bin/y)", PROFILE_FRAME_UNKNOWN, 0, PROFILE_FRAME_UNKNOWN},
+		{"[unknown]", PROFILE_FRAME_UNKNOWN, 0, PROFILE_FRAME_UNKNOWN},
+		{"burn", PROFILE_FRAME_UNKNOWN, 0, PROFILE_FRAME_NATIVE},
+		{"sys", PROFILE_FRAME_KERNEL, 0, PROFILE_FRAME_KERNEL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct profile_frame f = {.kind = cases[i].kind, .flags = cases[i].flags};
+		struct profile p;
+		struct html_tree t;
+		uint32_t id;
+
+		start(&p);
+		assert_ok(profile_string(&p, cases[i].name, &f.name));
+		assert_ok(profile_frame(&p, &f, &id));
+		assert_ok(html_tree_init(&t, &p, &(struct html_tree_options){0}));
+		assert_int_equal(t.funs[0].kind, cases[i].shown);
+		html_tree_deinit(&t);
+		profile_deinit(&p);
+	}
+}
+
 static void html__siblings_are_in_the_order_of_names(void **state)
 {
 	struct profile p;
@@ -308,6 +339,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(html__lines_of_a_function_are_one),
+		cmocka_unit_test(html__unnamed_frames_are_unknown_and_named_ones_native),
 		cmocka_unit_test(html__siblings_are_in_the_order_of_names),
 		cmocka_unit_test(html__budget_folds_the_narrowest_and_keeps_sums),
 		cmocka_unit_test(html__text_is_never_markup),

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// details.js -- everything about one frame: what it is, its shares, who calls it, its stack.
+
+import {byId, el, fill} from "./dom.js";
+import {clip, count, percent, visible} from "./format.js";
+import {ORIGINS} from "./color.js";
+import {ancestors} from "./layout.js";
+import {tableOf} from "./transform.js";
+
+const STACK_SHOWN = 400;
+
+function shares(app, v, inView) {
+  const { view } = app;
+  return [
+    el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)),
+    el("td", {}, inView ? percent(v, view.viewSum) : "")
+  ];
+}
+
+function neighbours(app, item) {
+  const { base, u } = app.view, callers = new Map(), callees = new Map();
+  const add = (map, k, v) => map.set(k, (map.get(k) || 0) + v);
+  for (let i = 1, covered = -1; i < base.n; i++) {
+    if (base.item[i] !== item) continue;
+    if (i >= covered) {
+      covered = base.end[i];
+      if (base.parent[i] > 0) add(callers, base.item[base.parent[i]], base.total[u][i]);
+    }
+    for (let c = i + 1; c < base.end[i]; c = base.end[c])
+      if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
+  }
+  const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, 5);
+  return { callers: top(callers), callees: top(callees) };
+}
+
+function linkList(app, list, whole) {
+  if (!list.length) return el("p", { class: "muted" }, "none");
+  return el("ul", { class: "links" },
+      ...list.map(([item, v]) => el("li", {},
+                      el("button", {
+                        type: "button",
+                        onclick: () => app.commands.selectItem(item),
+                        title: app.model.name(item)
+                      },
+                          el("span", { class: "n" }, percent(v, whole)),
+                          el("span", { class: "f" }, clip(app.model.name(item), 300))))));
+}
+
+function foundBy(flags) {
+  const words = [];
+  if (flags & 2) words.push("by frame pointer (some stacks)");
+  if (flags & 4) words.push("guessed from a return address (some stacks)");
+  if (flags & 16) words.push("stands for frames left out of the file");
+  return words.join("; ") || "by unwind table or runtime";
+}
+
+function badges(app, tree, i) {
+  const { model } = app, item = tree.item[i];
+  const badge = (...content) => el("span", { class: "badge" }, ...content);
+  return el("div", {},
+      item >= 0 ? badge(app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
+      tree.flags[i] & 1 ? badge("inlined") : null, tree.flags[i] & 8 ? badge("no symbol") : null,
+      tree.repeat && tree.repeat[i] ? badge(`${tree.repeat[i] + 1} frames as one`) : null);
+}
+
+function factList(model, tree, i) {
+  const item = tree.item[i], pairs = [];
+  if (item >= 0 && model.isContext(item)) {
+    const c = model.context(item);
+    pairs.push(["application", visible(c.appid)], ["container", visible(c.container)]);
+  } else if (item >= 0) {
+    const file = visible(model.file(item)), line = model.line(item);
+    pairs.push(["module", visible(model.module(item))], ["build id", model.buildId(item)],
+        ["file", file && line ? `${file}:${line}` : file], ["found", foundBy(tree.flags[i])]);
+  }
+  return el("dl", { class: "facts" },
+      ...pairs.filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
+}
+
+// This frame, and every frame of its function; shares of all and of the view.
+function sharesTable(app, tree, i, every) {
+  const { view } = app, { u } = view, item = tree.item[i], up = tree.parent[i];
+  const row = (name, ...cells) => el("tr", {}, el("td", {}, name), ...cells);
+  const heads = ["", app.valueName(u), "of all", "of view"].map((h) => el("th", {}, h));
+  const ofParent = up > 0 ? percent(tree.total[u][i], tree.total[u][up]) : "–";
+  const rows = [
+    row("this frame, total", ...shares(app, tree.total[u][i], true)),
+    row("this frame, self", ...shares(app, tree.self[u][i], true)),
+  ];
+  if (every) {
+    rows.push(row(`everywhere (${count(every.frames[item])}×), total`, ...shares(app, every.total[u][item])),
+        row("everywhere, self", ...shares(app, every.self[u][item])));
+  }
+  rows.push(row("of its parent", el("td", {}, ofParent), el("td", {}, ""), el("td", {}, "")));
+  return el("table", { class: "plain" }, el("tr", {}, ...heads), ...rows);
+}
+
+function buttons(app, item) {
+  const c = app.commands, list = [["Copy name", c.copyName], ["Copy stack", c.copyStack]];
+  const filter = (text, verb) => list.push([text, () => c.filterItem(verb, item)]);
+  if (item >= 0 && !app.model.isContext(item)) {
+    list.push(["Callers & callees", () => c.pivotItem(item)], ["Keep", () => c.keepItem(item)]);
+    filter("Drop", "d");
+    filter("Fold", "m");
+    filter("Start here", "s");
+  } else if (item >= 0) {
+    list.push(["Keep", () => c.keepItem(item)]);
+    filter("Drop", "d");
+  }
+  return el("div", { class: "buttons" },
+      ...list.map(([text, run]) => el("button", { type: "button", onclick: run }, text)));
+}
+
+export function showDetails(app) {
+  const at = app.view && (app.view.selected || app.view.zoom);
+  const pane = byId("pane-details");
+  if (!at || at.node < 0) {
+    const hint =
+        "Click a frame, or move with the arrow keys, to see who calls it, what it calls, and its shares.";
+    fill(pane, el("p", { class: "muted" }, hint));
+    return;
+  }
+  const { model, view } = app, { tree } = at.pane.lay, i = at.node, item = tree.item[i];
+  const every = item >= 0 ? tableOf(view.base, model.nitems, (k) => k === item ? k : -1) : null;
+  const stack = stackOf(app, at), first = Math.max(0, stack.length - STACK_SHOWN);
+  const around = [];
+  if (item >= 0 && !model.isContext(item)) {
+    const { callers, callees } = neighbours(app, item), total = every.total[view.u][item];
+    around.push(el("h3", {}, "Callers (share of its total)"), linkList(app, callers, total),
+        el("h3", {}, "Callees"), linkList(app, callees, total));
+  }
+  fill(pane, el("h2", {}, clip(model.name(item), 20000)), badges(app, tree, i), factList(model, tree, i),
+      sharesTable(app, tree, i, every), buttons(app, item), ...around,
+      el("h3", {}, app.view.turned || at.pane.mark ? "Stack, leaf first" : "Stack, root first"),
+      el("ol", { class: "stack", start: first + 1 },
+          ...stack.slice(first).map((k) => el("li", {}, clip(model.name(k), 400)))));
+}
+
+// Items of a frame's stack, root first, whichever way the pane runs.
+export function stackOf(app, {pane, node}) {
+  const { tree } = pane.lay;
+  const items = [
+    tree.item[node],
+    ...ancestors(tree, node).filter((p) => p > 0 || tree.item[p] >= 0).map((p) => tree.item[p])
+  ].filter((k) => k >= 0);
+  return pane.mark || app.view.turned ? items : items.reverse();
+}
