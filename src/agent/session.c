@@ -28,6 +28,7 @@
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
+#define SLOW_DRAIN_NS (50 * NSEC_PER_MSEC) // worth a line in the log
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 
 struct session {
@@ -334,9 +335,18 @@ static int on_event(void *arg, const struct capture_event *event)
 
 static int drain(struct session *s, uint64_t until)
 {
+	uint64_t begin = clock_mono_ns(), cpu = clock_cpu_ns(), taken;
 	int r = s->source->ops->drain(s->source, until, on_event, s);
 
-	return r ? r : process_table_take_dirty(&s->processes, publish, s);
+	if (!r)
+		r = process_table_take_dirty(&s->processes, publish, s);
+	// While one drain lasts nobody empties the rings: this is where samples would be lost.
+	taken = clock_mono_ns() - begin;
+	if (taken > SLOW_DRAIN_NS)
+		log_debug(LOGGER, "A drain took long (ms=%llu, cpu_ms=%llu)",
+			(unsigned long long)(taken / NSEC_PER_MSEC),
+			(unsigned long long)((clock_cpu_ns() - cpu) / NSEC_PER_MSEC));
+	return r;
 }
 
 static void show_progress(const struct session *s, uint64_t now, uint64_t deadline)
