@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/metadata.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -70,6 +79,58 @@ static const char *run_mode(void)
 	return getenv("GPROFILER_IN_CONTAINER") ? "container" : "standalone_executable";
 }
 
+static void add_libc(json_t *o)
+{
+#ifdef __GLIBC__
+	add_text(o, "libc_type", "glibc");
+	add_text(o, "libc_version", gnu_get_libc_version());
+#else
+	add_text(o, "libc_type", "musl");
+	add_text(o, "libc_version", "unknown");
+#endif
+}
+
+/* The address that speaks to the world (no packet is sent), and the hardware address of its
+ * interface: the first of the machine would as well be a bridge of containers. The studio refuses a
+ * profile whose mac_address is no address. */
+static void add_address(json_t *o)
+{
+	const struct sockaddr_in world = {
+		.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x08080808)};
+	struct sockaddr_in own = {0};
+	socklen_t len = sizeof(own);
+	struct ifaddrs *list = NULL;
+	_cleanup_buf_ struct buf mac = BUF_INIT(64);
+	char ip[INET_ADDRSTRLEN] = "unknown", path[64];
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&world, sizeof(world)) == 0 &&
+		getsockname(fd, (struct sockaddr *)&own, &len) == 0)
+		inet_ntop(AF_INET, &own.sin_addr, ip, sizeof(ip));
+	if (getifaddrs(&list) < 0)
+		list = NULL;
+	for (const struct ifaddrs *i = list; i && !mac.len; i = i->ifa_next) {
+		struct sockaddr_in a;
+
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
+			continue;
+		memcpy(&a, i->ifa_addr, sizeof(a));
+		if (own.sin_addr.s_addr ? a.sin_addr.s_addr != own.sin_addr.s_addr
+					: (i->ifa_flags & IFF_LOOPBACK) != 0)
+			continue;
+		snprintf(path, sizeof(path), "/sys/class/net/%.16s/address", i->ifa_name);
+		fs_read_file(path, &mac);
+	}
+	if (list)
+		freeifaddrs(list);
+	add_text(o, "private_ip", ip);
+	if (mac.len == 18)
+		mac.data[17] = 0;
+	for (char *c = mac.data; mac.len == 18 && *c; c++)
+		*c = (char)toupper((unsigned char)*c);
+	add_text(o, "mac_address", mac.len == 18 ? buf_str(&mac) : "00:00:00:00:00:00");
+}
+
 static void add_system(json_t *o, const struct metadata_config *config)
 {
 	const char *mode = run_mode();
@@ -101,12 +162,10 @@ static void add_system(json_t *o, const struct metadata_config *config)
 	add_file_value(o, "/etc/os-release", "NAME=", "os_name");
 	add_file_value(o, "/etc/os-release", "VERSION_ID=", "os_release");
 	add_file_value(o, "/etc/os-release", "VERSION_CODENAME=", "os_codename");
-	json_object_set_new(o, "libc_type", json_null());
-	json_object_set_new(o, "libc_version", json_null());
+	add_libc(o);
 	add_text(o, "hardware_type", u.machine);
 	json_object_set_new(o, "pid", json_integer(getpid()));
-	json_object_set_new(o, "mac_address", json_null());
-	json_object_set_new(o, "private_ip", json_null());
+	add_address(o);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	json_object_set_new(o, "spawn_uptime_ms",
 		json_integer((json_int_t)boot.tv_sec * 1000 + boot.tv_nsec / 1000000));
