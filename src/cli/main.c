@@ -19,6 +19,7 @@ static const struct cli_verb verbs[] = {
 	{"check", "what this machine allows, and how to get more", cli_check},
 	{"convert", "one form of a profile into another", cli_convert},
 	{"diff", "what changed between two profiles", cli_diff},
+	{"dump", "the stacks of a process, now", cli_dump},
 	{"upload-file", "a .col file to the studio", cli_upload_file},
 	{0},
 };

@@ -64,6 +64,13 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 		"Exit status: 0 done, even if parts were left out; 1 nothing could be read, or the\n"
 		"output not written; 2 wrong options.\n"},
 	[OPTION_GROUP_DIFF] = {"gprofiler diff", "diff", "A B [-o FILE] [--top N]"},
+	[OPTION_GROUP_DUMP] = {"gprofiler dump", "dump", "-p PID [--json]",
+		"Prints each thread of a process with its name, its state and its Python stack, as they\n"
+		"are now, innermost call first, with the line that runs. The process is read from\n"
+		"outside and never stopped; a thread that runs is caught at some moment while it is\n"
+		"read, and said to be torn if it never held still. Native frames are not shown: where\n"
+		"they stand is in registers, which are only readable of a stopped thread.\n"
+		"Exit status: 0 done; 1 the process cannot be read; 2 wrong options.\n"},
 	[OPTION_GROUP_UPLOAD_FILE] = {"gprofiler upload-file", "upload-file",
 		"--file-path FILE --token TOKEN --service-name NAME [options]",
 		"Sends a .col file to the studio. The options of the studio may stand before or after\n"

@@ -124,6 +124,14 @@ const char *runtime_text(const struct runtime_set *s, uint32_t id)
 	return intern_str(&s->strings, id);
 }
 
+void runtime_describe(struct runtime_set *s, const struct process *p, char *ret, size_t size)
+{
+	ret[0] = 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i] && rows[i].ops->describe(s->runtimes[i], p, ret, size))
+			return;
+}
+
 void runtime_trim(struct runtime_set *s)
 {
 	if (s->strings.len < STRINGS_MAX / 2 && s->strings.bytes_len < STRINGS_BYTES / 2)

@@ -53,6 +53,8 @@ struct runtime_ops {
 	/* Stacks of all threads of p, now, without stopping it. Return 0, -ENOENT not of this runtime,
 	 * -errno, or what fn returned if not 0. May be NULL. */
 	int (*read_threads)(void *runtime, struct process *p, runtime_thread_fn fn, void *arg);
+	/* "CPython 3.11.7" of a process that was met or read. Return false: not of this runtime. */
+	bool (*describe)(void *runtime, const struct process *p, char *ret, size_t size);
 	/* Ids of texts are about to die: forget what was named. */
 	void (*trim)(void *runtime);
 	void (*free)(void *runtime);
@@ -83,6 +85,8 @@ int runtime_name_frame(
 /* Text of an id of struct runtime_frame, "" if unknown. The pointer dies at the next call that
  * names, the id at runtime_trim(). */
 const char *runtime_text(const struct runtime_set *s, uint32_t id);
+/* "CPython 3.11.7", of a process that was met or read; "" if no runtime knows it. */
+void runtime_describe(struct runtime_set *s, const struct process *p, char *ret, size_t size);
 /* Call between windows, when no ids are held: empties the texts if they grew large. */
 void runtime_trim(struct runtime_set *s);
 

@@ -2,6 +2,7 @@
 #include "runtime/python/python.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -306,6 +307,22 @@ static void forget(void *runtime, struct process *p)
 		remove_proc(runtime, proc);
 }
 
+static bool describe(void *runtime, const struct process *p, char *ret, size_t size)
+{
+	struct py_runtime *rt = runtime;
+	const struct py_proc *proc = py_proc_get(rt, p);
+	uint32_t hex = proc ? py_proc_module(rt, proc)->hex : 0;
+
+	if (!proc)
+		return false;
+	if (PY_HEX_MICRO(hex) == PY_MICRO_UNKNOWN)
+		snprintf(ret, size, "CPython %u.%u", hex >> 24, hex >> 16 & 0xff);
+	else
+		snprintf(ret, size, "CPython %u.%u.%u", hex >> 24, hex >> 16 & 0xff,
+			PY_HEX_MICRO(hex));
+	return true;
+}
+
 static void trim(void *runtime)
 {
 	struct py_runtime *rt = runtime;
@@ -371,6 +388,7 @@ const struct runtime_ops py_runtime_ops = {
 	.forget = forget,
 	.name_frame = py_name_frame,
 	.read_threads = py_read_threads,
+	.describe = describe,
 	.trim = trim,
 	.free = free_runtime,
 };
