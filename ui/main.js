@@ -19,6 +19,7 @@ import {setTheme, showTab, showToolbar, wire} from "./toolbar.js";
 import {addCommands, HINT} from "./commands.js";
 
 const TINY = 100;
+const ROUND = ["w", "x", "f", "g", "r", "l", "u", "p", "d", "n"]; // what chips and legend depend on
 
 function preferences() {
   const known = {};
@@ -90,7 +91,7 @@ export function start(model) {
   app.resize = () => {
     const foot =
         app.view.panes[0].up && graph.scrollHeight - graph.scrollTop - (app.height || graph.clientHeight);
-    update(store.get(), store.get());
+    update(store.get(), {...store.get(), w: "" }); // everything anew
     if (app.view.panes[0].up) {
       graph.scrollTop = graph.scrollHeight - graph.clientHeight - foot;
       app.draw();
@@ -108,8 +109,10 @@ export function start(model) {
     searchUpdate(state);
     const shape = state.d !== before.d || state.y !== before.y || state.p !== before.p;
     showToolbar(app, state);
-    showChips(app);
-    showLegend(app);
+    if (!app.ready || ROUND.some((k) => state[k] !== before[k])) {
+      showChips(app);
+      showLegend(app);
+    }
     if (shape || !app.ready)
       graph.scrollTop = view.pivotRow ? Math.max(0, view.pivotRow * app.rowHeight() - graph.clientHeight / 2)
                         : view.panes[0].up ? view.rows * app.rowHeight()
