@@ -8,6 +8,27 @@
 #include "base/clock.h"
 #include "base/fs.h"
 
+static unsigned outcome_of(const struct rec_sample *rec)
+{
+	return rec->outcome < REC_OUT_MAX ? rec->outcome : REC_OUT_BROKEN;
+}
+
+void ledger_delivered(struct ledger *l, const struct rec_sample *rec)
+{
+	l->delivered[outcome_of(rec)]++;
+}
+
+void ledger_not_wanted(struct ledger *l, const struct rec_sample *rec)
+{
+	l->not_wanted[outcome_of(rec)]++;
+}
+
+void ledger_overflow(struct ledger *l, const struct rec_sample *rec)
+{
+	l->delivered[outcome_of(rec)]++;
+	l->overflow[outcome_of(rec)]++;
+}
+
 void ledger_sample(struct ledger *l, const struct rec_sample *rec, const struct frames_stack *stack)
 {
 	if (rec->outcome == REC_OUT_HANDOFF)
@@ -34,17 +55,76 @@ uint64_t ledger_idle_ns(void)
 	return (ticks[3] + ticks[4]) * NSEC_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
-void ledger_fill(
-	const struct ledger *l, const struct ledger_inputs *in, struct profile_meta *ret_meta)
+/* What a counter grew by since it was last asked. */
+static uint64_t advance(uint64_t *reported, uint64_t now)
 {
-	struct capture_stats stats = {0};
-	struct profile_ledger *led = &ret_meta->ledger;
-	const __u64 *out = stats.kernel.outcomes;
+	uint64_t grown = now > *reported ? now - *reported : 0;
 
-	in->source->ops->stats(in->source, &stats);
-	led->entries = stats.kernel.entries;
+	*reported += grown;
+	return grown;
+}
+
+static bool emits(unsigned outcome)
+{
+	return outcome != REC_OUT_IDLE && outcome != REC_OUT_FILTERED &&
+	       outcome != REC_OUT_LOST_RING;
+}
+
+/* Ticks counted a little late in one window are missing in the next: looked at as a whole. */
+static void against_clock(
+	struct ledger_base *base, const struct ledger_cut *cut, struct ledger_window *ret)
+{
+	uint64_t missing = base->expected > base->entries ? base->expected - base->entries : 0;
+	uint64_t idle = base->idle_ns / NSEC_PER_SEC * cut->frequency +
+			base->idle_ns % NSEC_PER_SEC * cut->frequency / NSEC_PER_SEC;
+	uint64_t seen = base->outcomes[REC_OUT_IDLE], silent;
+
+	// An idle CPU may sleep through its ticks; nothing ran, so nothing is lost.
+	silent = MIN(missing, idle > seen ? idle - seen : 0);
+	ret->idle_silent = advance(&base->idle_silent, silent);
+	ret->not_delivered = advance(&base->not_delivered, missing - silent);
+}
+
+void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct ledger_cut *cut,
+	struct ledger_window *ret)
+{
+	const struct rec_counters *now = &cut->stats.kernel;
+
+	*ret = (struct ledger_window){.samples = *l};
+	for (unsigned o = 0; o < REC_OUT_MAX; o++) {
+		uint64_t n = advance(&base->outcomes[o],
+			emits(o) && !cut->last ? base->outcomes[o] + l->delivered[o]
+					       : now->outcomes[o]);
+
+		ret->entries += n;
+		n -= MIN(n, l->not_wanted[o] + l->overflow[o]);
+		ret->outcomes[o] += n;
+		ret->outcomes[REC_OUT_FILTERED] += l->not_wanted[o];
+		ret->outcomes[REC_OUT_LOST_RING] += l->overflow[o];
+	}
+	base->entries += ret->entries;
+	ret->throttled = advance(&base->throttled, cut->stats.throttled);
+	ret->lost_records =
+		advance(&base->lost_records, cut->stats.lost_records) + l->overflow_records;
+	// In seconds and parts of one: the product of all three would pass 64 bits in months.
+	ret->expected = (cut->elapsed_ns / NSEC_PER_SEC * cut->frequency +
+				cut->elapsed_ns % NSEC_PER_SEC * cut->frequency / NSEC_PER_SEC) *
+			cut->ncpus;
+	base->expected += ret->expected;
+	base->idle_ns += cut->idle_ns;
+	against_clock(base, cut, ret);
+}
+
+void ledger_fill(const struct ledger_inputs *in, struct profile_meta *ret_meta)
+{
+	const struct ledger_window *w = in->counts;
+	const struct ledger *l = &w->samples;
+	struct profile_ledger *led = &ret_meta->ledger;
+	const uint64_t *out = w->outcomes;
+
+	led->entries = w->entries;
 	led->idle = out[REC_OUT_IDLE];
-	led->filtered = out[REC_OUT_FILTERED] + l->not_wanted;
+	led->filtered = out[REC_OUT_FILTERED];
 	led->kernel_only = out[REC_OUT_KERNEL_ONLY];
 	led->complete = out[REC_OUT_COMPLETE];
 	led->handoff = out[REC_OUT_HANDOFF];
@@ -59,21 +139,15 @@ void ledger_fill(
 	led->finished_late = l->finished_late;
 	for (unsigned i = 0; i < REC_WHY_MAX && i < 16; i++)
 		led->broken_reasons[i] = l->broken_reasons[i];
-	led->throttled = stats.throttled;
-	led->side_band_lost = stats.lost_records;
+	led->throttled = w->throttled;
+	led->side_band_lost = w->lost_records;
 	led->frames = in->naming->frames;
 	led->frames_unnamed = in->naming->unnamed;
 	led->aggregation_full = in->window->full;
-	if (in->naming->weight_is_ns)
-		led->expected =
-			in->elapsed_ns * in->source->frequency / NSEC_PER_SEC * in->source->ncpus;
-	if (led->expected > led->entries) {
-		uint64_t missing = led->expected - led->entries;
-		uint64_t idle = in->idle_ns * in->source->frequency / NSEC_PER_SEC;
-
-		// An idle CPU may sleep through its ticks; nothing ran, so nothing is lost.
-		led->idle_silent = MIN(missing, idle > led->idle ? idle - led->idle : 0);
-		led->not_delivered = missing - led->idle_silent;
+	if (in->naming->weight_is_ns && !in->no_clock) {
+		led->expected = w->expected;
+		led->idle_silent = w->idle_silent;
+		led->not_delivered = w->not_delivered;
 	}
 	ret_meta->has_ledger = true;
 }

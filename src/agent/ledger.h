@@ -13,27 +13,61 @@
 #include "profile/profile.h"
 #include "unwind/unwind.h"
 
-/* Gathered sample by sample. */
+/* Gathered sample by sample, of the running window. */
 struct ledger {
+	uint64_t delivered[REC_OUT_MAX]; // by the sampler's outcome
+	uint64_t not_wanted[REC_OUT_MAX]; // of them, of processes that were not asked for
+	uint64_t overflow[REC_OUT_MAX]; // of them, dropped while a window was named
+	uint64_t overflow_records;
 	uint64_t finished[REC_OUT_MAX]; // of handed-over samples
 	uint64_t broken_reasons[REC_WHY_MAX];
 	uint64_t finished_late;
-	uint64_t not_wanted; // samples of processes that were not asked for
+};
+
+/* What a window that ended says of itself. Its outcomes sum to its entries, and those of all windows
+ * to the entries of the sampler. */
+struct ledger_window {
+	struct ledger samples;
+	uint64_t entries, outcomes[REC_OUT_MAX];
+	uint64_t throttled, lost_records;
+	uint64_t expected, idle_silent, not_delivered; // against the clock
+};
+
+/* What windows have said so far. */
+struct ledger_base {
+	uint64_t entries, outcomes[REC_OUT_MAX];
+	uint64_t throttled, lost_records;
+	uint64_t expected, idle_silent, not_delivered, idle_ns;
+};
+
+struct ledger_cut {
+	struct capture_stats stats; // as of now
+	uint64_t elapsed_ns;
+	uint64_t idle_ns; // of all CPUs in that time
+	unsigned frequency, ncpus;
+	bool last; // nothing comes any more
 };
 
 struct ledger_inputs {
-	struct capture_source *source;
-	const struct unwind *unwind;
+	const struct ledger_window *counts;
 	const struct window *window;
 	const struct naming *naming;
-	uint64_t elapsed_ns; // 0: unknown
-	uint64_t idle_ns; // of all CPUs in that time
+	bool no_clock; // the event does not tick all the time
 };
 
+/* Each sample that comes out of the source, before anything else is said of it. */
+void ledger_delivered(struct ledger *l, const struct rec_sample *rec);
+void ledger_not_wanted(struct ledger *l, const struct rec_sample *rec);
+/* Not even delivered. */
+void ledger_overflow(struct ledger *l, const struct rec_sample *rec);
 void ledger_sample(
 	struct ledger *l, const struct rec_sample *rec, const struct frames_stack *stack);
-void ledger_fill(
-	const struct ledger *l, const struct ledger_inputs *in, struct profile_meta *ret_meta);
+/* The window ends. A sample belongs to the window of its stamp, so samples are taken as delivered;
+ * ticks that emit none (idle, filtered, lost) as the sampler's counters stand, some ms after the
+ * boundary. The last window accounts for what is left. */
+void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct ledger_cut *cut,
+	struct ledger_window *ret);
+void ledger_fill(const struct ledger_inputs *in, struct profile_meta *ret_meta);
 
 /* Idle time of all CPUs since boot, ns, by /proc/stat; 0 if it cannot be read. */
 uint64_t ledger_idle_ns(void);

@@ -8,53 +8,58 @@
 #include <sys/syscall.h>
 
 #include "agent/command.h"
-#include "agent/ledger.h"
+#include "agent/finish.h"
 #include "agent/metadata.h"
 #include "agent/output.h"
 #include "agent/preconditions.h"
 #include "agent/session.h"
-#include "agent/summary.h"
+#include "agent/windows.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/event_find.h"
 #include "delivery/delivery.h"
 
 #define LOGGER "gprofiler"
-#define PROFILE_SAMPLES_MAX (1 << 20)
-#define PROFILE_BYTES_MAX (256u << 20)
 #define STRINGS_MAX (128u << 20)
-#define TEXT_MAX (1 << 20)
+#define SERVICE_MAX (1 << 20)
 
 struct run {
 	const struct options *options;
 	struct session_config session_config;
-	struct output_config output;
+	struct finish_config finish;
 	struct option_pids pids;
 	struct command command;
-	uint64_t spawn_real_ns;
+	struct process_identity controller; // pid 0: none
 	int lock;
-	struct delivery *delivery; // NULL without -u
 	struct buf service;
 	char hostname[65];
+	bool abandoned; // a thread hangs in a write
 };
 
-/* Set by signals; the only way a handler can speak to the loop. */
-static volatile sig_atomic_t *stop_flag(void)
+/* The only way a handler can speak to the loop. */
+static struct windows_signals *signals(void)
 {
-	static volatile sig_atomic_t flag;
+	static struct windows_signals flags;
 
-	return &flag;
+	return &flags;
 }
 
 static void on_signal(int sig)
 {
-	*stop_flag() = sig;
+	struct windows_signals *s = signals();
+
+	if (sig == SIGHUP)
+		s->hangup = 1;
+	else if (sig != SIGCHLD || !s->stop)
+		s->stop = sig;
 }
 
 static void catch_signals(void)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 
+	sigfillset(&action.sa_mask);
+	sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGCHLD, &action, NULL);
@@ -108,22 +113,37 @@ static int start_delivery(struct run *run)
 	if (!run->options->upload_results)
 		return 0;
 	metadata_hostname(run->hostname, sizeof(run->hostname));
-	run->service = BUF_INIT(TEXT_MAX);
+	run->service = BUF_INIT(SERVICE_MAX);
 	if (delivery_configure(&config, run->options, run->hostname, &run->service))
 		return 1 + 1;
-	config.spawn_real_ns = run->spawn_real_ns;
-	return delivery_start(&config, &run->delivery) ? 1 + 1 : 0;
+	config.spawn_real_ns = run->finish.spawn_real_ns;
+	return delivery_start(&config, &run->finish.delivery) ? 1 + 1 : 0;
 }
 
 static void end_delivery(struct run *run)
 {
-	volatile sig_atomic_t *stop = stop_flag();
+	volatile sig_atomic_t *stop = &signals()->stop;
+	struct delivery *d = run->finish.delivery;
 
 	if (*stop == SIGCHLD)
 		*stop = 0;
-	delivery_finish(run->delivery, (unsigned)run->options->server_upload_timeout * 1000, stop);
-	delivery_free(run->delivery);
+	delivery_finish(d, (unsigned)run->options->server_upload_timeout * 1000, stop);
+	// A thread that hangs in a write may come back to it.
+	if (run->abandoned)
+		return;
+	delivery_free(d);
 	buf_deinit(&run->service);
+}
+
+static int choose_controller(struct run *run)
+{
+	uint32_t pid = (uint32_t)run->options->controller_pid;
+	int r = pid ? process_identity_read(pid, &run->controller) : 0;
+
+	if (r)
+		log_error(LOGGER, "Controller process %u: %s. Give the pid of a living process",
+			pid, strerror(-r));
+	return r ? 1 + 1 : 0;
 }
 
 static int prepare(struct run *run)
@@ -158,7 +178,10 @@ static int prepare(struct run *run)
 	r = choose_pids(run);
 	if (r)
 		return r;
-	r = o->output_dir ? output_prepare(&run->output) : 0;
+	r = choose_controller(run);
+	if (r)
+		return r;
+	r = o->output_dir ? output_prepare(&run->finish.output) : 0;
 	if (r) {
 		log_error(LOGGER, "Output directory %s: %s. Choose another with --output-dir",
 			o->output_dir, strerror(-r));
@@ -204,7 +227,8 @@ static int configure(struct run *run)
 	};
 	const struct options *o = run->options;
 
-	run->output = (struct output_config){
+	run->finish.options = o;
+	run->finish.output = (struct output_config){
 		.dir = o->output_dir,
 		// enum output_format and enum option_format are one order
 		.formats = o->output_dir ? o->format : 0,
@@ -239,117 +263,25 @@ static int configure(struct run *run)
 				.debug_dirs = "/usr/lib/debug",
 				.strings_cap = STRINGS_MAX,
 			},
+		.window_ns = o->continuous ? o->duration * NSEC_PER_SEC : 0,
 		.progress = isatty(STDERR_FILENO),
+		.progress_ns = o->continuous || (o->command && !options_given(o, OPTION_duration))
+				       ? 0
+				       : o->duration * NSEC_PER_SEC,
 	};
 	return configure_events(run);
-}
-
-static json_t *arguments(const struct run *run)
-{
-	return options_to_json(run->options);
-}
-
-/* What a person at a terminal wants to read; without --top it goes to the debug log. */
-static void report(const struct run *run, struct buf *text)
-{
-	if (run->options->top) {
-		fputs(buf_str(text), run->options->command ? stderr : stdout);
-		return;
-	}
-	for (char *line = text->data, *end; line && *line; line = end + 1) {
-		end = strchr(line, '\n');
-		if (!end)
-			break;
-		*end = 0;
-		log_debug(LOGGER, "%s", line);
-	}
-}
-
-static int write_profile(struct run *run, struct session *s, unsigned event)
-{
-	const char *name = session_event_name(s, event);
-	_cleanup_json_ json_t *args = arguments(run);
-	struct metadata_config metadata = {
-		.run_arguments = args,
-		.collect = run->options->collect_metadata,
-		.container_names = run->options->container_names,
-		.spawn_real_ns = run->spawn_real_ns,
-		.event = name,
-		.frequency = (unsigned)run->options->frequency,
-	};
-	const struct export_collapsed_options collapsed = {
-		.header = true,
-		.contexts = run->output.contexts,
-		.insert_dso_name = run->output.insert_dso_name,
-		.line_numbers = run->output.line_numbers,
-	};
-	_cleanup_buf_ struct buf text = BUF_INIT(TEXT_MAX);
-	struct profile p;
-	char host[65];
-	int r;
-
-	profile_init(&p, PROFILE_SAMPLES_MAX, PROFILE_BYTES_MAX);
-	r = session_profile(s, event, &p);
-	metadata_hostname(host, sizeof(host));
-	if (!r)
-		r = profile_string(&p, host, &p.meta.hostname);
-	if (!r && run->options->command)
-		r = profile_string(&p, run->options->command[0], &p.meta.command);
-	if (r) {
-		log_error(LOGGER, "Naming the profile of %s: %s", name, strerror(-r));
-	} else {
-		p.header = metadata_header(&metadata, &p);
-		r = output_write(&run->output, &p, session_events(s) > 1 ? name : NULL);
-		if (run->delivery)
-			delivery_profile(run->delivery, &p, &collapsed);
-		if (run->options->top) {
-			summary_top(&text, &p, (unsigned)run->options->top);
-			buf_append_char(&text, '\n');
-		}
-		ledger_print(&text, &p.meta);
-		report(run, &text);
-	}
-	profile_deinit(&p);
-	return r;
-}
-
-static int write_all(struct run *run, struct session *s)
-{
-	int first = 0;
-
-	for (unsigned event = 0; event < session_events(s); event++) {
-		int r = write_profile(run, s, event);
-
-		if (!first)
-			first = r;
-	}
-	return first;
-}
-
-/* Samples until the time is over, the command has ended, or a signal came. */
-static int sample(struct run *run, struct session *s)
-{
-	const struct options *o = run->options;
-	volatile sig_atomic_t *stop = stop_flag();
-	uint64_t deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
-	int r = session_start(s);
-
-	// A command is profiled to its end, unless a duration was asked for.
-	if (o->command && !options_given(o, OPTION_duration))
-		deadline = 0;
-	command_go(&run->command);
-	while (!r) {
-		r = session_run(s, deadline, stop);
-		if (*stop != SIGCHLD || command_ended(&run->command))
-			break;
-		*stop = 0;
-	}
-	return r ? r : session_stop(s);
 }
 
 static int run_session(struct run *run)
 {
 	struct session_config *c = &run->session_config;
+	const struct windows_config windows = {
+		.options = run->options,
+		.finish = &run->finish,
+		.signals = signals(),
+		.command = &run->command,
+		.controller = run->controller.pid ? &run->controller : NULL,
+	};
 	struct session *s;
 	uint32_t child = (uint32_t)run->command.pid;
 	char why[CAPTURE_WHY];
@@ -371,11 +303,7 @@ static int run_session(struct run *run)
 	}
 	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(s, 0),
 		c->capture.frequency, session_source(s));
-	r = sample(run, s);
-	if (r)
-		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
-	else
-		r = write_all(run, s);
+	r = windows_run(&windows, s, &run->abandoned);
 	session_free(s);
 	return r;
 }
@@ -385,7 +313,7 @@ int run_profile(const struct options *options)
 	struct run run = {
 		.options = options,
 		.lock = -1,
-		.spawn_real_ns = clock_real_ns(),
+		.finish.spawn_real_ns = clock_real_ns(),
 		.command = {.gate = -1},
 	};
 	int status, r = configure(&run);
@@ -409,5 +337,8 @@ int run_profile(const struct options *options)
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();
+	// What the thread uses is not ours to free, and it must not keep us.
+	if (run.abandoned)
+		_exit(status);
 	return status;
 }

@@ -11,6 +11,7 @@
 #include "agent/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/order.h"
 #include "capture/record_file.h"
 #include "process/process.h"
 #include "profile/naming.h"
@@ -30,6 +31,15 @@
 #define REPLAY_PROC "/nonexistent"
 #define SLOW_DRAIN_NS (50 * NSEC_PER_MSEC) // worth a line in the log
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
+#define PUMP_NS (20 * NSEC_PER_MSEC) // the rings are emptied this often while a window is named
+#define CLOCK_STEP_NS (10 * NSEC_PER_MSEC) // of the real-time clock: larger ones are followed
+
+/* The window that ended. */
+struct ended_window {
+	uint64_t from, to; // CLOCK_MONOTONIC ns
+	uint64_t real_to; // CLOCK_REALTIME ns
+	struct ledger_window counts;
+};
 
 struct session {
 	struct session_config config;
@@ -43,10 +53,17 @@ struct session {
 	struct runtimes runtimes;
 	struct frames frames;
 	struct unwind_result *result; // scratch of one sample
-	uint64_t start_mono, start_real, stop_mono;
-	uint64_t idle_ns; // of all CPUs: at the start, then between start and stop
+	uint64_t start_mono;
+	uint64_t idle_ns; // of all CPUs, when the running window began
+	uint64_t real_offset; // CLOCK_REALTIME - CLOCK_MONOTONIC, ns
+	uint64_t boundary; // end of the running window, 0 none
+	uint64_t shown; // time of the last progress
+	uint64_t pumped; // time of the last emptying of the rings while naming
 	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
 	struct ledger ledger;
+	struct ledger_base base;
+	struct ended_window ended;
+	uint64_t overflow_records; // process records dropped while naming
 	bool started, processes_built, resolver_built, seen;
 };
 
@@ -118,6 +135,31 @@ static int build_runtimes(struct session *s)
 	return r;
 }
 
+/* What comes while a window is named, and fits in no memory, is gone: the tables must stand still. */
+static int on_overflow(void *arg, const struct capture_event *event)
+{
+	struct session *s = arg;
+
+	if (event->type == CAPTURE_SAMPLE)
+		ledger_overflow(&s->ledger, event->sample.rec);
+	else
+		s->overflow_records++;
+	return 0;
+}
+
+/* Naming may take longer than the rings can wait. */
+static void pump(void *arg)
+{
+	struct session *s = arg;
+	uint64_t now = clock_mono_ns();
+
+	if (!s->boundary || now - s->pumped < PUMP_NS)
+		return;
+	s->pumped = now;
+	// Up to the beginning of time: everything is taken from the rings and kept.
+	s->source->ops->drain(s->source, 1, on_overflow, s);
+}
+
 int session_new(const struct session_config *config, struct session **ret, char *why)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -127,6 +169,8 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
+	s->config.resolver.pause = pump;
+	s->config.resolver.pause_arg = s;
 	raise_nofile();
 	module_table_init(&s->modules, MODULES_MAX, MODULE_FDS_MAX);
 	for (unsigned i = 0; i < CAPTURE_EVENTS_MAX; i++)
@@ -138,7 +182,7 @@ int session_new(const struct session_config *config, struct session **ret, char 
 		      : -ENOMEM;
 	s->processes_built = !r;
 	if (!r) {
-		r = resolver_init(&s->resolver, &s->modules, &s->processes, &config->resolver);
+		r = resolver_init(&s->resolver, &s->modules, &s->processes, &s->config.resolver);
 		s->resolver_built = !r;
 	}
 	if (!r)
@@ -198,8 +242,10 @@ int session_start(struct session *s)
 	int r;
 
 	s->idle_ns = ledger_idle_ns();
-	s->start_real = clock_real_ns();
-	s->start_mono = clock_mono_ns();
+	s->start_mono = s->ended.to = clock_mono_ns();
+	s->real_offset = clock_real_ns() - s->start_mono;
+	if (s->config.window_ns && !s->config.replay)
+		s->boundary = s->start_mono + s->config.window_ns;
 	// Records first, then /proc: what starts between the two is in both, and in neither never.
 	r = s->source->ops->start(s->source);
 	if (!r && s->config.rung != SESSION_RUNG_REPLAY)
@@ -270,6 +316,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 	struct frames_stack stack = {.sample = sample, .now = event->time};
 	int r;
 
+	ledger_delivered(&s->ledger, rec);
 	if (!s->seen) {
 		s->seen = true;
 		log_debug(LOGGER, "First sample (ms_since_start=%llu)",
@@ -280,7 +327,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		if (!stack.process)
 			return 0;
 		if (!wanted(s, stack.process)) {
-			s->ledger.not_wanted++;
+			ledger_not_wanted(&s->ledger, rec);
 			return 0;
 		}
 		stack.process->sampled = true;
@@ -304,6 +351,8 @@ static int on_sample(struct session *s, const struct capture_event *event)
 	ledger_sample(&s->ledger, rec, &stack);
 	if (s->runtimes.only && stack.process) {
 		r = runtimes_meet_all(&s->runtimes, stack.process);
+		if (!r && !rec->runtime_words)
+			ledger_not_wanted(&s->ledger, rec);
 		if (r || !rec->runtime_words)
 			return r;
 	}
@@ -336,8 +385,12 @@ static int on_event(void *arg, const struct capture_event *event)
 static int drain(struct session *s, uint64_t until)
 {
 	uint64_t begin = clock_mono_ns(), cpu = clock_cpu_ns(), taken;
-	int r = s->source->ops->drain(s->source, until, on_event, s);
+	int r;
 
+	// What is younger than the end of the running window is the next one's.
+	if (s->boundary && (!until || until > s->boundary))
+		until = s->boundary;
+	r = s->source->ops->drain(s->source, until, on_event, s);
 	if (!r)
 		r = process_table_take_dirty(&s->processes, publish, s);
 	// While one drain lasts nobody empties the rings: this is where samples would be lost.
@@ -349,16 +402,16 @@ static int drain(struct session *s, uint64_t until)
 	return r;
 }
 
-static void show_progress(const struct session *s, uint64_t now, uint64_t deadline)
+static void show_progress(const struct session *s, uint64_t now)
 {
 	uint64_t samples = 0;
 
 	for (unsigned i = 0; i < s->source->nevents; i++)
 		samples += s->windows[i].samples;
-	if (deadline)
+	if (s->config.progress_ns)
 		fprintf(stderr, "\r%5.1f of %.0f s, %llu samples ",
-			(double)(now - s->start_mono) / 1e9,
-			(double)(deadline - s->start_mono) / 1e9, (unsigned long long)samples);
+			(double)(now - s->start_mono) / 1e9, (double)s->config.progress_ns / 1e9,
+			(unsigned long long)samples);
 	else
 		fprintf(stderr, "\r%5.1f s, %llu samples ", (double)(now - s->start_mono) / 1e9,
 			(unsigned long long)samples);
@@ -366,7 +419,7 @@ static void show_progress(const struct session *s, uint64_t now, uint64_t deadli
 
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop)
 {
-	uint64_t shown = 0, now;
+	uint64_t now;
 	int r = 0;
 
 	while (!r && !*stop) {
@@ -384,24 +437,87 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 		now = clock_mono_ns();
 		r = drain(s, now);
 		unwind_idle(s->unwind, IDLE_NS);
-		if (s->config.progress && now - shown > PROGRESS_NS) {
-			show_progress(s, now, deadline);
-			shown = now;
+		if (s->config.progress && now - s->shown > PROGRESS_NS) {
+			show_progress(s, now);
+			s->shown = now;
 		}
 		if (fd.revents)
 			clock_sleep_ns(DRAIN_GAP_NS);
 	}
-	if (s->config.progress)
-		fprintf(stderr, "\r\033[K");
+	return r;
+}
+
+uint64_t session_boundary(const struct session *s)
+{
+	return s->boundary;
+}
+
+static void end_window(struct session *s, uint64_t end, bool last)
+{
+	uint64_t offset = clock_real_ns() - clock_mono_ns();
+	uint64_t idle = ledger_idle_ns();
+	struct ledger_cut cut = {
+		.elapsed_ns = end - s->ended.to,
+		.idle_ns = idle > s->idle_ns ? idle - s->idle_ns : 0,
+		.frequency = s->source->frequency,
+		.ncpus = s->source->ncpus,
+		.last = last,
+	};
+
+	// Reading two clocks jitters, which would make windows of a second end in the same one.
+	if (offset - s->real_offset + CLOCK_STEP_NS > 2 * CLOCK_STEP_NS)
+		s->real_offset = offset;
+	s->idle_ns = idle;
+	s->ended.from = s->ended.to;
+	s->ended.to = end;
+	s->ended.real_to = end + s->real_offset;
+	s->source->ops->stats(s->source, &cut.stats);
+	ledger_cut(&s->base, &s->ledger, &cut, &s->ended.counts);
+	s->ledger = (struct ledger){0};
+}
+
+int session_cut(struct session *s)
+{
+	uint64_t in = s->boundary + ORDER_SLACK_NS + 1, now;
+	int r;
+
+	while ((now = clock_mono_ns()) <= in)
+		clock_sleep_ns(in - now + 1);
+	r = drain(s, s->boundary);
+	end_window(s, s->boundary, false);
+	s->boundary += s->config.window_ns;
+	return r;
+}
+
+int session_window_done(struct session *s)
+{
+	struct capture_event lost = {.type = CAPTURE_LOST, .lost.count = s->overflow_records};
+	int r = 0;
+
+	for (unsigned i = 0; i < s->source->nevents; i++)
+		window_clear(&s->windows[i]);
+	if (s->overflow_records)
+		r = process_table_apply(&s->processes, &lost);
+	s->ledger.overflow_records += s->overflow_records;
+	s->overflow_records = 0;
+	runtime_frames_clear(&s->runtimes.frames);
+	process_table_sweep(&s->processes);
 	return r;
 }
 
 int session_stop(struct session *s)
 {
+	uint64_t end;
+	int r;
+
 	s->source->ops->stop(s->source);
-	s->stop_mono = clock_mono_ns();
-	s->idle_ns = ledger_idle_ns() - s->idle_ns;
-	return s->started ? drain(s, 0) : 0;
+	end = clock_mono_ns();
+	if (s->config.progress)
+		fprintf(stderr, "\r\033[K");
+	s->boundary = 0;
+	r = s->started ? drain(s, 0) : 0;
+	end_window(s, end, true);
+	return r;
 }
 
 unsigned session_events(const struct session *s)
@@ -433,21 +549,18 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	// Events of chosen threads tick only while those run: the clock says nothing then.
 	bool by_thread = s->config.capture.npids && !strcmp(session_source(s), "ring");
 	bool replay = s->config.replay != NULL;
-	uint64_t elapsed =
-		replay ? s->recorded_to - s->recorded_from : s->stop_mono - s->start_mono;
+	uint64_t elapsed = replay ? s->recorded_to - s->recorded_from : s->ended.to - s->ended.from;
 	struct ledger_inputs inputs = {
-		.source = s->source,
-		.unwind = s->unwind,
+		.counts = &s->ended.counts,
 		.window = &s->windows[event],
 		.naming = &naming,
-		.elapsed_ns = by_thread || replay ? 0 : elapsed,
-		.idle_ns = s->idle_ns,
+		.no_clock = by_thread || replay,
 	};
 	int r = naming_run(&naming, &s->windows[event], ret);
 
 	if (r)
 		return r;
-	ret->meta.start_real_ns = s->start_real;
+	ret->meta.start_real_ns = s->ended.real_to - (s->ended.to - s->ended.from);
 	ret->meta.duration_ns = elapsed;
 	ret->meta.frequency = s->source->frequency;
 	if (s->source->frequency && naming.weight_is_ns)
@@ -456,6 +569,6 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	if (!r)
 		r = profile_string(ret, session_source(s), &ret->meta.source);
 	if (!r)
-		ledger_fill(&s->ledger, &inputs, &ret->meta);
+		ledger_fill(&inputs, &ret->meta);
 	return r;
 }

@@ -2,7 +2,9 @@
 /* agent/session.h -- one profiling run: the rooms put together.
  *
  * Records flow source -> process table -> unwinding -> window; at the end of a window it is named and
- * handed out. This is the one file that knows the whole flow. Owns every room by value or pointer,
+ * handed out. Windows are cut by time stamp: every record stamped up to the boundary belongs to the
+ * one that ends, the rest to the next, whenever they are read. This is the one file that knows the
+ * whole flow. Owns every room by value or pointer,
  * builds them top-down and ends them in reverse. One thread. */
 #ifndef GP_AGENT_SESSION_H
 #define GP_AGENT_SESSION_H
@@ -30,9 +32,11 @@ struct session_config {
 	uint32_t root_pid; // only this process and its descendants, 0 all
 	struct resolver_config resolver;
 	uint32_t max_samples; // distinct samples a window, 0: default
+	uint64_t window_ns; // length of a window, 0: one window from start to stop
 	bool progress; // show progress on stderr
 	bool python; // Python frames
 	bool python_versions; // with the packages they are of
+	uint64_t progress_ns; // of this long a run, 0 unknown
 };
 
 struct session;
@@ -49,7 +53,16 @@ int session_start(struct session *s);
  * Return 0 or -errno. */
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop);
 
-/* Stops sampling and takes in what is still in the rings. */
+/* When the running window ends, CLOCK_MONOTONIC ns; 0 when it has no end. */
+uint64_t session_boundary(const struct session *s);
+/* Ends the running window at its boundary and begins the next one. Waits out the boundary, and a few
+ * ms more until every record stamped before it is in. Then session_profile() gives what it gathered,
+ * and session_window_done() must come before the next cut. Return 0 or -errno. */
+int session_cut(struct session *s);
+/* Forgets the window that ended, and the processes that only it saw. */
+int session_window_done(struct session *s);
+
+/* Stops sampling, takes in what is still in the rings and ends the last window. */
 int session_stop(struct session *s);
 
 unsigned session_events(const struct session *s);
@@ -57,8 +70,9 @@ const char *session_event_name(const struct session *s, unsigned event);
 /* "bpf", "ring" ... */
 const char *session_source(const struct session *s);
 
-/* Names what event number `event` gathered. ret must be initialised and empty; its meta and ledger
- * are filled too. */
+/* Names what event number `event` gathered in the window that ended. ret must be initialised and
+ * empty; its meta and ledger are filled too. Meanwhile the rings are emptied into memory, and nothing
+ * of it is looked at. */
 int session_profile(struct session *s, unsigned event, struct profile *ret);
 
 #endif

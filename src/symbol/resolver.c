@@ -281,6 +281,8 @@ int resolver_resolve(struct resolver *r, struct symbol_query *queries, size_t n)
 			g.n++;
 		}
 		e = resolve_group(&g);
+		if (r->config.pause)
+			r->config.pause(r->config.pause_arg);
 	}
 	if (owners.built)
 		map_deinit(&owners.by_module);

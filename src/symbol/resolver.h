@@ -63,6 +63,10 @@ struct resolver_config {
 	const char *kallsyms; // "/proc/kallsyms", or a fixture
 	const char *debug_dirs; // colon list, default "/usr/lib/debug"
 	size_t strings_cap; // bytes of names
+	/* Called between two modules, processes ...; it may take long and must leave modules and
+	 * processes as they are. May be NULL. */
+	void (*pause)(void *arg);
+	void *pause_arg;
 };
 
 struct resolver {

@@ -503,8 +503,8 @@ static void environment__flags_are_booleans(void **state)
 /* gprofiler check in a pod whose environment is the agent's. */
 static void verbs__run_beside_the_agents_settings(void **state)
 {
-	char continuous[] = "GPROFILER_CONTINUOUS=true", java[] = "GPROFILER_JAVA_MODE=ap";
-	char *const env[] = {continuous, java, NULL};
+	char diagnostics[] = "GPROFILER_DIAGNOSTICS=true", java[] = "GPROFILER_JAVA_MODE=ap";
+	char *const env[] = {diagnostics, java, NULL};
 	struct run r;
 
 	(void)state;
@@ -514,7 +514,7 @@ static void verbs__run_beside_the_agents_settings(void **state)
 	run_start_with(&r, "-o x", env, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
 	run_end(&r);
-	assert_refused("-c check", "-c/--continuous is not in this version");
+	assert_refused("--diagnostics check", "--diagnostics is not in this version");
 }
 
 static void secrets__are_never_printed(void **state)
@@ -587,15 +587,15 @@ static void text__version_help_and_man(void **state)
 static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 {
 	static const char *const taken[] = {"--pid-file x", "-f 99", "--profiling-frequency 1000",
-		"-d 1", "--profiling-duration 3", "--min-profiling-duration 3", "--insert-dso-name",
-		"-o y", "--output-dir y", "--flamegraph", "--no-flamegraph", "--mode cpu",
-		"--mode none", "--rotating-output", "--pids 1",
-		"--max-processes-runtime-profiler 20", "--rootless", "--spark-sample-period 3",
-		"--collect-spark-metrics", "--nodejs-mode disabled", "--nodejs-mode none",
-		"--no-nodejs", "--enable-memory-management", "--memory-cleanup-threshold-mb 9",
-		"--dont-disable-core-files", "-v", "--verbose", "--log-file x",
-		"--log-rotate-max-size 9", "--log-rotate-backup-count 2", "--dont-send-logs",
-		"--disable-container-names", "--metrics-server-url tcp://h:1",
+		"-d 1", "-c", "--continuous", "--controller-pid 1", "--profiling-duration 3",
+		"--min-profiling-duration 3", "--insert-dso-name", "-o y", "--output-dir y",
+		"--flamegraph", "--no-flamegraph", "--mode cpu", "--mode none", "--rotating-output",
+		"--pids 1", "--max-processes-runtime-profiler 20", "--rootless",
+		"--spark-sample-period 3", "--collect-spark-metrics", "--nodejs-mode disabled",
+		"--nodejs-mode none", "--no-nodejs", "--enable-memory-management",
+		"--memory-cleanup-threshold-mb 9", "--dont-disable-core-files", "-v", "--verbose",
+		"--log-file x", "--log-rotate-max-size 9", "--log-rotate-backup-count 2",
+		"--dont-send-logs", "--disable-container-names", "--metrics-server-url tcp://h:1",
 		"--disable-pidns-check", "--disable-metrics-collection",
 		"--disable-metadata-collection", "--disable-application-identifiers",
 		"--disable-application-metadata", "--databricks-job-name-as-service-name",
@@ -628,18 +628,18 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
 	static const char *const refused[] = {"--mode allocation",
 		"--mode allocation --alloc-interval 1mb", "--skip-system-profilers-above 500",
-		"--nodejs-mode perf", "--nodejs-mode attach-maps", "--log-usage", "-c",
-		"--continuous", "--enable-publish-metrics", "--sli-metric-uuid x",
-		"--app-id-args-filter x", "--controller-pid 1", "--external-metadata x",
-		"--diagnostics", "--enable-heartbeat-server", "--enable-hw-metrics-collection",
-		"--perfspect-path x", "--perf-use-cgroups", "--java-mode ap",
-		"--java-async-profiler-mode cpu", "--java-async-profiler-mode alloc",
-		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
-		"--java-async-profiler-args x", "--java-collect-spark-app-name-as-appid",
-		"--java-full-hserr", "--java-include-method-modifiers",
-		"--java-line-numbers line-of-function", "--python-mode pyspy",
-		"--python-mode py-spy", "--python-pyperf-verbose", "--python-pyspy-process 3",
-		"--php-mode phpspy", "--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
+		"--nodejs-mode perf", "--nodejs-mode attach-maps", "--log-usage",
+		"--enable-publish-metrics", "--sli-metric-uuid x", "--app-id-args-filter x",
+		"--external-metadata x", "--diagnostics", "--enable-heartbeat-server",
+		"--enable-hw-metrics-collection", "--perfspect-path x", "--perf-use-cgroups",
+		"--java-mode ap", "--java-async-profiler-mode cpu",
+		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
+		"--java-async-profiler-features comptask", "--java-async-profiler-args x",
+		"--java-collect-spark-app-name-as-appid", "--java-full-hserr",
+		"--java-include-method-modifiers", "--java-line-numbers line-of-function",
+		"--python-mode pyspy", "--python-mode py-spy", "--python-pyperf-verbose",
+		"--python-pyspy-process 3", "--php-mode phpspy", "--ruby-mode rbspy",
+		"--dotnet-mode dotnet-trace"};
 	char line[256];
 
 	(void)state;

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/windows.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/worker.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define LOGGER "gprofiler"
+#define TICK_NS NSEC_PER_SEC // how often the world is looked at
+/* From the signal to the exit there are 5 s: naming has its share before this, uploads theirs (3 s)
+ * after it. */
+#define FINISH_NS (1800 * NSEC_PER_MSEC)
+
+struct windows {
+	const struct windows_config *config;
+	struct session *s;
+	struct worker *worker; // NULL in a single run
+	uint64_t deadline; // of a single run, 0 none
+	uint64_t number; // of windows ended
+};
+
+static int write_now(void *arg, struct finished *f)
+{
+	return finished_write(arg, f);
+}
+
+/* A new file is 0644 whatever the umask; one that exists keeps its mode. */
+static void touch_heartbeat(const struct windows *w)
+{
+	const char *path = w->config->options->heartbeat_file;
+	int fd;
+
+	if (!path || !path[0])
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
+	if (fd >= 0)
+		fchmod(fd, 0644);
+	else if (errno == EEXIST)
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || futimens(fd, NULL) < 0)
+		log_once(LOG_LEVEL_WARNING, LOGGER, "Heartbeat file %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Names every event of the window that ended, and hands it on. */
+static int give_out(struct windows *w)
+{
+	const struct finish_config *finish = w->config->finish;
+	int first = 0;
+
+	for (unsigned event = 0; event < session_events(w->s); event++) {
+		struct finished *f;
+		int r = finished_new(finish, w->s, event, &f);
+
+		if (!r && w->worker) {
+			worker_put(w->worker, f);
+		} else if (!r) {
+			r = finished_write(finish, f);
+			finished_free(f);
+		}
+		first = first ? first : r;
+	}
+	w->number++;
+	return first;
+}
+
+/* A window whose naming fails is lost (and was logged); the next one is not. */
+static int next_window(struct windows *w)
+{
+	uint64_t begin = clock_mono_ns();
+	int r = session_cut(w->s);
+
+	if (r)
+		return r;
+	give_out(w);
+	r = session_window_done(w->s);
+	malloc_trim(0);
+	touch_heartbeat(w);
+	log_debug(LOGGER, "Window %llu ended (ms_to_name=%llu)", (unsigned long long)w->number,
+		(unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
+	return r;
+}
+
+/* Once a second. True: the run ends. */
+static bool look_around(struct windows *w)
+{
+	const struct windows_config *c = w->config;
+
+	if (c->signals->hangup) {
+		c->signals->hangup = 0;
+		if (log_reopen())
+			log_warning(LOGGER, "The log file could not be reopened");
+		else
+			log_info(LOGGER, "Log file reopened");
+	}
+	if (c->controller && !process_identity_lives(c->controller)) {
+		log_info(LOGGER, "Controller process %u has exited; gProfiler stopping...",
+			c->controller->pid);
+		return true;
+	}
+	return false;
+}
+
+/* When the sampling loop is to come back. */
+static uint64_t next_stop(const struct windows *w, uint64_t now)
+{
+	uint64_t at = now + TICK_NS, boundary = session_boundary(w->s);
+
+	if (boundary && boundary < at)
+		at = boundary;
+	if (w->deadline && w->deadline < at)
+		at = w->deadline;
+	return at;
+}
+
+static bool signalled(struct windows *w)
+{
+	struct windows_signals *signals = w->config->signals;
+
+	if (signals->stop != SIGCHLD)
+		return signals->stop != 0;
+	if (command_ended(w->config->command))
+		return true;
+	signals->stop = 0;
+	return false;
+}
+
+static int loop(struct windows *w)
+{
+	uint64_t now = clock_mono_ns(), looked = now;
+	int r = 0;
+
+	while (!r && !signalled(w) && (!w->deadline || now < w->deadline)) {
+		r = session_run(w->s, next_stop(w, now), &w->config->signals->stop);
+		if (w->config->options->replay)
+			break; // all of it, at once
+		now = clock_mono_ns();
+		if (!r && session_boundary(w->s) && now >= session_boundary(w->s))
+			r = next_window(w);
+		if (now - looked >= TICK_NS) {
+			looked = now;
+			if (look_around(w))
+				break;
+		}
+	}
+	return r;
+}
+
+/* What the thread has not written in time is lost: it must not keep the program from ending. */
+static bool end_worker(struct windows *w)
+{
+	struct worker_stats stats;
+	bool done;
+
+	if (!w->worker)
+		return true;
+	done = worker_finish(w->worker, FINISH_NS, &stats);
+	log_info(LOGGER,
+		"%llu profiles written, %llu of them without their page, %llu failed, %llu lost",
+		(unsigned long long)stats.done, (unsigned long long)stats.brief,
+		(unsigned long long)stats.failed, (unsigned long long)stats.dropped);
+	if (done)
+		worker_free(w->worker);
+	else
+		log_error(LOGGER, "Writing the last profile takes too long: it is given up");
+	return done;
+}
+
+int windows_run(const struct windows_config *config, struct session *s, bool *ret_abandoned)
+{
+	const struct options *o = config->options;
+	struct windows w = {.config = config, .s = s};
+	int r = 0;
+
+	*ret_abandoned = false;
+	if (o->continuous)
+		r = worker_new(write_now, (void *)config->finish, &w.worker);
+	if (r)
+		return r;
+	// A command is profiled to its end, unless a duration was asked for.
+	if (!o->continuous && (!o->command || options_given(o, OPTION_duration)))
+		w.deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
+	touch_heartbeat(&w);
+	r = session_start(s);
+	command_go(config->command);
+	if (!r)
+		r = loop(&w);
+	if (!r)
+		r = session_stop(s);
+	if (r)
+		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
+	else
+		r = give_out(&w);
+	*ret_abandoned = !end_worker(&w);
+	return r;
+}

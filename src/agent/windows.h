@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/windows.h -- the loop of a run: one window, or window after window.
+ *
+ * Sampling never stops between windows. A window that ended is named here, on the session's thread
+ * (its rings are emptied meanwhile); files are written by the worker beside the next window. Once a
+ * second: the controlling process, signals. Main thread. */
+#ifndef GP_AGENT_WINDOWS_H
+#define GP_AGENT_WINDOWS_H
+
+#include <signal.h>
+
+#include "agent/command.h"
+#include "agent/finish.h"
+#include "agent/session.h"
+#include "process/identity.h"
+
+/* Set by signals. */
+struct windows_signals {
+	volatile sig_atomic_t stop; // SIGINT, SIGTERM: the run ends; SIGCHLD: the command may have
+	volatile sig_atomic_t hangup; // SIGHUP: logs are reopened
+};
+
+struct windows_config {
+	const struct options *options;
+	const struct finish_config *finish;
+	struct windows_signals *signals;
+	struct command *command; // pid 0: none
+	const struct process_identity *controller; // NULL: none
+};
+
+/* Samples until the time is over, the command or the controller has ended, or a signal came, and
+ * writes what was sampled. *ret_abandoned: a write hangs, and what it uses must be left alone until
+ * the process exits. Return 0 or -errno. */
+int windows_run(const struct windows_config *config, struct session *s, bool *ret_abandoned);
+
+#endif
