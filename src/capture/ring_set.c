@@ -88,13 +88,14 @@ static int open_fds(void)
 	return n;
 }
 
-/* Threads that the descriptor limit allows on ncpus CPUs, at least one. */
-static size_t threads_allowed(size_t ncpus)
+/* Threads that the descriptor limit allows on ncpus CPUs, at least one; the free descriptors are shared
+ * with the sets that are still to come. */
+static size_t threads_allowed(size_t ncpus, unsigned sharers)
 {
 	size_t limit = perf_open_raise_nofile();
 	size_t taken = (size_t)open_fds() + RING_SET_FDS_KEPT;
 
-	return limit > taken + ncpus ? (limit - taken) / ncpus : 1;
+	return limit > taken + ncpus * sharers ? (limit - taken) / sharers / ncpus : 1;
 }
 
 static int watch(struct ring_set *s, struct ring_set_cpu *c)
@@ -158,7 +159,7 @@ static int add_thread(struct ring_set *s, uint32_t tid)
 
 static int open_threads(struct ring_set *s, const struct cpu_vec *online)
 {
-	size_t allowed = threads_allowed(online->len);
+	size_t allowed = threads_allowed(online->len, s->sharers);
 	size_t opened = 0;
 	int first = 0;
 
@@ -252,6 +253,7 @@ int ring_set_open(struct ring_set *s, const struct ring_set_config *config)
 	int r = 0;
 
 	*s = (struct ring_set){.attr = config->attr, .by_thread = config->pids, .epoll_fd = -1};
+	s->sharers = MAX(config->sharers, 1u);
 	s->sys = config->sys ? config->sys : &perf_sys_kernel;
 	snprintf(s->cpu_path, sizeof(s->cpu_path), "%s",
 		config->cpu_path ? config->cpu_path : CPU_LIST_ONLINE);

@@ -8,7 +8,7 @@
  *
  * Descriptors: threads x CPUs of them may be needed. The soft limit is raised to the hard one;
  * what does not fit is left out by whole threads (a thread is seen on every CPU or on none), and
- * counted. Owned by the source's thread. */
+ * counted. Where several sets are opened for the same threads, each takes its share of what is left. Owned by the source's thread. */
 #ifndef GP_CAPTURE_RING_SET_H
 #define GP_CAPTURE_RING_SET_H
 
@@ -42,6 +42,7 @@ struct ring_set_config {
 	size_t memory_max; // bytes of all rings; fewer pages on many CPUs, but at least one
 	const uint32_t *pids; // NULL: whole machine; else borrowed for ring_set_open() only
 	size_t npids;
+	unsigned sharers; // sets by thread still to be opened, this one included; 0: it alone
 	const struct perf_sys *sys; // NULL: the kernel
 	const char *cpu_path; // NULL: CPU_LIST_ONLINE
 };
@@ -53,6 +54,7 @@ struct ring_set {
 	const struct perf_sys *sys;
 	char cpu_path[128];
 	bool by_thread;
+	unsigned sharers;
 	bool running;
 	int epoll_fd;
 	unsigned pages; // per ring

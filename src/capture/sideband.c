@@ -52,6 +52,7 @@ int sideband_new(const struct sideband_config *config, struct sideband **ret, ch
 		.memory_max = config->memory_max ? config->memory_max : SIDEBAND_MEMORY_MAX,
 		.pids = config->own_only ? config->pids : NULL,
 		.npids = config->own_only ? config->npids : 0,
+		.sharers = config->sharers,
 		.sys = config->sys,
 		.cpu_path = config->cpu_path,
 	};

@@ -30,6 +30,7 @@ struct sideband_config {
 	bool own_only; // no privileges: only `pids`, user space only
 	const uint32_t *pids; // read only if own_only; copied
 	size_t npids;
+	unsigned sharers; // as of ring_set_config
 	const struct perf_sys *sys; // NULL: the kernel
 	const char *cpu_path; // NULL: CPU_LIST_ONLINE
 };

@@ -282,6 +282,7 @@ static int open_set(struct opening *o, const struct capture_perf_event *event)
 			.memory_max = RING_MEMORY_MAX / o->nevents,
 			.pids = o->by_thread ? o->config->pids : NULL,
 			.npids = o->by_thread ? o->config->npids : 0,
+			.sharers = o->nevents - r->nsets,
 			.sys = r->sys,
 		};
 		int err;
@@ -422,8 +423,11 @@ static int init_parts(struct source_ring *r, const struct capture_config *c)
 /* Side band first: its rings are small, and without it no stack can be named. */
 static int build(struct source_ring *r, const struct capture_config *c, char *why)
 {
-	struct sideband_config sc = {
-		.own_only = c->own_only, .pids = c->pids, .npids = c->npids, .sys = r->sys};
+	struct sideband_config sc = {.own_only = c->own_only,
+		.pids = c->pids,
+		.npids = c->npids,
+		.sharers = 1 + MAX(c->nevents, 1u),
+		.sys = r->sys};
 	_cleanup_buf_ struct buf notes = BUF_INIT(CAPTURE_WHY - 1);
 	int err = init_parts(r, c);
 
