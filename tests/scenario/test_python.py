@@ -73,6 +73,11 @@ def whole(stack):
     return bool(stack.frames) and not stack.frames[0].startswith("[")
 
 
+def show(stacks, most):
+    for s in stacks[:most]:
+        lib.note(f"{s.count} {';'.join(s.frames)[-400:]}")
+
+
 def expect(comm, stacks, truths, least=0.99, prefixes=True, samples=100):
     """Share of the samples that are whole and whose Python frames are one of the truths (or on the way to one)."""
     total = sum(s.count for s in stacks)
@@ -90,7 +95,7 @@ def expect(comm, stacks, truths, least=0.99, prefixes=True, samples=100):
              f"{none} without Python frames, {stray} with an eval frame of no run")
     if good / total < least:
         bad = sorted((s for s in stacks if not right(s)), key=lambda s: -s.count)
-        lib.note("\n".join(f"{s.count} {';'.join(s.frames)}" for s in bad[:6]))
+        show(bad, 6)
         return f"{comm}: {good} of {total} equal to the truth"
     return None
 
@@ -174,8 +179,7 @@ def test_threads():
         lib.note(f"{x.comm}: {good} of {total}")
         if total < 100 or good < 0.97 * total:
             problems.append(f"{x.comm}: {good} of {total} in threads of their own")
-            for s in sorted((s for s in stacks if "in_thread" not in python_frames(s)), key=lambda s: -s.count)[:4]:
-                lib.note(f"{s.count} {';'.join(s.frames)}")
+            show(sorted((s for s in stacks if "in_thread" not in python_frames(s)), key=lambda s: -s.count), 4)
     check(problems)
 
 
@@ -203,8 +207,8 @@ def test_exec_of_another_python():
     process = start(v1, first, "exec", 20, second)
     p = lib.gprofiler("-d", 8, "-f", 199)
     before = [s for s in p.of(process.comm) if "burn" in python_frames(s)]
-    after = [s for s in p.of("python") + p.of(os.path.basename(second)) if "paths" in python_frames(s)]
-    after = list(set(after))
+    names = {"python", os.path.basename(second), os.path.basename(os.path.realpath(second))}
+    after = [s for s in p.stacks if s.comm in names and "paths" in python_frames(s)]
     lib.note(f"{v1}: {p.total(before)} samples, then {v2}: {p.total(after)}")
     assert p.total(before) > 30 and p.total(after) > 100
     check([expect("after exec", after, [PREFIX + f for _, f in PATHS.values()], samples=100)])
@@ -228,8 +232,7 @@ def test_subinterpreter():
         lib.note(f"{x.comm}: {good} of {total} with the frames of the inner interpreter")
         if total < 50 or good < 0.97 * total:
             problems.append(f"{x.comm}: {good} of {total}")
-            for s in sorted(stacks, key=lambda s: -s.count)[:3]:
-                lib.note(f"{s.count} {';'.join(s.frames)}")
+            show(sorted(stacks, key=lambda s: -s.count), 3)
     check(problems)
 
 
