@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "agent/command.h"
@@ -20,6 +21,7 @@
 #include "delivery/delivery.h"
 
 #define LOGGER "gprofiler"
+#define AGENT_NICE (-10)
 #define STRINGS_MAX (128u << 20)
 #define SERVICE_MAX (1 << 20)
 
@@ -133,6 +135,14 @@ static void end_delivery(struct run *run)
 		return;
 	delivery_free(d);
 	buf_deinit(&run->service);
+}
+
+/* On a busy machine the rings fill while we wait for a CPU. Our share of it is small either way, so
+ * being let in soon costs nobody anything. */
+static void ask_for_latency(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, AGENT_NICE) < 0)
+		log_debug(LOGGER, "Priority stays as it is: %s", strerror(errno));
 }
 
 static int choose_controller(struct run *run)
@@ -328,6 +338,7 @@ int run_profile(const struct options *options)
 	catch_signals();
 	if (options->command)
 		r = command_start(&run.command, options->command);
+	ask_for_latency(); // after the fork: the command runs as it would alone
 	if (!r)
 		r = run_session(&run);
 	end_delivery(&run);
