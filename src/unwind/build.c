@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "unwind/pattern.h"
 #include "unwind/rule.h"
 
 #define EM_X86_64 62
@@ -12,7 +13,7 @@
 #define ENTRY_BYTES 64 // code at the entry point that never returns
 #define ENTRY_GAP_MAX 256 // a gap this small around it is all of that kind
 #define PLT_ENTRY 16
-#define PATTERN_BYTES 16 // the longest of code known by its bytes
+#define OVERLAYS_MAX 128 // of a gap in a page
 
 void builder_init(struct builder *b, struct tables *tables)
 {
@@ -23,6 +24,7 @@ void builder_init(struct builder *b, struct tables *tables)
 	go_scratch_init(&b->go);
 	unwind_file_init(&b->text);
 	page_rows_init(&b->rows);
+	flow_init(&b->flow);
 }
 
 void builder_deinit(struct builder *b)
@@ -32,6 +34,7 @@ void builder_deinit(struct builder *b)
 	go_scratch_deinit(&b->go);
 	unwind_file_deinit(&b->text);
 	page_rows_deinit(&b->rows);
+	flow_deinit(&b->flow);
 }
 
 void builder_drop(struct builder *b)
@@ -109,6 +112,7 @@ struct run {
 	struct build_module *bm;
 	uint64_t origin; // virtual address of the page's first byte
 	uint64_t start, end; // of the piece
+	uint64_t seg_start, seg_end; // of the segment
 	uint64_t pos; // told up to here
 	uint64_t entry; // virtual address, 0: none
 	const struct cfi_cie *cie;
@@ -127,134 +131,147 @@ static int put(struct run *r, uint64_t start, uint64_t end, const struct uw_rule
 	return page_rows_add(&r->b->rows, (uint32_t)(start - r->origin), rule_number(r->b, rule));
 }
 
-static int put_plt(struct run *r, const struct build_plt *plt, uint64_t start, uint64_t end)
-{
-	struct uw_rule rule = {.cfa = UW_CFA_REG, .reg = CFI_REG_SP, .cfa_off = 8};
-	uint64_t head = plt->start + 6;
-	int err;
-
-	start = MAX(start, plt->start);
-	end = MIN(end, plt->end);
-	if (!plt->lazy)
-		return put(r, start, end, &rule);
-	// Entry 0 is entered with the number on the stack and pushes once more in its first
-	// instruction; the others push after 11 bytes.
-	rule.cfa_off = 16;
-	err = put(r, start, MIN(end, head), &rule);
-	rule.cfa_off = 24;
-	if (!err)
-		err = put(r, MAX(start, head), MIN(end, plt->start + PLT_ENTRY), &rule);
-	rule = (struct uw_rule){.cfa = UW_CFA_PLT, .aux = 11};
-	return err ? err : put(r, MAX(start, plt->start + PLT_ENTRY), end, &rule);
-}
-
-/* Code known by its bytes, of which at least PATTERN_BYTES are at hand. */
-struct pattern {
-	unsigned before, len; // the rule holds from p - before to p + len
-	__u8 cfa;
+/* A piece of a gap that is known otherwise than by its instructions. */
+struct overlay {
+	uint64_t start, end;
+	struct uw_rule rule;
 };
 
-/* exit(main(...)) and pthread_exit(start(arg)) of a C library without CFI (musl): an indirect call
- * whose result goes to rdi and into a call that does not return. */
-static bool is_last_call(const uint8_t *p, unsigned *ret_len)
-{
-	unsigned n = 2;
+struct overlays {
+	struct overlay v[OVERLAYS_MAX];
+	unsigned n;
+};
 
-	if (p[0] != 0xff)
-		return false;
-	if (p[1] >= 0x50 && p[1] <= 0x57 && p[1] != 0x54) // call *disp8(%reg)
-		n = 3;
-	else if (!(p[1] >= 0xd0 && p[1] <= 0xd7) &&
-		 !(p[1] >= 0x10 && p[1] <= 0x17 && p[1] != 0x14 && p[1] != 0x15))
-		return false;
-	*ret_len = n;
-	p += n;
-	p += *p == 0x48;
-	if (p[0] != 0x89 || p[1] != 0xc7 || p[2] != 0xe8)
-		return false;
-	// The second call does not return: padding follows (nop, xchg %ax,%ax, nopl, nopw).
-	p += 7;
-	return p[0] == 0x90 || (p[0] == 0x0f && p[1] == 0x1f) ||
-	       (p[0] == 0x66 && (p[1] == 0x90 || p[1] == 0x2e || p[1] == 0x0f || p[1] == 0x66));
+/* In ascending order; of two that overlap the first stands. */
+static void overlay_add(
+	struct overlays *o, uint64_t start, uint64_t end, const struct uw_rule *rule)
+{
+	unsigned i = o->n;
+
+	if (start >= end || o->n == OVERLAYS_MAX)
+		return;
+	while (i && o->v[i - 1].start > start)
+		i--;
+	memmove(&o->v[i + 1], &o->v[i], (o->n - i) * sizeof(*o->v));
+	o->v[i] = (struct overlay){start, end, *rule};
+	o->n++;
 }
 
-static bool match_pattern(const uint8_t *p, struct pattern *ret)
+static void add_patterns(struct run *r, uint64_t start, uint64_t end, struct overlays *o)
 {
-	static const uint8_t sigreturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
-	// call *%r9; mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall: the end of musl's clone()
-	static const uint8_t clone[] = {
-		0x41, 0xff, 0xd1, 0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05};
-
-	*ret = (struct pattern){.cfa = UW_CFA_END};
-	if (p[0] == 0xff)
-		return is_last_call(p, &ret->len);
-	if (!memcmp(p, clone, sizeof(clone))) {
-		ret->len = sizeof(clone);
-		return true;
-	}
-	if (memcmp(p, sigreturn, sizeof(sigreturn)))
-		return false;
-	// A handler returns to the first byte; return addresses are looked up one before.
-	*ret = (struct pattern){1, sizeof(sigreturn), UW_CFA_SIGNAL};
-	return true;
-}
-
-static int put_patterns(struct run *r, uint64_t start, uint64_t end)
-{
-	const struct uw_rule none = {.cfa = UW_CFA_NONE};
 	uint64_t off, len = end - start;
 	const uint8_t *p;
 
 	if (len < PATTERN_BYTES || !module_vaddr_to_offset(r->m, start, &off))
-		return 0;
+		return;
 	p = unwind_file_get(&r->b->text, r->m, off, len);
 	for (uint64_t i = 0; p && i + PATTERN_BYTES <= len; i++) {
 		struct pattern found;
 		struct uw_rule rule = {0};
-		int err;
 
-		if ((p[i] != 0xff && p[i] != 0x41 && p[i] != 0x48) || !match_pattern(p + i, &found))
+		if (!pattern_match(p + i, &found))
 			continue;
 		rule.cfa = found.cfa;
-		err = put(r, start + i - found.before, start + i + found.len, &rule);
-		if (!err)
-			err = put(r, start + i + found.len, end, &none);
-		if (err)
-			return err;
+		overlay_add(o, start + i - found.before, start + i + found.len, &rule);
 		i += found.len - 1;
 	}
-	return 0;
+}
+
+static void add_plt(const struct build_plt *plt, uint64_t start, uint64_t end, struct overlays *o)
+{
+	struct uw_rule rule = {.cfa = UW_CFA_REG, .reg = CFI_REG_SP, .cfa_off = 8};
+	uint64_t head = plt->start + 6;
+
+	start = MAX(start, plt->start);
+	end = MIN(end, plt->end);
+	if (!plt->lazy)
+		return overlay_add(o, start, end, &rule);
+	// Entry 0 is entered with the number on the stack and pushes once more in its first
+	// instruction; the others push after 11 bytes.
+	rule.cfa_off = 16;
+	overlay_add(o, start, MIN(end, head), &rule);
+	rule.cfa_off = 24;
+	overlay_add(o, MAX(start, head), MIN(end, plt->start + PLT_ENTRY), &rule);
+	rule = (struct uw_rule){.cfa = UW_CFA_PLT, .aux = 11};
+	overlay_add(o, MAX(start, plt->start + PLT_ENTRY), end, &rule);
+}
+
+/* Analyses the gap's code with what lies around it; the second gap of a page asks for the rest of it.
+ * Return 0 or -ENOMEM; without code nothing is known. */
+static int analyse(struct run *r, uint64_t start, uint64_t end)
+{
+	struct builder *b = r->b;
+	const uint8_t *code;
+	uint64_t off;
+
+	if (start >= b->flow_start && end <= b->flow_end)
+		return 0;
+	if (b->flow_end > b->flow_start)
+		end = r->end;
+	b->flow_start = start - MIN(start - r->seg_start, (uint64_t)FLOW_MARGIN);
+	b->flow_end = end + MIN(r->seg_end - end, (uint64_t)FLOW_MARGIN);
+	b->flow.count = 0;
+	if (!module_vaddr_to_offset(r->m, b->flow_start, &off))
+		return 0;
+	code = unwind_file_get(&b->text, r->m, off, b->flow_end - b->flow_start);
+	return code ? flow_run(&b->flow, code, b->flow_end - b->flow_start,
+			      (unsigned)(b->flow_start % 16))
+		    : 0;
+}
+
+/* Rules by the instructions. */
+static int put_flow(struct run *r, uint64_t start, uint64_t end)
+{
+	const struct uw_rule none = {.cfa = UW_CFA_NONE};
+	const struct flow *f = &r->b->flow;
+	uint64_t origin = r->b->flow_start;
+	int err = put(r, start, end, &none);
+
+	if (start >= end || !f->count)
+		return err;
+	for (size_t i = flow_find(f, (uint32_t)(start - origin)); !err && i < f->count; i++) {
+		uint64_t at = MAX(origin + f->insns[i].at, start);
+		struct uw_rule rule;
+
+		if (at >= end)
+			break;
+		flow_rule(&f->insns[i], &rule);
+		r->pos = at;
+		err = put(r, at, end, &rule);
+	}
+	return err;
 }
 
 /* What no source covers. */
 static int put_gap(struct run *r, uint64_t start, uint64_t end)
 {
-	const struct uw_rule none = {.cfa = UW_CFA_NONE}, last = {.cfa = UW_CFA_END};
+	const struct uw_rule last = {.cfa = UW_CFA_END};
 	bool entry = r->entry >= start && r->entry < end;
+	struct overlays o = {.n = 0};
 	int err;
 
 	if (start >= end || (end - start < BUILD_GAP_MIN && !entry && start > r->start)) {
 		r->pos = MAX(r->pos, end);
 		return 0;
 	}
-	err = put(r, start, end, &none);
-	if (!err)
-		err = put_patterns(r, start, end);
-	for (unsigned i = 0; !err && i < BUILD_PLTS; i++) {
-		const struct build_plt *plt = &r->bm->plts[i];
-
-		if (plt->start >= end || plt->end <= start)
-			continue;
-		err = put_plt(r, plt, start, end);
-		if (!err)
-			err = put(r, MAX(start, plt->end), end, &none);
-	}
-	if (err || !entry)
-		return err;
-	if (end - start <= ENTRY_GAP_MAX)
+	if (entry && end - start <= ENTRY_GAP_MAX)
 		return put(r, start, end, &last);
-	err = put(r, r->entry, MIN(end, r->entry + ENTRY_BYTES), &last);
-	return err ? err : put(r, r->entry + ENTRY_BYTES, end, &none);
+	if (entry)
+		overlay_add(&o, r->entry, MIN(end, r->entry + ENTRY_BYTES), &last);
+	for (unsigned i = 0; i < BUILD_PLTS; i++)
+		if (r->bm->plts[i].start < end && r->bm->plts[i].end > start)
+			add_plt(&r->bm->plts[i], start, end, &o);
+	add_patterns(r, start, end, &o);
+	err = analyse(r, start, end);
+	for (unsigned i = 0; !err && i < o.n; i++) {
+		uint64_t from = MAX(start, o.v[i].start);
+
+		err = put_flow(r, start, from);
+		if (!err)
+			err = put(r, from, o.v[i].end, &o.v[i].rule);
+		start = MAX(start, MIN(o.v[i].end, end));
+	}
+	return err ? err : put_flow(r, start, end);
 }
 
 static int on_row(void *arg, uint64_t start, uint64_t end, const struct cfi_row *row)
@@ -399,6 +416,17 @@ static const struct module_segment *next_segment(const struct module *m, uint64_
 	return best;
 }
 
+/* What one page needed is not kept for the next one, which is made seconds later. */
+static void release(struct builder *b)
+{
+	flow_deinit(&b->flow);
+	unwind_file_trim(&b->text);
+	unwind_file_trim(&b->frames.table);
+	unwind_file_trim(&b->frames.fde);
+	unwind_file_trim(&b->debug.table);
+	unwind_file_trim(&b->debug.fde);
+}
+
 int build_page(struct builder *b, const struct module *m, struct build_module *bm, uint64_t page)
 {
 	const struct uw_rule none = {.cfa = UW_CFA_NONE};
@@ -407,6 +435,7 @@ int build_page(struct builder *b, const struct module *m, struct build_module *b
 
 	if (!err)
 		err = page_rows_start(&b->rows);
+	b->flow_start = b->flow_end = 0;
 	if (m->machine != EM_X86_64)
 		return err;
 	while (!err && at < end) {
@@ -420,6 +449,8 @@ int build_page(struct builder *b, const struct module *m, struct build_module *b
 		r.origin = g->vaddr - g->offset + start;
 		r.start = r.pos = g->vaddr + (from - g->offset);
 		r.end = r.start + (to - from);
+		r.seg_start = g->vaddr;
+		r.seg_end = g->vaddr + g->filesz;
 		// A segment whose address wraps is a lie.
 		if (r.end <= r.start || r.origin > r.start)
 			break;
@@ -429,6 +460,7 @@ int build_page(struct builder *b, const struct module *m, struct build_module *b
 			err = page_rows_add(
 				&b->rows, (uint32_t)(at - start), rule_number(b, &none));
 	}
+	release(b);
 	// A page with more rows than fit is one that no linker made: gap.
 	return err == -ENOSPC || err == -EINVAL ? page_rows_start(&b->rows) : err;
 }

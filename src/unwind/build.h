@@ -2,7 +2,8 @@
 /* unwind/build.h -- makes the rows of one 64 KiB page of a module.
  *
  * Sources by address: .gopclntab where it covers the text, else .eh_frame, else .debug_frame. What
- * none of them covers is a gap: rule NONE (frame pointer), except
+ * none of them covers is a gap: its rules come from its instructions (flow.h), NONE (frame pointer)
+ * where those do not tell, except
  *   the code at e_entry               END  (ld.so's _start and _dl_start_user, static musl)
  *   musl's clone(), and the calls of  END  (by their bytes)
  *   main() and of a thread's start
@@ -12,6 +13,7 @@
 #ifndef GP_UNWIND_BUILD_H
 #define GP_UNWIND_BUILD_H
 
+#include "unwind/flow.h"
 #include "unwind/frames.h"
 #include "unwind/go_table.h"
 #include "unwind/page.h"
@@ -53,6 +55,8 @@ struct builder {
 	struct go_scratch go;
 	struct unwind_file text;
 	struct page_rows rows;
+	struct flow flow; // of the page being made
+	uint64_t flow_start, flow_end; // virtual addresses
 	struct build_rule_slot cache[BUILD_RULES_CACHED];
 };
 

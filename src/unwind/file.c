@@ -22,6 +22,12 @@ void unwind_file_drop(struct unwind_file *w)
 	w->len = 0;
 }
 
+void unwind_file_trim(struct unwind_file *w)
+{
+	if (w->size > WINDOW_KEEP)
+		unwind_file_deinit(w);
+}
+
 const uint8_t *unwind_file_get(
 	struct unwind_file *w, const struct module *m, uint64_t off, size_t n)
 {

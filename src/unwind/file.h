@@ -9,6 +9,7 @@
 #include "elf/module.h"
 
 #define WINDOW_STEP 8192 // bytes read at a time
+#define WINDOW_KEEP 32768 // bytes of buffer kept between pages
 #define WINDOW_MAX (512 << 10) // the largest single request
 
 struct unwind_file {
@@ -23,6 +24,8 @@ void unwind_file_init(struct unwind_file *w);
 void unwind_file_deinit(struct unwind_file *w);
 /* Forgets the contents (the module may be freed or reopened). */
 void unwind_file_drop(struct unwind_file *w);
+/* Gives a buffer back that one large request made grow. */
+void unwind_file_trim(struct unwind_file *w);
 /* n bytes at a file offset, or NULL: past the end, unreadable, n > WINDOW_MAX. They live until the
  * next call. */
 const uint8_t *unwind_file_get(
