@@ -44,8 +44,12 @@ struct thread_struct {
 };
 struct task_struct {
 	unsigned int flags;
+	int tgid;
 	void *mm;
 	void *stack;
+	struct task_struct *real_parent;
+	unsigned long long parent_exec_id; // u32 before Linux 5.7: BPF_CORE_READ takes care
+	unsigned long long self_exec_id;
 	struct thread_struct thread;
 };
 #pragma clang attribute pop
@@ -272,6 +276,26 @@ static __always_inline int walk_frame(struct sample_buf *s)
 	return 1;
 }
 
+/* What is known of the current process' interpreter. A child that was just forked, and has not begun
+ * another program, nor its parent, is as its parent in all of it; user space says so some time later. */
+static __always_inline const struct py_process *python_of(struct task_struct *task, __u32 pid)
+{
+	const struct py_process *proc = bpf_map_lookup_elem(&py_procs, &pid);
+	struct task_struct *parent;
+	__u64 id;
+
+	if (proc)
+		return proc;
+	id = BPF_CORE_READ(task, parent_exec_id);
+	if (BPF_CORE_READ(task, self_exec_id) != id)
+		return NULL;
+	parent = BPF_CORE_READ(task, real_parent);
+	if (BPF_CORE_READ(parent, self_exec_id) != id)
+		return NULL;
+	pid = BPF_CORE_READ(parent, tgid);
+	return bpf_map_lookup_elem(&py_procs, &pid);
+}
+
 /* What this process has of an interpreter, and this thread's place in it. */
 static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
 {
@@ -282,7 +306,7 @@ static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
 
 	if (!(config.runtimes & 1u << REC_FRAME_PYTHON) || !c)
 		return;
-	proc = bpf_map_lookup_elem(&py_procs, &pid);
+	proc = python_of(task, pid);
 	if (!proc)
 		return;
 	__builtin_memcpy(&s->py.proc, proc, sizeof(*proc));
@@ -340,6 +364,7 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	__u64 off = (__u64)words * 8, addr = w->sp, first;
 	struct rec_handoff *h;
 	__u8 *dst;
+	int pages;
 
 	if (off > AREA_BYTES - sizeof(*h))
 		return 0;
@@ -364,6 +389,9 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	if (off > AREA_BYTES - sizeof(*h) - REC_STACK_MAX)
 		return sizeof(*h);
 	dst = (__u8 *)s->words + off + sizeof(*h);
+	// A ring that fills up gets shorter pieces of more samples: outer frames can still be read
+	// from the process, a lost sample cannot.
+	pages = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > 2ull * wake_bytes ? 0 : HANDOFF_PAGES;
 	first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
 	if (bpf_probe_read_user(dst, first, (void *)addr))
 		h->absent |= 1;
@@ -371,12 +399,12 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	addr += first;
 #pragma unroll
 	for (int i = 0; i < HANDOFF_PAGES; i++) {
-		if (bpf_probe_read_user(dst, REC_STACK_PAGE, (void *)addr))
+		if (i < pages && bpf_probe_read_user(dst, REC_STACK_PAGE, (void *)addr))
 			h->absent |= 2u << i;
 		dst += REC_STACK_PAGE;
 		addr += REC_STACK_PAGE;
 	}
-	h->stack_len = (__u32)first + HANDOFF_PAGES * REC_STACK_PAGE;
+	h->stack_len = (__u32)first + (__u32)pages * REC_STACK_PAGE;
 	return sizeof(*h) + h->stack_len;
 }
 

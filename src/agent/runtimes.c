@@ -10,6 +10,11 @@
 #define LOOPS_MAX 1024
 #define MAPS_OF_A_PROGRAM 4 // itself, dynamic loader, C library, vDSO
 
+enum met {
+	MET_FINALLY = 1,
+	MET_AGAIN, // an interpreter that was still being loaded
+};
+
 int runtimes_init(struct runtimes *r, const struct runtime_config *config, uint32_t max_frames)
 {
 	int e;
@@ -40,19 +45,26 @@ static uint64_t met_key(const struct process *p, uint32_t module)
 	return (uint64_t)p->uid << 32 | module;
 }
 
+static bool met_finally(const struct runtimes *r, const struct process *p, const struct mapping *m)
+{
+	const uint64_t *met = map_get(&r->met, met_key(p, m->module));
+
+	return met && *met == MET_FINALLY;
+}
+
 int runtimes_meet(struct runtimes *r, struct process *p, const struct mapping *m)
 {
-	uint64_t key = met_key(p, m->module);
 	int e;
 
-	if (!r->set || map_get(&r->met, key))
+	if (!r->set || met_finally(r, p, m))
 		return 0;
 	// Full of processes that ended long ago: a second look does no harm.
 	if (r->met.len == r->met.cap)
 		map_clear(&r->met);
-	e = map_set(&r->met, key, 1);
-	if (!e)
-		e = runtime_meet(r->set, p, m);
+	e = runtime_meet(r->set, p, m);
+	if (e >= 0)
+		e = map_set(&r->met, met_key(p, m->module),
+			e == RUNTIME_MEET_AGAIN ? MET_AGAIN : MET_FINALLY);
 	return e == -ENOMEM ? e : 0;
 }
 
@@ -73,7 +85,7 @@ static int meet_files(struct runtimes *r, struct process *p, bool early)
 		int e;
 
 		if (m.module == MODULE_NONE || m.kind != MAPPING_FILE ||
-			(early && !promising(r, &m)) || map_get(&r->met, met_key(p, m.module)) ||
+			(early && !promising(r, &m)) || met_finally(r, p, &m) ||
 			process_open_module(r->processes, p, &m))
 			continue;
 		e = runtimes_meet(r, p, &m);
@@ -116,6 +128,7 @@ int runtimes_fork(struct runtimes *r, const struct process *parent, struct proce
 	if (!r->set || !parent->interpreter)
 		return 0;
 	child->interpreter = parent->interpreter;
+	child->image = parent->image ? parent->image : parent->uid;
 	return meet_files(r, child, true);
 }
 

@@ -237,21 +237,31 @@ static int publish(void *arg, struct process *p)
 	return runtimes_changed(&s->runtimes, p);
 }
 
-int session_start(struct session *s)
+static int start_source(struct session *s)
 {
-	int r;
-
 	s->idle_ns = ledger_idle_ns();
 	s->start_mono = s->ended.to = clock_mono_ns();
 	s->real_offset = clock_real_ns() - s->start_mono;
 	if (s->config.window_ns && !s->config.replay)
 		s->boundary = s->start_mono + s->config.window_ns;
-	// Records first, then /proc: what starts between the two is in both, and in neither never.
-	r = s->source->ops->start(s->source);
+	return s->source->ops->start(s->source);
+}
+
+int session_start(struct session *s)
+{
+	const struct capture_source_ops *ops = s->source->ops;
+	bool early = ops->prepare != NULL;
+	int r;
+
+	// Records first, then /proc: what starts between the two is in both, and in neither never. Then
+	// the walkers are told, and only then comes the first sample, if the source can wait.
+	r = early ? ops->prepare(s->source) : start_source(s);
 	if (!r && s->config.rung != SESSION_RUNG_REPLAY)
 		r = process_table_scan(&s->processes);
 	if (!r)
 		r = process_table_take_dirty(&s->processes, publish, s);
+	if (!r && early)
+		r = start_source(s);
 	s->started = !r;
 	return r;
 }

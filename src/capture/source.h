@@ -6,7 +6,8 @@
  *   replay   source_replay.c  a file that source_record.c wrote
  *
  * The side band (sideband.c) belongs to the bpf and ring sources alike. A source is owned by the
- * session and used from its thread. Life: new -> start -> drain ... -> stop -> drain -> free. */
+ * session and used from its thread. Life: new -> prepare -> start -> drain ... -> stop -> drain ->
+ * free. */
 #ifndef GP_CAPTURE_SOURCE_H
 #define GP_CAPTURE_SOURCE_H
 
@@ -70,6 +71,9 @@ struct capture_source;
 
 struct capture_source_ops {
 	const char *name;
+	/* Gathers what the processes do, but takes no samples yet: so that who runs already can be told
+	 * to the walkers before the first sample. May be NULL, or not be called: start() does it, too. */
+	int (*prepare)(struct capture_source *s);
 	int (*start)(struct capture_source *s);
 	/* Stops sampling; what is in the rings can still be drained. Never fails. */
 	void (*stop)(struct capture_source *s);

@@ -25,7 +25,7 @@
 #include "capture/sideband.h"
 
 #define LOGGER "gprofiler.capture"
-#define RING_BYTES_PER_CPU (512u << 10)
+#define RING_BYTES_PER_CPU (1u << 20) // 60 handed-over stacks, or half a minute of whole ones
 #define RING_BYTES_MIN (1u << 20)
 #define RING_BYTES_MAX (16u << 20)
 #define ORDER_ARENA (32u << 20) // address space; used only while a drain lasts
@@ -47,6 +47,7 @@ struct source_bpf {
 	struct order order;
 	struct ticker_vec tickers;
 	struct cpu_vec cpus; // online at the last look
+	bool prepared; // the side band is on
 	bool running;
 	uint64_t checked; // time of the last look at the CPUs
 	uint64_t samples, records;
@@ -83,10 +84,19 @@ static void tick_all(struct source_bpf *b, unsigned long request)
 		ioctl(t->fd, request, 0);
 }
 
+static int bpf_prepare(struct capture_source *s)
+{
+	struct source_bpf *b = bpf_of(s);
+	int r = b->prepared ? 0 : sideband_start(b->sideband);
+
+	b->prepared = !r;
+	return r;
+}
+
 static int bpf_start(struct capture_source *s)
 {
 	struct source_bpf *b = bpf_of(s);
-	int r = sideband_start(b->sideband);
+	int r = bpf_prepare(s);
 
 	if (r)
 		return r;
@@ -99,7 +109,7 @@ static void bpf_stop(struct capture_source *s)
 {
 	struct source_bpf *b = bpf_of(s);
 
-	b->running = false;
+	b->running = b->prepared = false;
 	tick_all(b, PERF_EVENT_IOC_DISABLE);
 	sideband_stop(b->sideband);
 }
@@ -340,6 +350,7 @@ static void bpf_synchronize(struct capture_source *s)
 
 static const struct capture_source_ops bpf_ops = {
 	.name = "bpf",
+	.prepare = bpf_prepare,
 	.start = bpf_start,
 	.stop = bpf_stop,
 	.drain = bpf_drain,

@@ -64,7 +64,6 @@ static bool shows_module(const struct profile_frame *f)
 	case PROFILE_FRAME_GO:
 	case PROFILE_FRAME_JIT:
 	case PROFILE_FRAME_NODE:
-	case PROFILE_FRAME_PYTHON_NATIVE:
 		return true;
 	}
 	return false;

@@ -68,6 +68,7 @@ struct process {
 	uint32_t unwind_count;
 	uint32_t symbol_slot;
 	uint32_t runtime_slot;
+	uint32_t image; // uid of the interpreter's process that this one was forked from, 0 none
 	uint8_t interpreter; // enum rec_frame_kind of the interpreter's frames it was sampled with
 };
 

@@ -34,27 +34,53 @@ void runtime_frames_clear(struct runtime_frames *f)
 	runtime_id_vec_clear(&f->ids);
 }
 
-static int name_frame(
-	struct runtime_frames *f, struct process *p, const uint64_t *words, uint32_t *ret_id)
+/* A process that was forked has its objects where its siblings have them. What one of them is called
+ * stands in for a process that ended before it could be asked. */
+static uint32_t of_family(const struct runtime_frames *f, const struct frame_key *key)
 {
-	struct runtime_frame frame, key;
+	uint32_t id = key->uid ? intern_find(&f->keys, key, sizeof(*key)) : 0;
+
+	return id && id <= f->ids.len ? f->ids.data[id - 1] : 0;
+}
+
+static void tell_family(struct runtime_frames *f, const struct frame_key *key, uint32_t named)
+{
+	uint32_t id;
+
+	if (key->uid && !runtime_id_vec_reserve(&f->ids, 1) &&
+		!intern_add(&f->keys, key, sizeof(*key), &id) && id > f->ids.len)
+		runtime_id_vec_push(&f->ids, named);
+}
+
+static int name_frame(
+	struct runtime_frames *f, struct process *p, struct frame_key key, uint32_t *ret_id)
+{
+	const uint64_t *words = key.words;
+	struct runtime_frame frame, plain;
 	int r;
 
 	f->asked++;
+	key.uid = p->image;
 	memset(&frame, 0, sizeof(frame));
 	r = runtime_name_frame(f->set, p, words, &frame);
 	if (r == -ENOMEM)
 		return r;
+	*ret_id = frame.stale ? of_family(f, &key) : 0;
+	if (*ret_id)
+		return 0;
 	f->stale += frame.stale;
 	// Its padding counts, too.
-	memset(&key, 0, sizeof(key));
-	key.name = frame.name;
-	key.file = frame.file;
-	key.line = frame.line;
-	key.start_line = frame.start_line;
-	key.package = frame.package;
-	key.stale = frame.stale;
-	return intern_add(&f->names, &key, sizeof(key), ret_id);
+	memset(&plain, 0, sizeof(plain));
+	plain.name = frame.name;
+	plain.file = frame.file;
+	plain.line = frame.line;
+	plain.start_line = frame.start_line;
+	plain.package = frame.package;
+	plain.stale = frame.stale;
+	r = intern_add(&f->names, &plain, sizeof(plain), ret_id);
+	if (!r && !frame.stale)
+		tell_family(f, &key, *ret_id);
+	return r;
 }
 
 int runtime_frames_id(
@@ -83,10 +109,10 @@ int runtime_frames_id(
 		f->full += r == -ENOSPC;
 		return r == -ENOSPC ? 0 : r;
 	}
-	r = name_frame(f, p, words, &named);
+	runtime_id_vec_push(&f->ids, 0);
+	r = name_frame(f, p, key, &named);
 	f->full += r == -ENOSPC;
-	*ret_id = named;
-	runtime_id_vec_push(&f->ids, named);
+	*ret_id = f->ids.data[id - 1] = named;
 	return r == -ENOSPC ? 0 : r;
 }
 
