@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stacks of all threads of a process through process_vm_readv, which does not stop it: it runs on
- * while it is read. A chain of frames is walked link by link, then all of it is read again in one
- * call: links that did not change, under a top that is still on the chain (or was pushed on it), were
- * a stack at one moment; else it is walked again. */
+ * while it is read. A chain of frames is first walked link by link; that tells where its frames lie.
+ * Then all that memory is copied in one call, between two looks at the thread's running frame, and
+ * the chain is followed in the copy. Frames that both looks agree on were a stack at that moment;
+ * frames are reused in place, so that a second copy helps where the first one did not. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/cursor.h"
 #include "process/memory.h"
@@ -14,7 +16,11 @@
 #define FRAMES_MAX 1024u
 #define THREADS_MAX 4096u
 #define INTERPRETERS_MAX 256u
-#define ATTEMPTS 4u
+#define ATTEMPTS                                                                                   \
+	50u // of some microseconds; a thread that calls all the time holds still in one of three
+#define RANGES_MAX 128u
+#define RANGE_GAP 1024u // bytes between frames that are copied with them
+#define COPY_MAX (256u << 10)
 #define OWNER_INTERPRETER 3 // 3.12 and later: a frame of the interpreter's own, on the C stack
 #define LASTI_MAX (1 << 28)
 
@@ -23,6 +29,11 @@ struct link {
 	uint64_t addr, back, code;
 	uint64_t lasti; // as stored
 	uint8_t entry;
+};
+
+struct range {
+	uint64_t start, end;
+	const uint8_t *copy; // in the last copy, NULL: not read
 };
 
 struct reader {
@@ -35,9 +46,12 @@ struct reader {
 	/* of the thread at hand */
 	struct link links[FRAMES_MAX];
 	unsigned n;
+	struct range ranges[RANGES_MAX + 1]; // where frames lay, sorted, apart
+	unsigned nranges;
 	uint64_t words[FRAMES_MAX * PY_FRAME_WORDS];
-	struct process_memory_piece pieces[2 * FRAMES_MAX];
-	uint8_t bytes[FRAMES_MAX * 512];
+	struct process_memory_piece pieces[FRAMES_MAX];
+	uint8_t copy[COPY_MAX];
+	uint8_t codes[FRAMES_MAX * PY_CODE_BYTES_MAX];
 };
 
 static uint64_t word_at(const uint8_t *p, size_t off, unsigned width)
@@ -70,30 +84,168 @@ static void parse_link(
 	ret->entry = l->entry_kind ? bytes[l->frame_entry] : 0;
 }
 
-/* The running frame of a thread state. Return 0 (0 in *ret: none), -errno. */
-static int read_top(const struct reader *r, uint64_t tstate, uint64_t *ret)
+/* Remembers where a frame lies; joins ranges that are near. */
+static void add_range(struct reader *r, uint64_t start)
 {
-	const struct py_layout *l = &r->o->layout;
-	int e = read_u64(r, tstate + l->tstate_frame, ret);
+	uint64_t end = start + r->o->frame_size;
+	unsigned at = 0, last;
 
-	if (e || l->chain != PY_CHAIN_CFRAME || !*ret)
-		return e;
-	return read_u64(r, *ret + l->cframe_current, ret);
+	while (at < r->nranges && r->ranges[at].end + RANGE_GAP < start)
+		at++;
+	for (last = at; last < r->nranges && r->ranges[last].start <= end + RANGE_GAP; last++) {
+		start = MIN(start, r->ranges[last].start);
+		end = MAX(end, r->ranges[last].end);
+	}
+	if (last == at && r->nranges == RANGES_MAX)
+		return;
+	memmove(&r->ranges[at + 1], &r->ranges[last], (r->nranges - last) * sizeof(r->ranges[0]));
+	r->ranges[at] = (struct range){start, end, NULL};
+	r->nranges = r->nranges - (last - at) + 1;
 }
 
-static int walk(struct reader *r, uint64_t top)
+/* The bytes of a frame in the last copy, or NULL. */
+static const uint8_t *in_copy(const struct reader *r, uint64_t addr)
+{
+	for (unsigned i = 0; i < r->nranges; i++) {
+		const struct range *g = &r->ranges[i];
+
+		if (addr >= g->start && addr + r->o->frame_size <= g->end)
+			return g->copy ? g->copy + (addr - g->start) : NULL;
+	}
+	return NULL;
+}
+
+/* Follows the chain link by link, each in a read of its own. */
+static void walk(struct reader *r, uint64_t top)
 {
 	uint8_t bytes[PY_FRAME_BYTES_MAX + 8];
 
 	for (r->n = 0; top && r->n < FRAMES_MAX; r->n++) {
-		int e = process_memory_read(r->proc->pid, top, bytes, r->o->frame_size);
+		if (process_memory_read(r->proc->pid, top, bytes, r->o->frame_size))
+			return;
+		parse_link(r, bytes, top, &r->links[r->n]);
+		add_range(r, top);
+		top = r->links[r->n].back;
+	}
+}
 
-		if (e)
-			return e;
+/* Follows it in the copy. False: it leaves what was copied; the way out is remembered. */
+static bool walk_copy(struct reader *r, uint64_t top)
+{
+	for (r->n = 0; top && r->n < FRAMES_MAX; r->n++) {
+		const uint8_t *bytes = in_copy(r, top);
+
+		if (!bytes) {
+			walk(r, top);
+			return false;
+		}
 		parse_link(r, bytes, top, &r->links[r->n]);
 		top = r->links[r->n].back;
 	}
-	return 0;
+	return true;
+}
+
+/* Where a thread state says which frame runs: up to 3.10 and from 3.13 in itself, else in the
+ * _PyCFrame that it points to. */
+static int find_top(const struct reader *r, uint64_t tstate, uint64_t *ret)
+{
+	const struct py_layout *l = &r->o->layout;
+	int e;
+
+	*ret = tstate + l->tstate_frame;
+	if (l->chain != PY_CHAIN_CFRAME)
+		return 0;
+	e = read_u64(r, *ret, ret);
+	*ret = e || !*ret ? 0 : *ret + l->cframe_current;
+	return e;
+}
+
+struct looks {
+	uint64_t before, after;
+};
+
+/* Copies all ranges between two looks at the running frame. */
+static int take_copy(struct reader *r, uint64_t at, struct looks *ret)
+{
+	uint8_t before[8] = {0}, after[8] = {0};
+	size_t n = 0, used = 0;
+	int e;
+
+	r->pieces[n++] = (struct process_memory_piece){at, before, sizeof(before), 0};
+	for (unsigned i = 0; i < r->nranges; i++) {
+		size_t len = r->ranges[i].end - r->ranges[i].start;
+
+		r->ranges[i].copy = NULL;
+		if (used + len > sizeof(r->copy))
+			continue;
+		r->ranges[i].copy = r->copy + used;
+		r->pieces[n++] =
+			(struct process_memory_piece){r->ranges[i].start, r->copy + used, len, 0};
+		used += len;
+	}
+	r->pieces[n++] = (struct process_memory_piece){at, after, sizeof(after), 0};
+	e = process_memory_read_many(r->proc->pid, r->pieces, n);
+	if (e)
+		return e;
+	for (unsigned i = 0, k = 1; i < r->nranges; i++)
+		if (r->ranges[i].copy && r->pieces[k++].result)
+			r->ranges[i].copy = NULL;
+	ret->before = word_at(before, 0, 8);
+	ret->after = word_at(after, 0, 8);
+	return r->pieces[0].result ? r->pieces[0].result : r->pieces[n - 1].result;
+}
+
+/* Cuts off the frames that returned meanwhile. False: the frame that runs is not on the chain. */
+static bool cut_to(struct reader *r, uint64_t top)
+{
+	const uint8_t *bytes = in_copy(r, top);
+	struct link l;
+
+	for (unsigned i = 0; i < r->n; i++) {
+		if (r->links[i].addr != top)
+			continue;
+		memmove(r->links, r->links + i, (r->n - i) * sizeof(r->links[0]));
+		r->n -= i;
+		return true;
+	}
+	// One more call: its frame was pushed on the chain.
+	if (!bytes || !r->n)
+		return false;
+	parse_link(r, bytes, top, &l);
+	return l.back == r->links[0].addr;
+}
+
+/* Return 0, 1 torn, -errno. */
+static int read_stack(struct reader *r, uint64_t tstate)
+{
+	struct looks l;
+	uint64_t at;
+	int e = find_top(r, tstate, &at);
+
+	r->n = 0;
+	r->nranges = 0;
+	if (e || !at)
+		return e == -EFAULT ? 1 : e;
+	e = read_u64(r, at, &l.before);
+	if (e)
+		return e == -EFAULT ? 1 : e;
+	walk(r, l.before);
+	for (unsigned i = 0; i < ATTEMPTS; i++) {
+		if (i && find_top(r, tstate, &at))
+			continue;
+		e = at ? take_copy(r, at, &l) : -EAGAIN;
+		if (e == -ESRCH || e == -EPERM)
+			return e;
+		if (e)
+			continue;
+		if (!l.before && !l.after) {
+			r->n = 0;
+			return 0;
+		}
+		if (walk_copy(r, l.before) && cut_to(r, l.after))
+			return 0;
+	}
+	return 1;
 }
 
 static bool is_python(const struct reader *r, const struct link *l)
@@ -115,84 +267,24 @@ static int32_t lasti_of(const struct reader *r, const struct link *l)
 	return v < 0 || v > LASTI_MAX ? -1 : (int32_t)v;
 }
 
-/* Reads all frames and their code objects again. False: they are not what they were. */
-static bool read_again(struct reader *r)
-{
-	size_t frame = r->o->frame_size, code = r->o->code_size, at = 0, n = 0;
-
-	for (unsigned i = 0; i < r->n; i++) {
-		if (at + frame + code > sizeof(r->bytes)) {
-			r->n = i;
-			break;
-		}
-		r->pieces[n++] =
-			(struct process_memory_piece){r->links[i].addr, r->bytes + at, frame, 0};
-		at += frame;
-		r->pieces[n++] = (struct process_memory_piece){
-			r->links[i].code ? r->links[i].code : r->links[i].addr, r->bytes + at, code,
-			0};
-		at += code;
-	}
-	if (process_memory_read_many(r->proc->pid, r->pieces, n))
-		return false;
-	for (unsigned i = 0; i < r->n; i++) {
-		struct link now;
-
-		if (r->pieces[2 * i].result)
-			return false;
-		parse_link(r, r->pieces[2 * i].dst, r->links[i].addr, &now);
-		if (now.back != r->links[i].back || now.code != r->links[i].code)
-			return false;
-		if (i > 0)
-			r->links[i].lasti = now.lasti;
-	}
-	return true;
-}
-
-/* True if a top seen after the walk fits the chain: a frame of it, or one that was pushed on it. */
-static bool top_fits(struct reader *r, uint64_t top)
-{
-	uint64_t back;
-
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->links[i].addr == top)
-			return true;
-	return top && r->n && read_u64(r, top + r->o->layout.frame_back, &back) == 0 &&
-	       back == r->links[0].addr;
-}
-
-/* Walks a thread until it holds still. Return 0, 1 torn, -errno. */
-static int read_stack(struct reader *r, uint64_t tstate)
-{
-	for (unsigned i = 0; i < ATTEMPTS; i++) {
-		uint64_t top = 0, after = 0;
-		int e = read_top(r, tstate, &top);
-
-		if (e == -ESRCH || e == -EPERM)
-			return e;
-		if (e || walk(r, top))
-			continue;
-		if (!top)
-			return 0;
-		if (read_again(r) && read_top(r, tstate, &after) == 0 &&
-			(after == top || top_fits(r, after)))
-			return 0;
-	}
-	return 1;
-}
-
+/* The frames as words, with the checksums of their code objects as they are now. */
 static size_t make_words(struct reader *r)
 {
-	size_t n = 0;
+	size_t n = 0, size = r->o->code_size, count = 0;
 
-	for (unsigned i = 0; i < r->n; i++) {
-		const struct process_memory_piece *p = &r->pieces[2 * i + 1];
+	for (unsigned i = 0; i < r->n; i++)
+		if (is_python(r, &r->links[i]))
+			r->links[count++] = r->links[i];
+	for (size_t i = 0; i < count; i++)
+		r->pieces[i] = (struct process_memory_piece){
+			r->links[i].code, r->codes + i * size, size, 0};
+	if (count && process_memory_read_many(r->proc->pid, r->pieces, count))
+		return 0;
+	for (size_t i = 0; i < count; i++) {
 		struct py_code code = {.cookie = 0};
 
-		if (!is_python(r, &r->links[i]))
-			continue;
-		if (p->addr == r->links[i].code && !p->result)
-			py_code_parse(r->o, p->dst, &code);
+		if (!r->pieces[i].result)
+			py_code_parse(r->o, r->pieces[i].dst, &code);
 		r->words[n++] = REC_FRAME(REC_FRAME_PYTHON, 0, 0, r->links[i].code);
 		r->words[n++] = PY_FRAME_REST(code.cookie, lasti_of(r, &r->links[i]));
 	}
@@ -207,7 +299,6 @@ static int read_thread(
 	uint64_t native = l->tstate_native_tid ? word_at(bytes, l->tstate_native_tid, 8) : 0;
 	int e;
 
-	r->n = 0;
 	e = read_stack(r, tstate);
 	if (e < 0)
 		return e;
