@@ -115,14 +115,47 @@ static int write_text(struct packer *k, struct part *p, const char *line, size_t
 	return r ? r : gzip_write(p->gzip, k->json.data + 1, k->json.len - 2);
 }
 
+#define ESCAPED_PAGE "\\\"flamegraph_html\\\": "
+
+/* Takes the page out of an escaped header. Return the new length. */
+static size_t strip_page(char *line, size_t len)
+{
+	static const char none[] = "null";
+	char *at = memmem(line, len, ESCAPED_PAGE, strlen(ESCAPED_PAGE)), *end = line + len, *s;
+
+	if (!at)
+		return len;
+	at += strlen(ESCAPED_PAGE);
+	if (end - at < 4 || at[0] != '\\' || at[1] != '"')
+		return len;
+	// A string within a string: its end is an escaped quote that no escaped backslash precedes.
+	for (s = at + 2; end - s >= 2 && !(s[0] == '\\' && s[1] == '"');) {
+		bool backslash = s[0] == '\\' && s[1] == '\\';
+
+		s += s[0] == '\\' ? 2 : 1;
+		if (backslash && s < end)
+			s += s[0] == '\\' ? 2 : 1;
+	}
+	if (end - s < 2)
+		return len;
+	s += 2;
+	memcpy(at, none, sizeof(none) - 1);
+	at += sizeof(none) - 1;
+	memmove(at, s, (size_t)(end - s));
+	return (size_t)(at - line) + (size_t)(end - s);
+}
+
 /* Columns before the frames: gprofiler-agent.md 3.3. */
-static int put_header(struct packer *k, const char *line, size_t len)
+static int put_header(struct packer *k, char *line, size_t len)
 {
 	static const char no_index[] = "application_metadata_enabled\": false";
 	static const char escaped_no_index[] = "application_metadata_enabled\\\": false";
 	bool index = !memmem(line, len, no_index, sizeof(no_index) - 1) &&
 		     !memmem(line, len, escaped_no_index, sizeof(escaped_no_index) - 1);
 
+	// Packed again, it is the page that goes first.
+	if (k->escaped)
+		len = strip_page(line, len);
 	k->columns = k->job->origin.v1 ? 1 : index ? 3 : 2;
 	k->header_seen = true;
 	for (unsigned i = 0; i < k->nparts; i++) {
@@ -345,9 +378,9 @@ static int run_split(struct packer *k, size_t size)
 	unsigned nparts = (unsigned)MIN(size / (k->job->preferred * FILL / 100 + 1) + 2, PARTS_MAX);
 	int r = 1;
 
-	// Parts differ in how well they compress: the limit that always holds is the larger one,
-	// and more parts are tried until it does.
-	k->part_max = k->job->preferred < UPLOAD_PREFERRED ? k->job->preferred : UPLOAD_MAX;
+	// Parts differ in how well they compress: what is asked of them is less strict than what
+	// they are planned for, and more parts are tried until it holds.
+	k->part_max = k->escaped ? k->job->preferred / 4 * 7 : UPLOAD_MAX;
 	for (; r == 1 && nparts <= PARTS_MAX; nparts *= 2) {
 		plan(k, nparts);
 		r = run_planned(k, nparts);

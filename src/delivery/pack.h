@@ -40,7 +40,8 @@ struct pack_stats {
 /* Return 0, -EFBIG when it cannot be cut small enough, or what a callback returned. */
 int pack_profile(const struct pack_job *job, struct pack_stats *ret);
 
-/* Cuts an upload that was too large for the server (413) into smaller ones; u is unchanged.
+/* Makes an upload that was too large for the server (413) smaller: without its page, in
+ * smaller parts; u is unchanged.
  * Return as pack_profile(); -EINVAL when u is damaged. */
 int pack_again(const struct upload *u, pack_sink_fn sink, void *arg);
 

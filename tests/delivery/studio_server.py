@@ -227,7 +227,9 @@ class Studio:
             raise Refused(411, {"message": "Length required"})
         length = int(h.headers["Content-Length"])
         if length > self.limit:
-            # As a proxy does: it answers before the body has come.
+            # As a proxy does: it throws away what comes (nginx calls it a lingering close).
+            while length > 0:
+                length -= len(h.rfile.read(min(length, 1 << 16))) or length
             raise Refused(413, b"<html>413 Request Entity Too Large</html>")
         data = h.rfile.read(length)
         if len(data) != length:
