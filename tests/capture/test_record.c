@@ -301,7 +301,13 @@ static void fake_stats(struct capture_source *s, struct capture_stats *ret)
 }
 
 static const struct capture_source_ops fake_ops = {
-	"fake", fake_start, fake_stop, fake_drain, fake_stats, fake_stop, NULL, NULL, NULL};
+	.name = "fake",
+	.start = fake_start,
+	.stop = fake_stop,
+	.drain = fake_drain,
+	.stats = fake_stats,
+	.free = fake_stop,
+};
 
 struct after_snapshot {
 	size_t matched;
@@ -413,6 +419,7 @@ static void snapshot__reads_a_fixture(void **state)
 		"00401000-00403000 r-xs 00003000 fe:10 42                 /a b (deleted)\n"
 		"7f0000000000-7f0000001000 rwxp 00000000 00:00 0 \n"
 		"7ffd0000-7ffd2000 r-xp 00000000 00:00 0                 [vdso]\n"
+		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0         [vsyscall]\n"
 		"short\n"
 		"00500000-00501000 r-xp 0000");
 	assert_ok(proc_snapshot(root, 55, see_fixture, &s));
