@@ -111,8 +111,38 @@ WALK_INLINE int walk_step_leaf(WALK_ENV env, struct walk_state *w)
 	return 0;
 }
 
-/* A step along the frame-pointer chain, where there is no table or it says so. */
-WALK_INLINE int walk_step_fp(WALK_ENV env, struct walk_state *w)
+/* Makes the mapping that holds pc the current one; mostly it is that of the frame before. Non-zero:
+ * there is none. */
+WALK_INLINE int walk_enter_mapping(const struct uw_mapping *maps, struct walk_state *w, __u64 pc)
+{
+	const struct uw_mapping *m;
+
+	if (pc >= w->map_start && pc < w->map_end)
+		return 0;
+	m = &maps[walk_find_mapping(maps, w->map_first, w->map_count, pc)];
+	if (!w->map_count || pc < m->start || pc >= m->end)
+		return 1;
+	w->map_start = m->start;
+	w->map_end = m->end;
+	w->map_pgoff = m->pgoff;
+	w->map_dir = m->dir;
+	w->map_flags = m->flags;
+	return 0;
+}
+
+/* What the frame pointer points to is no frame. In a file user space looks for the caller by other means;
+ * it could not help in code made at run time, which is met so again and again. */
+WALK_INLINE int walk_bad_fp(struct walk_state *w)
+{
+	__u8 outcome = w->mode != BPF_UNWIND_FP && (w->map_flags & UW_MAP_FILE) ? REC_OUT_HANDOFF
+										: REC_OUT_BROKEN;
+
+	return walk_stop(w, outcome, REC_WHY_BAD_FP);
+}
+
+/* A step along the frame-pointer chain, where there is no table or it says so. known: the frame
+ * pointer is one for sure, also when it leads to another stack (Go's goroutines lie below g0's). */
+WALK_INLINE int walk_step_fp(WALK_ENV env, struct walk_state *w, int known)
 {
 	__u64 pair[2];
 
@@ -121,12 +151,14 @@ WALK_INLINE int walk_step_fp(WALK_ENV env, struct walk_state *w)
 	// The chain of a thread ends in 0 (psABI 3.4.1 for _start; Go's goroutines likewise).
 	if (w->fp == 0)
 		return walk_stop(w, REC_OUT_COMPLETE, REC_WHY_NONE);
-	if ((w->fp & 7) || w->fp < w->sp || w->fp - w->sp > WALK_FP_REACH)
-		return walk_stop(w, REC_OUT_BROKEN, REC_WHY_BAD_FP);
+	if ((w->fp & 7) || (!known && w->fp - w->sp > WALK_FP_REACH))
+		return walk_bad_fp(w);
 	if (WALK_READ(env, pair, sizeof(pair), w->fp))
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_STACK_READ);
 	if (pair[1] == 0)
 		return walk_stop(w, REC_OUT_COMPLETE, REC_WHY_NONE);
+	if (pair[1] < WALK_PC_MIN || pair[1] > WALK_PC_MAX)
+		return walk_bad_fp(w);
 	w->sp = w->fp + 16;
 	w->fp = pair[0];
 	w->ip = pair[1];
@@ -140,7 +172,7 @@ WALK_INLINE int walk_no_table(WALK_ENV env, struct walk_state *w)
 {
 	if (!(w->mode & BPF_UNWIND_FP))
 		return walk_stop(w, REC_OUT_BROKEN, REC_WHY_NO_TABLE);
-	return walk_step_fp(env, w);
+	return walk_step_fp(env, w, 0);
 }
 
 /* The value of a register of this frame. Non-zero: not known. */
@@ -225,7 +257,7 @@ WALK_INLINE int walk_by_rule(WALK_ENV env, struct walk_state *w, const struct uw
 	int r;
 
 	if (rule->cfa == UW_CFA_NONE || rule->cfa == UW_CFA_FP)
-		return rule->cfa == UW_CFA_FP ? walk_step_fp(env, w) : walk_no_table(env, w);
+		return rule->cfa == UW_CFA_FP ? walk_step_fp(env, w, 1) : walk_no_table(env, w);
 	if (rule->cfa == UW_CFA_END || rule->ra == UW_SAVE_UNDEF)
 		return walk_stop(w, REC_OUT_COMPLETE, REC_WHY_NONE);
 	if (rule->cfa == UW_CFA_SIGNAL)
@@ -233,8 +265,9 @@ WALK_INLINE int walk_by_rule(WALK_ENV env, struct walk_state *w, const struct uw
 	r = walk_cfa(env, w, rule, &cfa);
 	if (r)
 		return r;
-	// A leaf function may stand at its first instruction: the CFA is then sp + 8.
-	if (cfa <= w->sp)
+	// A leaf function may stand at its first instruction: the CFA is then sp + 8. longjmp's last
+	// instructions have loaded sp already, their return address is in a register.
+	if (cfa <= w->sp && (cfa < w->sp || !w->exact || rule->ra != UW_SAVE_REG))
 		return walk_stop(w, REC_OUT_BROKEN, REC_WHY_BAD_CFA);
 	r = walk_saved(env, w, rule, cfa, pair);
 	if (r)
@@ -248,25 +281,6 @@ WALK_INLINE int walk_by_rule(WALK_ENV env, struct walk_state *w, const struct uw
 	w->regs_valid = 0;
 	w->mark = REC_MARK_TABLE;
 	return WALK_MORE;
-}
-
-/* Makes the mapping that holds pc the current one; mostly it is that of the frame before. Non-zero:
- * there is none. */
-WALK_INLINE int walk_enter_mapping(const struct uw_mapping *maps, struct walk_state *w, __u64 pc)
-{
-	const struct uw_mapping *m;
-
-	if (pc >= w->map_start && pc < w->map_end)
-		return 0;
-	m = &maps[walk_find_mapping(maps, w->map_first, w->map_count, pc)];
-	if (!w->map_count || pc < m->start || pc >= m->end)
-		return 1;
-	w->map_start = m->start;
-	w->map_end = m->end;
-	w->map_pgoff = m->pgoff;
-	w->map_dir = m->dir;
-	w->map_flags = m->flags;
-	return 0;
 }
 
 /* Goes from a frame to its caller's. */
@@ -285,7 +299,7 @@ WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 	if (!maps || !dir || !rules || !pool || !used)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
 	if (w->mode == BPF_UNWIND_FP)
-		return walk_step_fp(env, w);
+		return walk_step_fp(env, w, 0);
 	if (walk_enter_mapping(maps, w, pc))
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_MAPPING);
 	if (!(w->map_flags & UW_MAP_FILE))

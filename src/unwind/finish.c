@@ -313,7 +313,7 @@ static enum native_host_result step(struct walk *w, enum rec_reason *why)
 }
 
 /* Whether a frame that the target's present memory led to is one: an address in code, after a call.
- * (A handler's return address is the trampoline's first byte: no call is before it.) */
+ * (Nothing calls a signal trampoline, nor Go's goexit.) */
 static bool believable(struct walk *w, const struct native_frame *f)
 {
 	uint64_t pc = frame_pc(f), code = 0;
@@ -328,7 +328,7 @@ static bool believable(struct walk *w, const struct native_frame *f)
 	if (map->module == MODULE_NONE)
 		return false;
 	pages_rule(w->u, w->p, map, lookup_pc(f) - map->start + map->pgoff, &rule);
-	return rule.cfa == UW_CFA_SIGNAL;
+	return rule.cfa == UW_CFA_SIGNAL || rule.cfa == UW_CFA_END;
 }
 
 /* A step that used present memory, judged. */
