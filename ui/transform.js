@@ -24,7 +24,7 @@ export function compilePattern(text, {regex = false, matchCase = false} = {}) {
   if (field === "origin") return { field, test: (s) => s === body };
   if (matchCase) return { field, test: (s) => s.includes(body) };
   const lower = body.toLowerCase();
-  return { field, test: (s) => s.toLowerCase().includes(lower) };
+  return { field, lower, test: (s) => s.toLowerCase().includes(lower) };
 }
 
 // One byte an item: does the pattern match it? Contexts match by shown name ("nginx (123)").
@@ -37,9 +37,12 @@ export function matchItems(model, pattern) {
   }
   const column = { name: fun.name, mod: fun.module, file: fun.file }[pattern.field];
   const known = new Int8Array(strings.length).fill(-1); // a string is tested once, whoever shares it
+  if (pattern.lower !== undefined && !model.lower) model.lower = strings.map((s) => s.toLowerCase());
+  const test = pattern.lower === undefined ? (s) => pattern.test(strings[s])
+                                           : (s) => model.lower[s].includes(pattern.lower);
   for (let i = 0; i < fun.n; i++) {
     const s = column[i];
-    if (known[s] < 0) known[s] = pattern.test(strings[s]) ? 1 : 0;
+    if (known[s] < 0) known[s] = test(s) ? 1 : 0;
     bits[i] = known[s];
   }
   if (pattern.field === "name") {

@@ -49,6 +49,7 @@ function factors(model, n) {
 export function createViewer(model) {
   const hashOf = hasher(model);
   const stages = { filtered: stage(), grouped: stage(), measured: stage(), panes: stage() };
+  const negative = model.tree.self.map((column) => column.some((v) => v < 0));
   let itemsByHash = null;
 
   function itemOf(text, tree, u) {
@@ -224,7 +225,7 @@ export function createViewer(model) {
     const z = view.zoom;
     view.viewSum = z ? z.pane.lay.tree.total[u][z.node] : view.panes[0].lay.tree.total[u][0];
     // Sums below zero are drawn by size and told apart by sign and colour.
-    view.signed = !model.compare && base.self.length > u && base.self[u].some((v) => v < 0);
+    view.signed = !model.compare && negative[u];
     if (view.signed) view.change = (tree, i) => tree.total[u][i] < 0 ? 1 : 7;
     if (model.compare) {
       const t = model.tree.total;
