@@ -71,6 +71,13 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 		"read, and said to be torn if it never held still. Native frames are not shown: where\n"
 		"they stand is in registers, which are only readable of a stopped thread.\n"
 		"Exit status: 0 done; 1 the process cannot be read; 2 wrong options.\n"},
+	[OPTION_GROUP_TOP] = {"gprofiler top", "top", "[-p PID[,PID...]] [options]",
+		"Samples the machine and shows, for each second, the busiest processes and functions\n"
+		"of all runtimes, native code and the kernel, and what was lost. SELF: samples in which\n"
+		"a function runs itself; TOTAL: in which it is on the stack. CPU is of one CPU.\n"
+		"Keys: s self, t total, p by process, f by function, q quit. Without a terminal it is\n"
+		"--batch. --profiling-frequency is 99 unless given. Exit status: 0 done; 1 it cannot\n"
+		"sample; 2 wrong options.\n"},
 	[OPTION_GROUP_UPLOAD_FILE] = {"gprofiler upload-file", "upload-file",
 		"--file-path FILE --token TOKEN --service-name NAME [options]",
 		"Sends a .col file to the studio. The options of the studio may stand before or after\n"
