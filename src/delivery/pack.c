@@ -20,6 +20,7 @@ struct part {
 	struct gzip_writer *gzip;
 	struct upload upload;
 	size_t compressed; // also what did not fit
+	uint64_t lines;
 	bool over;
 };
 
@@ -64,7 +65,7 @@ static int part_open(struct packer *k, struct part *p)
 
 	upload_init(&p->upload);
 	p->upload.member.cap = k->part_max;
-	p->compressed = 0;
+	p->compressed = p->lines = 0;
 	p->over = false;
 	r = upload_set_origin(&p->upload, &k->job->origin);
 	if (!r)
@@ -215,6 +216,7 @@ static int put_line(struct packer *k, char *line, size_t len)
 	}
 	if (at < k->first || at >= k->first + k->nparts)
 		return 0;
+	k->parts[at - k->first].lines++;
 	return write_text(k, &k->parts[at - k->first], line, len);
 }
 
@@ -306,6 +308,9 @@ static int hand_out(struct packer *k)
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < k->nparts; i++) {
+		// Only the whole may be a header without stacks.
+		if (k->planned && !k->parts[i].lines)
+			continue;
 		r = k->job->sink(&k->parts[i].upload, k->job->sink_arg);
 		if (!r)
 			k->stats.parts++;
@@ -378,6 +383,9 @@ static int run_split(struct packer *k, size_t size)
 	unsigned nparts = (unsigned)MIN(size / (k->job->preferred * FILL / 100 + 1) + 2, PARTS_MAX);
 	int r = 1;
 
+	// A header that is too large by itself.
+	if (!k->stats.lines)
+		return -EFBIG;
 	// Parts differ in how well they compress: what is asked of them is less strict than what
 	// they are planned for, and more parts are tried until it holds.
 	k->part_max = k->escaped ? k->job->preferred / 4 * 7 : UPLOAD_MAX;
