@@ -43,7 +43,7 @@ struct bpf_sampler {
 	uint32_t runtimes; // struct bpf_config
 };
 
-static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+static _printf_(2, 0) int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char text[1024];
 	int n = vsnprintf(text, sizeof(text), fmt, args);
