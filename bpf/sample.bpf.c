@@ -82,8 +82,9 @@ const volatile __u32 wake_bytes = 65536; // fill of the ring that wakes the read
 
 __u32 epoch = 0;
 
+/* A segment of it. */
 struct big_pool {
-	__u8 bytes[UW_POOL_BYTES + UW_POOL_SLACK];
+	__u8 bytes[UW_POOL_SEGMENT_BYTES];
 };
 struct big_dir {
 	__u32 entries[UW_DIR_ENTRIES];
@@ -98,9 +99,15 @@ struct big_maps {
 	struct uw_mapping maps[UW_MAPS];
 };
 
+#define VALUE_MAX (4u << 20) // KMALLOC_MAX_SIZE before Linux 5.16
+_Static_assert(sizeof(struct big_pool) <= VALUE_MAX && sizeof(struct big_dir) <= VALUE_MAX &&
+		       sizeof(struct big_rules) <= VALUE_MAX &&
+		       sizeof(struct big_maps) <= VALUE_MAX,
+	"old kernels take no larger map value");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, UW_POOL_SEGMENTS);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct big_pool);
@@ -197,6 +204,11 @@ struct {
 	__type(value, __u32);
 } pieces SEC(".maps");
 
+static __always_inline void *pool_segment(__u32 n)
+{
+	return bpf_map_lookup_elem(&uw_pool, &n);
+}
+
 static __always_inline void *only(void *map)
 {
 	__u32 zero = 0;
@@ -204,7 +216,7 @@ static __always_inline void *only(void *map)
 	return bpf_map_lookup_elem(map, &zero);
 }
 
-#define WALK_POOL(env) ((const __u8 *)only(&uw_pool))
+#define WALK_POOL(env, n) ((const __u8 *)pool_segment(n))
 #define WALK_DIR(env) ((const __u32 *)only(&uw_dir))
 #define WALK_USED(env) ((__u8 *)only(&uw_used))
 #define WALK_RULES(env) ((const struct uw_rule *)only(&uw_rules))

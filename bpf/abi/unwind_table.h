@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* abi/unwind_table.h -- the unwind tables, as they lie in memory that user space writes and the
- * walkers read (BPF: mmapable one-element array maps; without BPF: ordinary memory).
+ * walkers read (BPF: mmapable array maps; without BPF: ordinary memory).
  *
  * Tables are kept by file and 64 KiB page of FILE OFFSET (not of virtual address), so that a
  * mapping record (start, pgoff) is enough to find them and no ELF file need be opened before a
@@ -20,9 +20,12 @@
 #define UW_PAGE_SHIFT 16
 #define UW_PAGE_BYTES (1u << UW_PAGE_SHIFT)
 #define UW_BLOCKS 256 // 256-byte blocks a page
-#define UW_POOL_BYTES (8u << 20)
+/* A map value is at most 4 MiB before Linux 5.16 (array_map_alloc_check() and KMALLOC_MAX_SIZE): the
+ * pool is an array of these, one after the other in memory. No page table crosses their bounds. */
+#define UW_POOL_SEGMENT_BYTES (4u << 20)
+#define UW_POOL_SEGMENTS 2
+#define UW_POOL_BYTES (UW_POOL_SEGMENTS * UW_POOL_SEGMENT_BYTES)
 #define UW_POOL_ALIGN 64 // of a page table
-#define UW_POOL_SLACK 65536 // mapped past the end, so that a masked offset may overrun
 #define UW_DIR_ENTRIES (1u << 18)
 #define UW_RULES (1u << 14)
 #define UW_MAPS (1u << 16)

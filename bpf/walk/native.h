@@ -6,7 +6,8 @@
  *
  *	WALK_ENV			type of env
  *	WALK_READ(env, dst, len, addr)	copies target memory; 0 or non-zero
- *	WALK_POOL(env) WALK_DIR(env) WALK_USED(env) WALK_RULES(env) WALK_MAPS(env)
+ *	WALK_POOL(env, n)		segment n of the page tables (abi/unwind_table.h)
+ *	WALK_DIR(env) WALK_USED(env) WALK_RULES(env) WALK_MAPS(env)
  *					table memory (abi/unwind_table.h), NULL if absent
  *	WALK_EPOCH(env)			what to store into used[]
  *
@@ -53,7 +54,7 @@ WALK_INLINE __u32 walk_find_mapping(
 
 WALK_INLINE __u16 walk_u16(const __u8 *pool, __u64 off)
 {
-	return *(const __u16 *)(pool + (off & (UW_POOL_BYTES - 1) & ~1ull));
+	return *(const __u16 *)(pool + (off & (UW_POOL_SEGMENT_BYTES - 1) & ~1ull));
 }
 
 /* Number of the rule at the low 16 bits of a file offset, in the page table at `page`. */
@@ -289,14 +290,14 @@ WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 	const struct uw_mapping *maps = WALK_MAPS(env);
 	const __u32 *dir = WALK_DIR(env);
 	const struct uw_rule *rules = WALK_RULES(env);
-	const __u8 *pool = WALK_POOL(env);
+	const __u8 *pool;
 	__u8 *used = WALK_USED(env);
 	__u64 pc = w->ip - !w->exact, off, page;
 	__u32 at;
 
 	if (pc < WALK_PC_MIN || pc > WALK_PC_MAX)
 		return walk_step_odd_pc(env, w);
-	if (!maps || !dir || !rules || !pool || !used)
+	if (!maps || !dir || !rules || !used)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
 	if (w->mode == BPF_UNWIND_FP)
 		return walk_step_fp(env, w, 0);
@@ -308,6 +309,9 @@ WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 	at = (w->map_dir + (__u32)(off >> UW_PAGE_SHIFT)) & (UW_DIR_ENTRIES - 1);
 	page = (__u64)dir[at] * UW_POOL_ALIGN;
 	if (page == UW_DIR_ABSENT)
+		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
+	pool = WALK_POOL(env, (__u32)(page / UW_POOL_SEGMENT_BYTES));
+	if (!pool)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
 	if (used[at] != (__u8)WALK_EPOCH(env))
 		used[at] = (__u8)WALK_EPOCH(env);

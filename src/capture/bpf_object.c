@@ -152,7 +152,8 @@ static int load(struct bpf_sampler *s, const struct bpf_object_config *config)
 static int map_big(struct bpf_map *map, struct big_map *ret)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t len = (bpf_map__value_size(map) + page - 1) / page * page;
+	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+	size_t len = (bytes + page - 1) / page * page;
 	void *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
 	if (mem == MAP_FAILED)

@@ -59,7 +59,7 @@ struct capture_stats {
 /* The memory that the in-kernel walker reads; for sources without BPF ordinary memory.
  * Written by unwind/, see abi/unwind_table.h. */
 struct capture_tables {
-	uint8_t *pool; // UW_POOL_BYTES + UW_POOL_SLACK
+	uint8_t *pool; // UW_POOL_BYTES
 	uint32_t *dir; // UW_DIR_ENTRIES
 	uint8_t *used; // UW_DIR_ENTRIES
 	struct uw_rule *rules; // UW_RULES

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define POOL_BYTES ((size_t)UW_POOL_BYTES + UW_POOL_SLACK)
+#define POOL_BYTES ((size_t)UW_POOL_BYTES)
 #define DIR_BYTES (sizeof(uint32_t) * UW_DIR_ENTRIES)
 #define USED_BYTES ((size_t)UW_DIR_ENTRIES)
 #define RULES_BYTES (sizeof(struct uw_rule) * UW_RULES)

@@ -5,6 +5,11 @@ int extents_init(struct extents *e, uint32_t first, uint32_t end)
 {
 	e->used = 0;
 	extent_vec_init(&e->free, end);
+	return extents_add(e, first, end);
+}
+
+int extents_add(struct extents *e, uint32_t first, uint32_t end)
+{
 	return first < end ? extent_vec_push(&e->free, (struct extent){first, end - first}) : 0;
 }
 

@@ -23,6 +23,8 @@ struct extents {
 /* Units first .. end - 1 are free. Return 0 or -ENOMEM. */
 int extents_init(struct extents *e, uint32_t first, uint32_t end);
 void extents_deinit(struct extents *e);
+/* More free units, above all others and not next to them. Return 0 or -ENOMEM. */
+int extents_add(struct extents *e, uint32_t first, uint32_t end);
 /* Return 0, -ENOSPC no range is long enough, -EINVAL len 0. */
 int extents_take(struct extents *e, uint32_t len, uint32_t *ret_off);
 /* Gives a range back. Return 0; -ENOMEM: it is lost. */

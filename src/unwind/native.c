@@ -5,7 +5,7 @@
 
 #define WALK_ENV const struct native_host *
 #define WALK_READ(env, dst, len, addr) ((env)->read((env)->arg, (dst), (len), (addr)))
-#define WALK_POOL(env) ((env)->tables->pool)
+#define WALK_POOL(env, n) ((env)->tables->pool + (size_t)(n)*UW_POOL_SEGMENT_BYTES)
 #define WALK_DIR(env) ((env)->tables->dir)
 #define WALK_USED(env) ((env)->tables->used)
 #define WALK_RULES(env) ((env)->tables->rules)

@@ -19,7 +19,7 @@ static void store_u32(uint32_t *p, uint32_t v)
 static int own_memory(struct tables *t, uint32_t pool_bytes, uint32_t maps)
 {
 	t->owned = true;
-	t->mem.pool = calloc(1, (size_t)pool_bytes + UW_POOL_SLACK);
+	t->mem.pool = calloc(1, (size_t)pool_bytes);
 	t->mem.dir = calloc(t->dir_entries, sizeof(*t->mem.dir));
 	t->mem.used = calloc(t->dir_entries, 1);
 	t->mem.rules = calloc(UW_RULES, sizeof(*t->mem.rules));
@@ -48,6 +48,17 @@ static int make_gap_page(struct tables *t)
 	return 0;
 }
 
+/* The first unit of each segment is never handed out, so no free range crosses from one to the next. */
+static int init_pool(struct tables *t, uint32_t units)
+{
+	const uint32_t segment = UW_POOL_SEGMENT_BYTES / UW_POOL_ALIGN;
+	int r = extents_init(&t->pool, 1, MIN(units, segment));
+
+	for (uint32_t first = segment; !r && first < units; first += segment)
+		r = extents_add(&t->pool, first + 1, MIN(units, first + segment));
+	return r;
+}
+
 int tables_init(struct tables *t, const struct tables_config *config)
 {
 	struct uw_rule none = {.cfa = UW_CFA_NONE}, complex = {.cfa = UW_CFA_COMPLEX};
@@ -68,7 +79,7 @@ int tables_init(struct tables *t, const struct tables_config *config)
 	t->owner = calloc(t->dir_entries, sizeof(*t->owner));
 	// Offset 0 of pool and directory stays unused: 0 means absent.
 	if (!r && t->owner)
-		r = extents_init(&t->pool, 1, pool_bytes / UW_POOL_ALIGN);
+		r = init_pool(t, pool_bytes / UW_POOL_ALIGN);
 	t->pool_units = pool_bytes / UW_POOL_ALIGN;
 	if (!r)
 		r = extents_init(&t->dir, 1, t->dir_entries);

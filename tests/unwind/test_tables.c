@@ -116,6 +116,36 @@ static void tables__eviction_in_a_tiny_pool(void **state)
 	page_rows_deinit(&rows);
 }
 
+/* Linux before 5.16 takes no map value over 4 MiB: the walker looks segments up one by one. */
+static void tables__no_page_crosses_a_segment(void **state)
+{
+	const struct tables_config config = {.dir_entries = 8192, .maps = 16};
+	static uint8_t bytes[PAGE_BYTES_MAX];
+	struct page_rows rows;
+	struct tables t;
+	uint32_t head = 0, dir;
+	bool high = false;
+
+	(void)state;
+	page_rows_init(&rows);
+	assert_ok(tables_init(&t, &config));
+	assert_ok(tables_range_get(&t, &head, 0, 3999, &dir));
+	for (unsigned id = 0; id < 4000; id++) {
+		size_t len = make_page(&rows, id, 2000 + id % 777, bytes);
+
+		assert_ok(tables_page_set(&t, &head, id, bytes, len));
+		size_t at = (size_t)((const uint8_t *)tables_page_get(&t, head, id) - t.mem.pool);
+
+		assert_int_equal(
+			at / UW_POOL_SEGMENT_BYTES, (at + len - 1) / UW_POOL_SEGMENT_BYTES);
+		high |= at >= UW_POOL_SEGMENT_BYTES;
+	}
+	assert_true(high);
+	assert_true(t.stats.evicted > 0);
+	tables_deinit(&t);
+	page_rows_deinit(&rows);
+}
+
 static void tables__known_gap(void **state)
 {
 	const struct tables_config config = {
@@ -235,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tables__extents),
 		cmocka_unit_test(tables__eviction_in_a_tiny_pool),
+		cmocka_unit_test(tables__no_page_crosses_a_segment),
 		cmocka_unit_test(tables__known_gap),
 		cmocka_unit_test(tables__ranges_share_pages),
 		cmocka_unit_test(tables__processes_and_reclaim),
