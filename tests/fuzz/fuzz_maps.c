@@ -53,8 +53,8 @@ int fuzz_seed(unsigned n, struct buf *out)
 		"7ffff7fc0000-7ffff7fc2000 r-xp 00000000 00:00 0 [vdso]\n"
 		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n",
 		"42 (a) R 1 (b\n) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 13 0 100 99 1 2",
-		"12:cpu:/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
-		"0::/\n",
+		("12:cpu:/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+		 "0::/\n"),
 	};
 
 	return n < sizeof(seeds) / sizeof(seeds[0]) ? buf_append_str(out, seeds[n]) : -1;

@@ -10,7 +10,11 @@
 #include <unistd.h>
 
 /* A function of its own in the picture: neither inlined nor cloned under another name. */
+#ifdef __clang__
+#define NOINLINE __attribute__((__noinline__))
+#else
 #define NOINLINE __attribute__((__noinline__, __noclone__))
+#endif
 
 /* Keeps the caller's frame: a call before it is no tail call. */
 #define barrier() __asm__ volatile("" ::: "memory")
