@@ -312,11 +312,10 @@ static __always_inline const struct py_process *python_of(struct task_struct *ta
 static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct rec_counters *c = only(&counters);
 	const struct py_process *proc;
 	const struct py_layout *layout;
 
-	if (!(config.runtimes & 1u << REC_FRAME_PYTHON) || !c)
+	if (!(config.runtimes & 1u << REC_FRAME_PYTHON))
 		return;
 	proc = python_of(task, pid);
 	if (!proc)
@@ -329,10 +328,7 @@ static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
 	s->py.tp = BPF_CORE_READ(task, thread.fsbase);
 	s->py.on = 1;
 	s->rec.flags |= REC_F_RUNTIME;
-	if (py_begin(s, &s->py))
-		c->runtime_none++;
-	else
-		c->runtime_samples++;
+	py_begin(s, &s->py);
 }
 
 /* One frame of the interpreter. 0: go on. */
@@ -341,7 +337,7 @@ static __always_inline int python_frame(struct sample_buf *s)
 	struct py_walk *p = &s->py;
 	__u32 at = (__u32)s->rec.kernel_words + s->rec.runtime_words;
 
-	if (!p->frame)
+	if (!py_more(p))
 		return 1;
 	if (s->rec.runtime_words > REC_RUNTIME_WORDS_MAX - PY_WORDS_A_STEP) {
 		p->lost = 1;
@@ -361,6 +357,10 @@ static __always_inline void python_end(struct sample_buf *s)
 
 	if (!s->py.on || !c)
 		return;
+	if (s->rec.runtime_words)
+		c->runtime_samples++;
+	else
+		c->runtime_none++;
 	c->runtime_frames += s->rec.runtime_words / PY_FRAME_WORDS;
 	if (s->py.lost) {
 		c->runtime_lost++;
@@ -566,6 +566,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	s->regs.rip = 0;
 	s->py.on = 0;
 	s->py.frame = 0;
+	s->py.tstate = 0;
 	s->py.lost = 0;
 	s->rec.type = REC_SAMPLE;
 	s->rec.time = bpf_ktime_get_ns();
@@ -656,7 +657,7 @@ int sample_loop(struct bpf_perf_event_data *ctx)
 	if (filtered() || !s)
 		return 0;
 	s->walks = (__u32)begin(ctx, s);
-	if (s->py.frame)
+	if (py_more(&s->py))
 		bpf_loop(REC_RUNTIME_WORDS_MAX, python_step, NULL, 0);
 	if (s->walks)
 		bpf_loop(REC_USER_WORDS_MAX + 1, walk_step, NULL, 0);
@@ -674,7 +675,7 @@ int sample_tail(struct bpf_perf_event_data *ctx)
 		return 0;
 	s->pieces = 0;
 	s->walks = (__u32)begin(ctx, s);
-	if (s->py.frame) {
+	if (py_more(&s->py)) {
 		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
 		c->tail_call_failed++;
 	} else if (s->walks) {
@@ -699,7 +700,7 @@ int python_piece(struct bpf_perf_event_data *ctx)
 	}
 	s->pieces++;
 	// The words are full at the latest after a third of the tail calls there are.
-	if (s->py.frame && !s->py.lost)
+	if (py_more(&s->py) && !s->py.lost)
 		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
 	if (s->walks)
 		bpf_tail_call(ctx, &pieces, PIECE_NATIVE);

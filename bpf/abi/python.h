@@ -90,10 +90,17 @@ struct py_process {
 	__u64 key_addr; // address of the pthread key (u32)
 	__u64 current_addr; // address of the runtime's current state, 0 none
 	__u64 none_addr; // &_Py_NoneStruct: executable of shim frames from 3.13, 0 none
+	/* Where no slot tells (2.7 keeps them in a list of its own), the list of all threads does: the
+	 * address of the pointer to the first interpreter, 0 unknown, and offsets in it and its threads. */
+	__u64 head_addr;
+	__u16 interp_next;
+	__u16 interp_tstate_head;
+	__u16 tstate_next;
+	__u16 pad2;
 	struct {
 		__u64 start, end;
 	} eval[PY_EVAL_RANGES];
 };
-ABI_SIZE(struct py_process, 24 + 3 * 8 + PY_EVAL_RANGES * 16);
+ABI_SIZE(struct py_process, 24 + 5 * 8 + PY_EVAL_RANGES * 16);
 
 #endif

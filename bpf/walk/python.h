@@ -21,6 +21,7 @@
 #define PY_FRAME_BYTES 80 // of _PyInterpreterFrame
 #define PY_CODE_BYTES 104 // of PyCodeObject: 2.7 has its first line at 96
 #define PY_WORDS_A_STEP 3
+#define PY_STATES_MAX 256 // threads looked at in search of ours
 #define PY_GLIBC_KEYS 32 // pthread keys of the block inside of struct pthread
 #define PY_OWNER_SHIM 3 // FRAME_OWNED_BY_CSTACK; from 3.14 FRAME_OWNED_BY_INTERPRETER
 #define PY_LASTI_MAX (1u << 28)
@@ -30,6 +31,9 @@ struct py_walk {
 	struct py_layout layout;
 	__u64 tp; // thread pointer
 	__u64 frame; // the next one, 0: the chain is done
+	__u64 interp, tstate; // while the thread's state is looked for: the next to look at, 0 none
+	__u32 looked; // states
+	__u32 pad2;
 	__u64 cframe; // 3.11: of the run being read
 	__u64 out[PY_WORDS_A_STEP]; // what a step found
 	__u32 nout;
@@ -95,6 +99,19 @@ WALK_INLINE __u64 py_slot(WALK_ENV env, const struct py_walk *p)
 	return value;
 }
 
+/* The word in this thread's block of a library that was loaded late, 0 none. A block that the thread
+ * never used has -1 or NULL for its address, where nothing can be read. */
+WALK_INLINE __u64 py_late_tls(WALK_ENV env, const struct py_walk *p)
+{
+	__u64 at = 0;
+
+	if (WALK_READ(env, &at, sizeof(at), p->tp + PY_DTV_AT) ||
+		WALK_READ(env, &at, sizeof(at), at + p->proc.dtv_entry) ||
+		WALK_READ(env, &at, sizeof(at), at + (__s64)p->proc.tls_offset))
+		return 0;
+	return at;
+}
+
 /* The thread state of this very thread. */
 WALK_INLINE __u64 py_tstate(WALK_ENV env, const struct py_walk *p)
 {
@@ -103,6 +120,10 @@ WALK_INLINE __u64 py_tstate(WALK_ENV env, const struct py_walk *p)
 	if (p->proc.tstate_by == PY_TSTATE_TLS) {
 		// It is empty while the thread has let go of the interpreter lock.
 		if (!WALK_READ(env, &t, sizeof(t), p->tp + (__s64)p->proc.tls_offset) && t)
+			return t;
+	} else if (p->proc.tstate_by == PY_TSTATE_DTV) {
+		t = py_late_tls(env, p);
+		if (t)
 			return t;
 	} else if (p->proc.tstate_by == PY_TSTATE_CURRENT && p->proc.current_addr &&
 		   p->layout.tstate_thread_id) {
@@ -115,22 +136,15 @@ WALK_INLINE __u64 py_tstate(WALK_ENV env, const struct py_walk *p)
 	return py_slot(env, p);
 }
 
-/* Finds the thread's state and its first frame; proc, layout and tp are set. 0: py_step() may be
- * called while `frame` is set; non-zero: this thread runs no Python. */
-WALK_INLINE int py_begin(WALK_ENV env, struct py_walk *p)
+/* The first frame of a thread's state. */
+WALK_INLINE void py_enter(WALK_ENV env, struct py_walk *p, __u64 t)
 {
-	__u64 t = py_tstate(env, p), at;
+	__u64 at = t + p->layout.tstate_frame;
 
-	p->frame = 0;
-	p->cframe = 0;
-	p->lost = 0;
-	if (!t)
-		return 1;
-	at = t + p->layout.tstate_frame;
 	if (p->layout.chain == PY_CHAIN_CFRAME) {
 		if (WALK_READ(env, &at, sizeof(at), at)) {
 			p->lost = 1;
-			return 0;
+			return;
 		}
 		p->cframe = at;
 		at += p->layout.cframe_current;
@@ -139,7 +153,61 @@ WALK_INLINE int py_begin(WALK_ENV env, struct py_walk *p)
 		p->frame = 0;
 		p->lost = 1;
 	}
-	return 0;
+}
+
+/* Finds the thread's state and its first frame; proc, layout and tp are set. If py_more() then, there
+ * are steps to make. */
+WALK_INLINE void py_begin(WALK_ENV env, struct py_walk *p)
+{
+	__u64 t = py_tstate(env, p);
+
+	p->frame = 0;
+	p->cframe = 0;
+	p->interp = 0;
+	p->tstate = 0;
+	p->looked = 0;
+	p->lost = 0;
+	if (t) {
+		py_enter(env, p, t);
+		return;
+	}
+	if (p->proc.slot_by || !p->proc.head_addr || !p->layout.tstate_thread_id)
+		return;
+	if (WALK_READ(env, &p->interp, sizeof(p->interp), p->proc.head_addr) ||
+		WALK_READ(
+			env, &p->tstate, sizeof(p->tstate), p->interp + p->proc.interp_tstate_head))
+		p->tstate = 0;
+}
+
+WALK_INLINE int py_more(const struct py_walk *p)
+{
+	return p->frame || p->tstate;
+}
+
+/* Looks whether the next of all threads' states is this thread's. */
+WALK_INLINE void py_look(WALK_ENV env, struct py_walk *p)
+{
+	__u64 t = p->tstate, id = 0;
+
+	p->tstate = 0;
+	if (WALK_READ(env, &id, sizeof(id), t + p->layout.tstate_thread_id) ||
+		++p->looked == PY_STATES_MAX) {
+		p->lost = 1;
+		return;
+	}
+	if (id == p->tp) {
+		py_enter(env, p, t);
+		return;
+	}
+	if (WALK_READ(env, &p->tstate, sizeof(p->tstate), t + p->proc.tstate_next))
+		p->tstate = 0;
+	if (p->tstate)
+		return;
+	if (WALK_READ(env, &p->interp, sizeof(p->interp), p->interp + p->proc.interp_next) ||
+		!p->interp ||
+		WALK_READ(
+			env, &p->tstate, sizeof(p->tstate), p->interp + p->proc.interp_tstate_head))
+		p->tstate = 0;
 }
 
 /* The cookie of a code object; 0: it could not be read. */
@@ -178,7 +246,7 @@ WALK_INLINE void py_leave_cframe(WALK_ENV env, struct py_walk *p)
 		p->cframe = 0;
 }
 
-/* Reads the frame that is next, its words to `out`. */
+/* Reads the frame that is next, its words to `out`; perhaps none yet. */
 WALK_INLINE void py_step(WALK_ENV env, struct py_walk *p)
 {
 	const struct py_layout *l = &p->layout;
@@ -186,6 +254,10 @@ WALK_INLINE void py_step(WALK_ENV env, struct py_walk *p)
 	int failed;
 
 	p->nout = 0;
+	if (!frame) {
+		py_look(env, p);
+		return;
+	}
 	p->frame = 0;
 	if (l->chain == PY_CHAIN_FRAME)
 		failed = !!WALK_READ(env, p->raw, PY_FRAME_BYTES_OLD, frame);

@@ -120,12 +120,13 @@ int runtimes_learn(struct runtimes *r, struct process *p, const uint64_t *native
 		if (e == -ENOMEM)
 			return e;
 	}
-	return 0;
+	// Frames of a child that the kernel took for its parent: the names are asked for next.
+	return meet_files(r, p, true);
 }
 
 int runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child)
 {
-	if (!r->set || !parent->interpreter)
+	if (!r->set)
 		return 0;
 	child->interpreter = parent->interpreter;
 	child->image = parent->image ? parent->image : parent->uid;

@@ -228,7 +228,15 @@ int py_attach(const struct py_target *t, const struct py_slot *slot, const struc
 	p.current_addr = m->current ? m->current + t->bias : 0;
 	if (m->none && m->offsets.layout.chain == PY_CHAIN_INTERP)
 		p.none_addr = m->none + t->bias;
-	if (!p.key_addr)
+	if (m->interp_head && (m->offsets.interp_next | m->offsets.interp_tstate_head |
+				      m->offsets.tstate_next) <= UINT16_MAX) {
+		p.head_addr = m->interp_head + t->bias;
+		p.interp_next = (uint16_t)m->offsets.interp_next;
+		p.interp_tstate_head = (uint16_t)m->offsets.interp_tstate_head;
+		p.tstate_next = (uint16_t)m->offsets.tstate_next;
+	}
+	// The key of 2.7 is one of a list of its own (Python/thread.c), not of the C library.
+	if (!p.key_addr || m->offsets.hex < PY_HEX(3, 0, 0))
 		slot = NULL;
 	if (slot) {
 		p.slot_by = slot->by;
