@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "agent/command.h"
 #include "agent/finish.h"
@@ -29,7 +28,7 @@ struct run {
 	const struct options *options;
 	struct session_config session_config;
 	struct finish_config finish;
-	struct option_pids pids;
+	struct selection selection;
 	struct command command;
 	struct process_identity controller; // pid 0: none
 	int lock;
@@ -65,30 +64,6 @@ static void catch_signals(void)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGCHLD, &action, NULL);
-}
-
-/* Dead pids are named and left out; the rest goes on. Return 0, or the exit status + 1. */
-static int choose_pids(struct run *run)
-{
-	option_pids_init(&run->pids, run->options->pids.cap);
-	vec_foreach (pid, &run->options->pids) {
-		int fd = (int)syscall(SYS_pidfd_open, *pid, 0);
-
-		if (fd < 0 && errno != ENOSYS && errno != EPERM && errno != EMFILE) {
-			log_warning(LOGGER, "Process %u does not run (%s): left out", *pid,
-				strerror(errno));
-			continue;
-		}
-		if (fd >= 0)
-			close(fd);
-		if (option_pids_push(&run->pids, *pid))
-			return 1 + 1;
-	}
-	if (run->options->pids.len && !run->pids.len) {
-		printf("None of the processes given by --pids runs. Give the pids of living processes.\n");
-		return 1 + 1;
-	}
-	return 0;
 }
 
 /* What must hold before this machine is sampled; a recording needs none of it. */
@@ -185,9 +160,11 @@ static int prepare(struct run *run)
 			"runtime. Leave out --no-perf, --no-python or --mode none");
 		return 1 + 1;
 	}
-	r = choose_pids(run);
+	r = selection_init(&run->selection, o);
+	if (!r)
+		r = selection_choose(&run->selection);
 	if (r)
-		return r;
+		return 1 + 1;
 	r = choose_controller(run);
 	if (r)
 		return r;
@@ -291,31 +268,22 @@ static int run_session(struct run *run)
 		.signals = signals(),
 		.command = &run->command,
 		.controller = run->controller.pid ? &run->controller : NULL,
+		.session = c,
+		.selection = &run->selection,
 	};
-	struct session *s;
 	uint32_t child = (uint32_t)run->command.pid;
-	char why[CAPTURE_WHY];
-	int r;
 
-	if (run->pids.len) {
-		c->capture.pids = run->pids.data;
-		c->capture.npids = run->pids.len;
+	if (run->selection.numbers.len) {
+		c->capture.pids = run->selection.numbers.data;
+		c->capture.npids = run->selection.numbers.len;
 	}
+	c->selection = run->options->replay ? NULL : &run->selection;
 	c->root_pid = child;
 	if (geteuid() != 0 && child) {
 		c->capture.pids = &child;
 		c->capture.npids = 1;
 	}
-	r = session_new(c, &s, why);
-	if (r) {
-		log_error(LOGGER, "%s", why);
-		return r;
-	}
-	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(s, 0),
-		c->capture.frequency, session_source(s));
-	r = windows_run(&windows, s, &run->abandoned);
-	session_free(s);
-	return r;
+	return windows_run(&windows, &run->abandoned);
 }
 
 int run_profile(const struct options *options)
@@ -331,7 +299,7 @@ int run_profile(const struct options *options)
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {
 		buf_deinit(&run.service);
-		option_pids_deinit(&run.pids);
+		selection_deinit(&run.selection);
 		return status - 1;
 	}
 	log_info(LOGGER, "Running gProfiler (version=%s)", GP_VERSION);
@@ -344,7 +312,7 @@ int run_profile(const struct options *options)
 	end_delivery(&run);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
-	option_pids_deinit(&run.pids);
+	selection_deinit(&run.selection);
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

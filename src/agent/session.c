@@ -336,7 +336,9 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		stack.process = process_table_ensure(&s->processes, rec->pid, rec->comm);
 		if (!stack.process)
 			return 0;
-		if (!wanted(s, stack.process)) {
+		if (!wanted(s, stack.process) ||
+			(s->config.selection &&
+				!selection_wants(s->config.selection, stack.process, rec))) {
 			ledger_not_wanted(&s->ledger, rec);
 			return 0;
 		}
@@ -382,6 +384,8 @@ static int on_event(void *arg, const struct capture_event *event)
 	if (!s->recorded_from)
 		s->recorded_from = event->time;
 	s->recorded_to = event->time;
+	if (s->config.selection && event->type != CAPTURE_SAMPLE)
+		selection_event(s->config.selection, event);
 	switch (event->type) {
 	case CAPTURE_SAMPLE:
 		return on_sample(s, event);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/selection.h"
 #include "capture/source.h"
 #include "profile/profile.h"
 #include "symbol/resolver.h"
@@ -26,6 +27,7 @@ enum session_rung {
 
 struct session_config {
 	struct capture_config capture;
+	struct selection *selection; // which samples are wanted; not owned, NULL: all
 	enum session_rung rung;
 	const char *replay; // file, for SESSION_RUNG_REPLAY
 	const char *record; // file to write every captured record to, NULL none

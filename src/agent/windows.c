@@ -19,10 +19,12 @@
 
 struct windows {
 	const struct windows_config *config;
-	struct session *s;
+	struct session *s; // NULL while nothing may be sampled
 	struct worker *worker; // NULL in a single run
 	uint64_t deadline; // of a single run, 0 none
 	uint64_t number; // of windows ended
+	uint64_t idle_until; // without a session: when the guard rails are asked again
+	bool built_off; // the session has no native stacks
 };
 
 static int write_now(void *arg, struct finished *f)
@@ -71,21 +73,85 @@ static int give_out(struct windows *w)
 	return first;
 }
 
+static bool native_off(const struct windows *w)
+{
+	return w->config->selection->native == SELECTION_NONE;
+}
+
+/* With native stacks off only interpreters are left. */
+static bool nothing_to_sample(const struct windows *w)
+{
+	return native_off(w) && !w->config->session->python;
+}
+
+/* Builds and starts a session as the guard rails allow it now. */
+static int open_session(struct windows *w)
+{
+	struct session_config config = *w->config->session;
+	char why[CAPTURE_WHY];
+	int r;
+
+	w->built_off = native_off(w);
+	if (w->built_off)
+		config.capture.mode = BPF_UNWIND_OFF;
+	r = session_new(&config, &w->s, why);
+	if (r) {
+		log_error(LOGGER, "%s", why);
+		return r;
+	}
+	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(w->s, 0),
+		config.capture.frequency, session_source(w->s));
+	return session_start(w->s);
+}
+
+/* Takes in what is left, and gives it out as a window of its own. */
+static int end_session(struct windows *w)
+{
+	int r = w->s ? session_stop(w->s) : 0;
+
+	if (w->s && !r)
+		r = give_out(w);
+	session_free(w->s);
+	w->s = NULL;
+	return r;
+}
+
 /* A window whose naming fails is lost (and was logged); the next one is not. */
 static int next_window(struct windows *w)
 {
 	uint64_t begin = clock_mono_ns();
-	int r = session_cut(w->s);
+	int r = selection_choose(w->config->selection);
 
+	touch_heartbeat(w);
+	if (!r && native_off(w) != w->built_off) {
+		r = end_session(w);
+		return r || nothing_to_sample(w) ? r : open_session(w);
+	}
+	if (!r)
+		r = session_cut(w->s);
 	if (r)
 		return r;
 	give_out(w);
 	r = session_window_done(w->s);
 	malloc_trim(0);
-	touch_heartbeat(w);
 	log_debug(LOGGER, "Window %llu ended (ms_to_name=%llu)", (unsigned long long)w->number,
 		(unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
 	return r;
+}
+
+/* Without a session: sleeps for a window, and asks again. */
+static int idle_window(struct windows *w, uint64_t now)
+{
+	int r;
+
+	if (now < w->idle_until) {
+		clock_sleep_ns(MIN(w->idle_until - now, TICK_NS));
+		return 0;
+	}
+	w->idle_until = now + w->config->options->duration * NSEC_PER_SEC;
+	r = selection_choose(w->config->selection);
+	touch_heartbeat(w);
+	return r || nothing_to_sample(w) ? r : open_session(w);
 }
 
 /* Once a second. True: the run ends. */
@@ -105,7 +171,8 @@ static bool look_around(struct windows *w)
 			c->controller->pid);
 		return true;
 	}
-	return false;
+	// A run over chosen processes is over with them; a continuous one waits for its end.
+	return selection_look(c->selection) && !c->options->continuous;
 }
 
 /* When the sampling loop is to come back. */
@@ -138,11 +205,14 @@ static int loop(struct windows *w)
 	int r = 0;
 
 	while (!r && !signalled(w) && (!w->deadline || now < w->deadline)) {
-		r = session_run(w->s, next_stop(w, now), &w->config->signals->stop);
+		if (w->s)
+			r = session_run(w->s, next_stop(w, now), &w->config->signals->stop);
+		else
+			r = idle_window(w, now);
 		if (w->config->options->replay)
 			break; // all of it, at once
 		now = clock_mono_ns();
-		if (!r && session_boundary(w->s) && now >= session_boundary(w->s))
+		if (!r && w->s && session_boundary(w->s) && now >= session_boundary(w->s))
 			r = next_window(w);
 		if (now - looked >= TICK_NS) {
 			looked = now;
@@ -173,31 +243,38 @@ static bool end_worker(struct windows *w)
 	return done;
 }
 
-int windows_run(const struct windows_config *config, struct session *s, bool *ret_abandoned)
+int windows_run(const struct windows_config *config, bool *ret_abandoned)
 {
 	const struct options *o = config->options;
-	struct windows w = {.config = config, .s = s};
+	struct windows w = {.config = config};
 	int r = 0;
 
 	*ret_abandoned = false;
+	if (nothing_to_sample(&w) && !o->continuous) {
+		log_error(LOGGER,
+			"Nothing is left to sample: native stacks are off, as said above, and so are "
+			"those of interpreters");
+		return -ENODATA;
+	}
 	if (o->continuous)
 		r = worker_new(write_now, (void *)config->finish, &w.worker);
 	if (r)
 		return r;
+	touch_heartbeat(&w);
+	w.idle_until = clock_mono_ns() + o->duration * NSEC_PER_SEC;
+	if (!nothing_to_sample(&w))
+		r = open_session(&w);
 	// A command is profiled to its end, unless a duration was asked for.
 	if (!o->continuous && (!o->command || options_given(o, OPTION_duration)))
 		w.deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
-	touch_heartbeat(&w);
-	r = session_start(s);
 	command_go(config->command);
 	if (!r)
 		r = loop(&w);
 	if (!r)
-		r = session_stop(s);
-	if (r)
-		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
+		r = end_session(&w);
 	else
-		r = give_out(&w);
+		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
+	session_free(w.s);
 	*ret_abandoned = !end_worker(&w);
 	return r;
 }

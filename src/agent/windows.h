@@ -3,7 +3,9 @@
  *
  * Sampling never stops between windows. A window that ended is named here, on the session's thread
  * (its rings are emptied meanwhile); files are written by the worker beside the next window. Once a
- * second: the controlling process, signals. Main thread. */
+ * second: the controlling process, signals, chosen processes. Before each window the guard rails are
+ * asked; when native stacks go off or on, the session is built anew between two windows, and when
+ * nothing is left to sample there is none. Main thread. */
 #ifndef GP_AGENT_WINDOWS_H
 #define GP_AGENT_WINDOWS_H
 
@@ -26,11 +28,13 @@ struct windows_config {
 	struct windows_signals *signals;
 	struct command *command; // pid 0: none
 	const struct process_identity *controller; // NULL: none
+	const struct session_config *session;
+	struct selection *selection; // chosen already
 };
 
 /* Samples until the time is over, the command or the controller has ended, or a signal came, and
  * writes what was sampled. *ret_abandoned: a write hangs, and what it uses must be left alone until
  * the process exits. Return 0 or -errno. */
-int windows_run(const struct windows_config *config, struct session *s, bool *ret_abandoned);
+int windows_run(const struct windows_config *config, bool *ret_abandoned);
 
 #endif
