@@ -17,6 +17,7 @@
 #define CACHED_BYTES_MAX (4u << 20)
 #define MODULES_BYTES_MAX (1u << 20)
 #define CHUNK (64u << 10)
+#define HELD_MAX (64u << 20) // 10 MB on a kernel of a distribution
 #define KSYM_NAME_MAX 1024u // KSYM_NAME_LEN is 512 since Linux 6.1
 /* No kernel function is longer; where the next symbol is another module's, the hole between them is
  * no function's. */
@@ -45,6 +46,8 @@ struct kernel_symbols {
 	struct intern texts;
 	uint64_t modules_hash;
 	bool hidden;
+	bool hold;
+	struct buf held; // text of the table, until modules change
 };
 
 /* An address looked for in the stream. */
@@ -104,6 +107,7 @@ void kernel_symbols_free(struct kernel_symbols *k)
 	announced_vec_deinit(&k->announced);
 	cached_vec_deinit(&k->cached);
 	intern_deinit(&k->texts);
+	buf_deinit(&k->held);
 	free(k->path);
 	free(k->modules_path);
 	free(k);
@@ -363,6 +367,24 @@ static int stream_file(const char *path, struct stream *s)
 	}
 }
 
+/* The kernel takes ten times as long to write its table as it takes to be searched. */
+static int stream_held(struct kernel_symbols *k, struct stream *s)
+{
+	int r;
+
+	if (!k->held.len) {
+		k->held = BUF_INIT(HELD_MAX);
+		r = fs_read_file(k->path, &k->held);
+		if (r) {
+			buf_deinit(&k->held);
+			return r == -ENOSPC ? stream_file(k->path, s) : r;
+		}
+		s->bytes = k->held.len;
+	}
+	take_lines(s, k->held.data, k->held.len);
+	return s->error;
+}
+
 /* Slots without a symbol of their own inherit from their neighbours. */
 static void settle(struct stream *s)
 {
@@ -427,7 +449,7 @@ static int cache_slot(struct kernel_symbols *k, const struct stream *s, const st
 
 static int find_missing(struct kernel_symbols *k, struct stream *s)
 {
-	int r = stream_file(k->path, s);
+	int r = k->hold ? stream_held(k, s) : stream_file(k->path, s);
 
 	if (r == -ENOMEM)
 		return r;
@@ -465,6 +487,7 @@ static void check_modules(struct kernel_symbols *k)
 	if (hash == k->modules_hash)
 		return;
 	k->modules_hash = hash;
+	buf_deinit(&k->held);
 	vec_foreach (c, &k->cached)
 		if (strcmp(intern_str(&k->texts, c->module), CORE) == 0)
 			k->cached.data[kept++] = *c;
@@ -502,6 +525,11 @@ static void slots_free(struct slot *slots, size_t n)
 		buf_deinit(&slots[i].module);
 	}
 	free(slots);
+}
+
+void kernel_symbols_hold(struct kernel_symbols *k)
+{
+	k->hold = true;
 }
 
 int kernel_symbols_resolve(

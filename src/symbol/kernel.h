@@ -24,6 +24,10 @@ void kernel_symbols_free(struct kernel_symbols *k);
 int kernel_symbols_add(
 	struct kernel_symbols *k, uint64_t addr, uint32_t len, const char *name, bool gone);
 
+/* From now on the table is read once and its text held, 10 MB, until modules change: for those that
+ * ask every second. */
+void kernel_symbols_hold(struct kernel_symbols *k);
+
 struct kernel_name {
 	uint64_t addr; // asked
 	/* answered; texts live until the next call of kernel_symbols_resolve() or _add() */

@@ -32,6 +32,7 @@ int resolver_init(struct resolver *r, struct module_table *modules, struct proce
 	const struct resolver_config *config)
 {
 	size_t cap = config->strings_cap ? config->strings_cap : STRINGS_CAP_DEFAULT;
+	int rc;
 
 	*r = (struct resolver){.modules = modules, .processes = processes, .config = *config};
 	intern_init(&r->strings, STRINGS_MAX, cap);
@@ -39,8 +40,10 @@ int resolver_init(struct resolver *r, struct module_table *modules, struct proce
 	r->jit = jit_files_new();
 	if (!r->jit)
 		return -ENOMEM;
-	return kernel_symbols_new(
-		config->kallsyms ? config->kallsyms : "/proc/kallsyms", &r->kernel);
+	rc = kernel_symbols_new(config->kallsyms ? config->kallsyms : "/proc/kallsyms", &r->kernel);
+	if (!rc && config->hold_kallsyms)
+		kernel_symbols_hold(r->kernel);
+	return rc;
 }
 
 void resolver_deinit(struct resolver *r)

@@ -61,6 +61,7 @@ struct resolver_config {
 	bool lines; // --line-numbers: DWARF lines
 	bool inlines; // --inline
 	const char *kallsyms; // "/proc/kallsyms", or a fixture
+	bool hold_kallsyms; // its text stays in memory, for those that ask every second
 	const char *debug_dirs; // colon list, default "/usr/lib/debug"
 	size_t strings_cap; // bytes of names
 	/* Called between two modules, processes ...; it may take long and must leave modules and
