@@ -26,6 +26,8 @@ static struct {
 	size_t rotate_size;
 	unsigned rotate_count;
 	unsigned long counts[LOG_LEVEL_CRITICAL + 1];
+	log_tee_fn tee;
+	void *tee_arg;
 } sink = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
@@ -114,6 +116,14 @@ void log_close(void)
 	pthread_mutex_unlock(&sink.lock);
 }
 
+void log_tee(log_tee_fn fn, void *arg)
+{
+	pthread_mutex_lock(&sink.lock);
+	sink.tee = fn;
+	sink.tee_arg = arg;
+	pthread_mutex_unlock(&sink.lock);
+}
+
 unsigned long log_count(enum log_level level)
 {
 	unsigned long n = 0;
@@ -127,7 +137,7 @@ unsigned long log_count(enum log_level level)
 
 bool log_enabled(enum log_level level)
 {
-	return level > LOG_LEVEL_DEBUG || sink.verbose || sink.fd >= 0;
+	return level > LOG_LEVEL_DEBUG || sink.verbose || sink.fd >= 0 || sink.tee;
 }
 
 /* "[time] LEVEL: logger: "; returns its length. */
@@ -183,5 +193,7 @@ void log_line(enum log_level level, const char *logger, const char *fmt, ...)
 		if (sink.fd >= 0 && fs_write_full(sink.fd, line, n) == 0)
 			sink.written += n;
 	}
+	if (sink.tee)
+		sink.tee(sink.tee_arg, level, logger, line + body, n - 1 - body);
 	pthread_mutex_unlock(&sink.lock);
 }

@@ -42,6 +42,13 @@ unsigned long log_count(enum log_level level);
 /* True if a line of this level would go anywhere: guard for costly arguments. */
 bool log_enabled(enum log_level level);
 
+/* Hands every line, of every level, to fn too (text without time, level and logger; not terminated by
+ * a newline). Called with the log's lock held: fn must be quick and must not log. NULL ends it; no
+ * call is under way when that returns. */
+typedef void (*log_tee_fn)(
+	void *arg, enum log_level level, const char *logger, const char *text, size_t len);
+void log_tee(log_tee_fn fn, void *arg);
+
 void log_line(enum log_level level, const char *logger, const char *fmt, ...) _printf_(3, 4);
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
