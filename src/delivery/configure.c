@@ -83,5 +83,16 @@ int delivery_configure(struct delivery_config *config, const struct options *o,
 		.spool_bytes = o->spool_size,
 		.spool_age_s = o->spool_age,
 	};
+	// The reference's default address is no longer anybody's we know: a token goes there only
+	// when somebody says so.
+	config->send_logs = o->log_to_server && !config->v1 &&
+			    options_given(o, OPTION_api_server) && is_set(o->api_server);
+	config->logs = (struct server_log_config){
+		.http = config->studio.http,
+		.server = o->api_server,
+		.token = o->token,
+		.service = config->studio.service,
+		.hostname = hostname,
+	};
 	return 0;
 }

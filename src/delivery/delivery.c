@@ -20,6 +20,8 @@
 #define PAGE_MAX ((size_t)16 << 20)
 #define FIELDS_MAX ((size_t)16 << 10)
 #define REFUSED_HINT 3
+#define LOG_FLUSH_MS 10000
+#define LOG_HURRY_MS 1000
 #define HURRY_NS (3 * NSEC_PER_SEC)
 #define LOOK_NS (100 * NSEC_PER_MSEC)
 
@@ -31,7 +33,8 @@ struct delivery {
 	pthread_mutex_t lock; // guards what follows
 	pthread_cond_t change;
 	pthread_t thread;
-	bool started, stop, sending;
+	bool started, stop, hurried;
+	struct server_log *log; // NULL: lines stay here
 	struct queue queue;
 	char gpid[STUDIO_GPID_MAX];
 	uint64_t not_before_ns; // CLOCK_MONOTONIC
@@ -197,7 +200,6 @@ static void send_next(struct delivery *d)
 	if (!strcmp(item.upload.origin.run, d->run))
 		memcpy(gpid, d->gpid, sizeof(gpid));
 	with_gpid = strcmp(gpid, STUDIO_GPID_NONE) != 0;
-	d->sending = true;
 	pthread_mutex_unlock(&d->lock);
 	r = studio_upload(d->studio, &item.upload, gpid, &answer);
 	if (r == -EINVAL) {
@@ -208,7 +210,6 @@ static void send_next(struct delivery *d)
 		snprintf(answer.message, sizeof(answer.message), "%s", strerror(-r));
 	}
 	pthread_mutex_lock(&d->lock);
-	d->sending = false;
 	settle(d, &item, &answer, with_gpid);
 	queue_item_deinit(&item);
 }
@@ -345,6 +346,8 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret)
 		log_error(LOGGER, "TLS: %s", error);
 		r = 1;
 	}
+	if (!r && config->send_logs && server_log_start(&config->logs, &d->log))
+		log_warning(LOGGER, "Log lines are not sent to the server: no memory");
 	if (!r)
 		r = ask_health(d);
 	if (!r) {
@@ -464,7 +467,6 @@ int delivery_profile(
 
 static void drain(struct delivery *d, uint64_t until_ns, const volatile sig_atomic_t *stop)
 {
-	bool hurry = false;
 	unsigned failed;
 
 	pthread_mutex_lock(&d->lock);
@@ -475,8 +477,8 @@ static void drain(struct delivery *d, uint64_t until_ns, const volatile sig_atom
 	while (!queue_empty(&d->queue) && d->failed <= failed) {
 		uint64_t now = clock_mono_ns();
 
-		if (stop && *stop && !hurry) {
-			hurry = true;
+		if (stop && *stop && !d->hurried) {
+			d->hurried = true;
 			until_ns = MIN(until_ns, now + HURRY_NS);
 		}
 		if (now >= until_ns)
@@ -515,6 +517,7 @@ void delivery_free(struct delivery *d)
 	if (!d)
 		return;
 	delivery_finish(d, 0, NULL);
+	server_log_stop(d->log, d->hurried ? LOG_HURRY_MS : LOG_FLUSH_MS);
 	queue_close(&d->queue);
 	studio_free(d->studio);
 	pthread_cond_destroy(&d->change);

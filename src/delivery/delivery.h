@@ -21,6 +21,7 @@
 #include <signal.h>
 
 #include "config/options.h"
+#include "delivery/server_log.h"
 #include "delivery/studio.h"
 #include "export/export.h"
 
@@ -31,6 +32,8 @@ struct delivery_config {
 	const char *spool_dir; // NULL: the usual places
 	uint64_t spool_bytes, spool_age_s; // bytes 0: no spool
 	uint64_t spawn_real_ns; // start of this program
+	bool send_logs;
+	struct server_log_config logs; // with send_logs
 };
 
 struct delivery_stats {

@@ -85,7 +85,7 @@ void http_client_abort(struct http_client *client);
 /* Appends text as a component of a URL. */
 int http_url_escape(struct buf *out, const char *text);
 
-/* Appends the request as a curl command: body un-gzipped, every occurrence of secret as "***". */
+/* Appends the request as a curl command: body un-gzipped (its first 64 KiB), every occurrence of secret as "***". */
 int http_curl_line(struct buf *out, const struct http_request *request, const char *secret);
 
 #endif

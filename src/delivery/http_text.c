@@ -7,7 +7,7 @@
 #include "base/compress.h"
 #include "delivery/http_client.h"
 
-#define BODY_MAX ((size_t)32 << 20)
+#define BODY_MAX ((size_t)64 << 10) // far more than a log line holds
 
 int http_url_escape(struct buf *out, const char *text)
 {
@@ -56,6 +56,14 @@ static int mask(struct buf *out, const char *text, size_t len, const char *secre
 	return out->bad ? -ENOSPC : 0;
 }
 
+/* Stops when the cap is reached: what fits is shown. */
+static int take_body(void *arg, const void *data, size_t len)
+{
+	struct buf *body = arg;
+
+	return buf_append(body, data, MIN(len, body->cap - body->len)) || body->len == body->cap;
+}
+
 static bool is_gzip(const struct http_request *q)
 {
 	for (size_t i = 0; q->headers && q->headers[i]; i++)
@@ -81,12 +89,13 @@ int http_curl_line(struct buf *out, const struct http_request *q, const char *se
 	}
 	if (q->body) {
 		buf_append_str(&line, " -d ");
-		if (is_gzip(q) && !gzip_inflate(q->body, q->body_len, &body))
+		if (is_gzip(q) &&
+			gzip_inflate_to(q->body, q->body_len, SIZE_MAX, take_body, &body) >= 0)
 			append_quoted(&line, buf_str(&body), body.len);
 		else if (is_gzip(q))
 			buf_printf(&line, "'(%zu bytes)'", q->body_len);
 		else
-			append_quoted(&line, q->body, q->body_len);
+			append_quoted(&line, q->body, MIN(q->body_len, BODY_MAX));
 	}
 	if (line.bad || (secret && http_url_escape(&escaped, secret)))
 		return -ENOSPC;

@@ -508,6 +508,38 @@ def test_no_spool():
     live.close()
 
 
+def test_log_lines_go_to_the_server():
+    studio = S.Studio()
+    prof = run(studio, "--api-server", studio.url + "/some/path")
+    lines = [line for _, body in studio.logs for line in body["logs"]]
+    headers, body = studio.logs[0]
+    assert headers["X-Token"] == studio.token and headers["X-Application-Name"] == "gprofiler"
+    assert int(headers["Content-Length"]) > 0 and headers["Content-Encoding"] == "gzip"
+    assert set(body) == {"batch_id", "metadata", "lost_logs_count", "logs"} and body["lost_logs_count"] == 0
+    assert set(body["metadata"]) == {"run_id", "gprofiler_version", "service_name", "hostname"}
+    assert len(body["batch_id"]) == 32 and len(body["metadata"]["run_id"]) == 36
+    assert [line["text"]["serial_no"] for line in lines] == list(range(len(lines)))
+    for line in lines:
+        assert set(line) == {"severity", "timestamp", "text"} and line["severity"] in range(1, 7)
+        assert abs(line["timestamp"] / 1000 - time.time()) < 600
+        assert set(line["text"]) == {"logger_name", "serial_no", "message", "truncated", "lineno", "pathname", "funcname",
+                                     "thread", "timestamp", "exception", "extra"}
+        assert S.naive_time(line["text"]["timestamp"]) and "cycle_id" in line["text"]["extra"]
+    local = prof.process.log
+    texts = [(line["severity"], line["text"]["message"]) for line in lines]
+    assert any(s == 3 and m.startswith("Successfully uploaded") for s, m in texts) and any(s == 2 for s, m in texts)
+    assert all(m in local for _, m in texts) and studio.token not in json.dumps(body)
+    # Not with the switch, not with the old protocol, and not to an address nobody gave.
+    n = len(studio.logs)
+    run(studio, "--api-server", studio.url, "--dont-send-logs")
+    run(studio)
+    assert len(studio.logs) == n
+    # A log service that is away, or says no, is nobody's trouble.
+    away = closed_url()
+    assert not errors(run(studio, "--api-server", away.url).process)
+    studio.close()
+
+
 def upload_file(studio, path, *args, token=None):
     environ = dict(os.environ, GPROFILER_SYSTEM_CONFIG="")
     p = lib.env.start(lib.GPROFILER, "upload-file", "--file-path", path, "--token", token or studio.token,
