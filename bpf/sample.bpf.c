@@ -20,6 +20,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PF_KTHREAD 0x00200000 // <linux/sched.h>
 #define USER_CS32 0x23 // __USER32_CS, <asm/segment.h>
+#define NR_EXECVE 59 // <asm/unistd_64.h>
+#define NR_EXECVEAT 322
 #define THREAD_SIZE 16384 // x86-64 without KASAN; only for kernels without bpf_task_pt_regs
 #define FRAMES_A_PIECE 48 // frames walked between two tail calls
 #define PIECES_MAX 30 // of 33 tail calls
@@ -99,7 +101,7 @@ struct big_maps {
 	struct uw_mapping maps[UW_MAPS];
 };
 
-#define VALUE_MAX (4u << 20) // KMALLOC_MAX_SIZE before Linux 5.16
+#define VALUE_MAX (4u << 20) // KMALLOC_MAX_SIZE of Linux 5.10
 _Static_assert(sizeof(struct big_pool) <= VALUE_MAX && sizeof(struct big_dir) <= VALUE_MAX &&
 		       sizeof(struct big_rules) <= VALUE_MAX &&
 		       sizeof(struct big_maps) <= VALUE_MAX,
@@ -554,6 +556,18 @@ static __always_inline void kernel_stack(struct bpf_perf_event_data *ctx, struct
 		s->rec.flags |= REC_F_KERNEL_CUT;
 }
 
+/* Past the point where execve() has let the old program go, and before it has set the new one's registers:
+ * those of user mode are the old program's, whose memory is gone (begin_new_exec() of fs/exec.c). */
+static __always_inline int amid_exec(const struct sample_buf *s)
+{
+	__u64 nr = s->regs.orig_rax;
+	__u8 byte;
+
+	if (!(s->rec.flags & REC_F_IN_KERNEL) || (nr != NR_EXECVE && nr != NR_EXECVEAT))
+		return 0;
+	return bpf_probe_read_user(&byte, sizeof(byte), (void *)s->regs.rip) != 0;
+}
+
 /* Everything before the walk. 1: walk; 0: the sample is finished. */
 static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s)
 {
@@ -591,7 +605,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	// Workers of io_uring and vhost have the address space of a process and no user mode: their
 	// registers are zeroes (copy_thread() of arch/x86/kernel/process.c).
 	walk_stop(&s->w, REC_OUT_KERNEL_ONLY, REC_WHY_NONE);
-	if (!s->regs.rip && !s->regs.rsp)
+	if ((!s->regs.rip && !s->regs.rsp) || amid_exec(s))
 		return 0;
 	walk_stop(&s->w, REC_OUT_BITS32, REC_WHY_BITS32);
 	if ((s->regs.cs & 0xffff) == USER_CS32)

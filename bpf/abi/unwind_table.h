@@ -20,7 +20,7 @@
 #define UW_PAGE_SHIFT 16
 #define UW_PAGE_BYTES (1u << UW_PAGE_SHIFT)
 #define UW_BLOCKS 256 // 256-byte blocks a page
-/* A map value is at most 4 MiB before Linux 5.16 (array_map_alloc_check() and KMALLOC_MAX_SIZE): the
+/* A map value is at most 4 MiB in older kernels (Linux 5.10: array_map_alloc_check(), KMALLOC_MAX_SIZE): the
  * pool is an array of these, one after the other in memory. No page table crosses their bounds. */
 #define UW_POOL_SEGMENT_BYTES (4u << 20)
 #define UW_POOL_SEGMENTS 2

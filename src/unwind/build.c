@@ -45,6 +45,16 @@ void builder_drop(struct builder *b)
 	unwind_file_drop(&b->text);
 }
 
+static void find_inits(const struct module *m, struct build_module *bm)
+{
+	static const char *const names[BUILD_INITS] = {".init", ".fini"};
+	struct module_section s;
+
+	for (unsigned i = 0; i < BUILD_INITS; i++)
+		if (!module_section(m, names[i], &s) && s.vaddr + s.size >= s.vaddr)
+			bm->inits[i] = (struct build_plt){s.vaddr, s.vaddr + s.size, false};
+}
+
 static void find_plts(const struct module *m, struct build_module *bm)
 {
 	static const char *const names[BUILD_PLTS] = {".plt", ".plt.sec", ".plt.got"};
@@ -69,6 +79,7 @@ int build_open(struct builder *b, const struct module *m, struct build_module *b
 			return r;
 		go_table_open(m, &b->go, &bm->go);
 		find_plts(m, bm);
+		find_inits(m, bm);
 	}
 	bm->opened = true;
 	return 0;
@@ -196,19 +207,32 @@ static void add_plt(const struct build_plt *plt, uint64_t start, uint64_t end, s
 	overlay_add(o, MAX(start, plt->start + PLT_ENTRY), end, &rule);
 }
 
+/* Where the first of .init and .fini begins in [start, end), or end. */
+static uint64_t init_after(const struct run *r, uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < BUILD_INITS; i++)
+		if (r->bm->inits[i].start >= start && r->bm->inits[i].start < end)
+			end = r->bm->inits[i].start;
+	return end;
+}
+
 /* Analyses the gap's code with what lies around it; the second gap of a page asks for the rest of it.
  * Return 0 or -ENOMEM; without code nothing is known. */
 static int analyse(struct run *r, uint64_t start, uint64_t end)
 {
+	bool init = init_after(r, start, start + 1) == start;
 	struct builder *b = r->b;
 	const uint8_t *code;
 	uint64_t off;
 
-	if (start >= b->flow_start && end <= b->flow_end)
+	if (start >= b->flow_start && end <= b->flow_end && (!init || start == b->flow_start))
 		return 0;
-	if (b->flow_end > b->flow_start)
+	if (b->flow_end > b->flow_start && !init)
 		end = r->end;
-	b->flow_start = start - MIN(start - r->seg_start, (uint64_t)FLOW_MARGIN);
+	b->flow_start = start;
+	// What fills the bytes before .fini is not to be decoded together with it.
+	if (!init)
+		b->flow_start -= MIN(start - r->seg_start, (uint64_t)FLOW_MARGIN);
 	b->flow_end = end + MIN(r->seg_end - end, (uint64_t)FLOW_MARGIN);
 	b->flow.count = 0;
 	if (!module_vaddr_to_offset(r->m, b->flow_start, &off))
@@ -242,18 +266,14 @@ static int put_flow(struct run *r, uint64_t start, uint64_t end)
 	return err;
 }
 
-/* What no source covers. */
-static int put_gap(struct run *r, uint64_t start, uint64_t end)
+/* Code without a source, to its end. */
+static int put_bare(struct run *r, uint64_t start, uint64_t end)
 {
 	const struct uw_rule last = {.cfa = UW_CFA_END};
 	bool entry = r->entry >= start && r->entry < end;
 	struct overlays o = {.n = 0};
 	int err;
 
-	if (start >= end || (end - start < BUILD_GAP_MIN && !entry && start > r->start)) {
-		r->pos = MAX(r->pos, end);
-		return 0;
-	}
 	if (entry && end - start <= ENTRY_GAP_MAX)
 		return put(r, start, end, &last);
 	if (entry)
@@ -272,6 +292,26 @@ static int put_gap(struct run *r, uint64_t start, uint64_t end)
 		start = MAX(start, MIN(o.v[i].end, end));
 	}
 	return err ? err : put_flow(r, start, end);
+}
+
+/* What no source covers. Shorter than any function it is padding, unless something is there by its
+ * section. */
+static int put_gap(struct run *r, uint64_t start, uint64_t end)
+{
+	bool entry = r->entry >= start && r->entry < end;
+	uint64_t init = init_after(r, start, end);
+	int err = 0;
+
+	if (start < init && (init - start >= BUILD_GAP_MIN || entry || start <= r->start))
+		err = put_bare(r, start, init);
+	r->pos = MAX(r->pos, init);
+	while (!err && init < end) {
+		uint64_t next = init_after(r, init + 1, end);
+
+		err = put_bare(r, init, next);
+		init = next;
+	}
+	return err;
 }
 
 static int on_row(void *arg, uint64_t start, uint64_t end, const struct cfi_row *row)

@@ -22,6 +22,7 @@
 #define BUILD_GAP_MIN 16 // shorter gaps are padding: no row
 #define BUILD_RULES_CACHED 256
 #define BUILD_PLTS 3
+#define BUILD_INITS 2
 
 struct build_plt {
 	uint64_t start, end;
@@ -36,6 +37,8 @@ struct build_module {
 	struct frames eh, debug;
 	struct go_table go;
 	struct build_plt plts[BUILD_PLTS];
+	struct build_plt
+		inits[BUILD_INITS]; // .init and .fini: a dozen bytes without CFI, no padding
 	uint32_t ranges; // head of its directory ranges
 	uint32_t refused; // pages that could not be made
 	uint32_t misses; // samples that lacked a page

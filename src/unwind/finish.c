@@ -378,6 +378,24 @@ static void walk(struct walk *w)
 	finish(w, REC_OUT_BROKEN, why);
 }
 
+/* A thread that clone() has just made stands behind the same syscall instruction as its parent, on a
+ * stack of its own without a return address: what the rules of that place lead to is none. */
+static bool is_newborn(struct walk *w)
+{
+	uint64_t word = w->ret->nwords == 1 ? w->ret->words[0] : 0;
+	uint64_t pc = word & REC_FRAME_DATA_MASK;
+	const struct mapping *map;
+	uint8_t code[2];
+
+	if (!(word & REC_FRAME_EXACT) || REC_FRAME_KIND(word) != REC_FRAME_NATIVE ||
+		!(w->sample->rec->flags & REC_F_IN_KERNEL) || find_mapping(w, lookup_pc(&w->frame)))
+		return false;
+	map = process_mapping(w->p, pc);
+	return map && pc - map->start >= sizeof(code) &&
+	       read_code(w, map, pc - sizeof(code), code, sizeof(code)) && code[0] == 0x0f &&
+	       code[1] == 0x05;
+}
+
 static void start(struct walk *w)
 {
 	const struct rec_handoff *h = w->sample->handoff;
@@ -412,7 +430,10 @@ int unwind_finish(struct unwind *u, struct process *p, const struct capture_samp
 	u->stats.finished++;
 	live_start(&u->live, u->read_live && !p->exit_time && sample->rec->pid ? p->pid : 0);
 	start(&w);
-	walk(&w);
+	if (is_newborn(&w))
+		finish(&w, REC_OUT_COMPLETE, REC_WHY_NONE);
+	else
+		walk(&w);
 	if (p->exit_time)
 		unwind_update_process(u, p);
 	if (ret->outcome == REC_OUT_COMPLETE)

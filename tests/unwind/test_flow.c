@@ -206,6 +206,43 @@ static void flow__agrees_with_call_frame_information(void **state)
 	}
 }
 
+/* A dozen bytes without call frame information behind a function that has some. */
+static void flow__init_and_fini(void **state)
+{
+	static const char *const names[] = {".init", ".fini"};
+	const struct tables_config config = {.dir_entries = 64, .maps = 64};
+	struct build_module bm = {0};
+	struct tables tables;
+	struct builder b;
+	struct module *m;
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_ok(module_standalone_fd(fd, &m));
+	assert_ok(tables_init(&tables, &config));
+	builder_init(&b, &tables);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct module_section s;
+		const struct uw_rule *first, *last;
+
+		assert_ok(module_section(m, names[i], &s));
+		assert_ok(build_page(&b, m, &bm, s.offset >> UW_PAGE_SHIFT));
+		uint32_t off = (uint32_t)(s.offset & (UW_PAGE_BYTES - 1));
+
+		first = &tables.mem.rules[page_rows_find(&b.rows, off)];
+		last = &tables.mem.rules[page_rows_find(&b.rows, off + (uint32_t)s.size - 5)];
+		assert_int_equal(first->cfa, UW_CFA_REG);
+		assert_int_equal(first->cfa_off, 8);
+		assert_int_equal(last->cfa, UW_CFA_REG);
+		assert_int_equal(last->cfa_off, 16); // add $8,%rsp; ret
+	}
+	build_close(&bm);
+	builder_deinit(&b);
+	tables_deinit(&tables);
+	module_standalone_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +250,7 @@ int main(void)
 		cmocka_unit_test(flow__a_function_that_ends_in_a_call),
 		cmocka_unit_test(flow__frame_pointer_and_alloca),
 		cmocka_unit_test(flow__any_bytes),
+		cmocka_unit_test(flow__init_and_fini),
 		cmocka_unit_test(flow__agrees_with_call_frame_information),
 	};
 

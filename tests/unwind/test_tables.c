@@ -116,7 +116,7 @@ static void tables__eviction_in_a_tiny_pool(void **state)
 	page_rows_deinit(&rows);
 }
 
-/* Linux before 5.16 takes no map value over 4 MiB: the walker looks segments up one by one. */
+/* Linux 5.10 takes no map value over 4 MiB: the walker looks segments up one by one. */
 static void tables__no_page_crosses_a_segment(void **state)
 {
 	const struct tables_config config = {.dir_entries = 8192, .maps = 16};
