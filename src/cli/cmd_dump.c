@@ -85,16 +85,26 @@ static int list_threads(struct dump *d, uint32_t pid)
 	return 0;
 }
 
+/* The entry of a thread that has no stack yet. A thread that is in several interpreters, one called
+ * from the other, has an entry for each. */
 static json_t *find_thread(struct dump *d, uint32_t tid)
 {
+	json_t *t, *other = NULL;
 	size_t i;
-	json_t *t;
 
-	json_array_foreach (d->threads, i, t)
-		if (tid && json_integer_value(json_object_get(t, "tid")) == tid)
+	json_array_foreach (d->threads, i, t) {
+		if (!tid || json_integer_value(json_object_get(t, "tid")) != tid)
+			continue;
+		if (!json_object_get(t, "frames"))
 			return t;
-	// A thread that is new, or that cannot be told by its number.
-	t = json_pack("{s:I, s:s, s:s}", "tid", (json_int_t)tid, "name", "", "state", "unknown");
+		other = t;
+	}
+	if (other)
+		t = json_pack("{s:I, s:O, s:O}", "tid", (json_int_t)tid, "name",
+			json_object_get(other, "name"), "state", json_object_get(other, "state"));
+	else // new, or it cannot be told by its number
+		t = json_pack(
+			"{s:I, s:s, s:s}", "tid", (json_int_t)tid, "name", "", "state", "unknown");
 	return t && json_array_append_new(d->threads, t) == 0 ? t : NULL;
 }
 
@@ -217,6 +227,8 @@ static int run(struct dump *d, uint32_t pid, bool as_json)
 	// No interpreter, or one that is not up yet: its threads are still shown.
 	if (r && r != -ENOENT && r != -EAGAIN)
 		return r;
+	if (r && d->processes.stats.denied)
+		return -EPERM;
 	return print(d, as_json);
 }
 

@@ -25,7 +25,8 @@ struct runtime_frame {
 	bool stale; // the object behind it is not the one that was sampled: name says so
 };
 
-/* One thread of a process that was read from outside. */
+/* One thread of a process that was read from outside. A thread that is in several interpreters, one
+ * called from the other, is reported for each. */
 struct runtime_thread {
 	uint32_t tid; // in the initial pid namespace of ours, 0 unknown
 	uint64_t interpreter; // number of the interpreter in the process, 0 the main one
