@@ -77,6 +77,14 @@ static void put_bytes(struct buf *b, unsigned field, const void *data, size_t le
 	buf_append(b, data, len);
 }
 
+/* The part is a field of the message. */
+static void put_part(struct pprof *w, unsigned field)
+{
+	if (w->part.bad && !w->err)
+		w->err = -ENOSPC;
+	put_bytes(&w->message, field, buf_str(&w->part), w->part.len);
+}
+
 static void emit(struct pprof *w, const struct buf *b)
 {
 	if (b->bad && !w->err)
@@ -168,8 +176,8 @@ static void put_locations(struct pprof *w, uint32_t node)
 		if (!(f->flags & PROFILE_FRAME_INLINED) || !node)
 			put_varint(b, location_of(w));
 	}
-	if (b->len)
-		put_bytes(&w->message, 1, b->data, b->len);
+	if (b->len || b->bad)
+		put_part(w, 1);
 }
 
 static void put_label(struct pprof *w, const char *key, uint32_t str, uint64_t num)
@@ -180,7 +188,7 @@ static void put_label(struct pprof *w, const char *key, uint32_t str, uint64_t n
 	put_number(&w->part, 1, text(w, key));
 	put_number(&w->part, 2, str);
 	put_number(&w->part, 3, num);
-	put_bytes(&w->message, 3, buf_str(&w->part), w->part.len);
+	put_part(w, 3);
 }
 
 static void put_sample(struct pprof *w, const struct profile_sample *s)
@@ -192,7 +200,7 @@ static void put_sample(struct pprof *w, const struct profile_sample *s)
 	buf_clear(&w->part);
 	for (unsigned i = 0; i < w->p->ntypes; i++)
 		put_varint(&w->part, (uint64_t)s->values[i]);
-	put_bytes(&w->message, 2, buf_str(&w->part), w->part.len);
+	put_part(w, 2);
 	put_label(w, "pid", 0, who->pid);
 	put_label(w, "tid", 0, who->tid);
 	put_label(w, "thread", who->thread_comm, 0);
@@ -239,7 +247,7 @@ static void put_location(struct pprof *w, uint32_t id)
 		buf_clear(&w->part);
 		put_number(&w->part, 1, function_of(w, f));
 		put_number(&w->part, 2, f->line);
-		put_bytes(&w->message, 4, buf_str(&w->part), w->part.len);
+		put_part(w, 4);
 	}
 	emit_message(w, P_LOCATION);
 }
@@ -302,7 +310,9 @@ static void put_comment(struct pprof *w, const char *key, const char *value)
 
 	if (!value[0])
 		return;
-	buf_printf(&b, "%s: %s", key, value);
+	// Too long a comment is left out.
+	if (buf_printf(&b, "%s: %s", key, value) == -ENOMEM)
+		check(w, -ENOMEM);
 	emit_number(w, P_COMMENT, text(w, buf_str(&b)));
 }
 
@@ -400,6 +410,8 @@ static int run(struct pprof *w)
 	}
 	for (uint32_t id = 1; id <= w->locations.len && !w->err; id++)
 		put_location(w, id);
+	if (w->err)
+		return w->err; // mappings without their limits
 	put_mappings(w);
 	put_functions(w);
 	put_meta(w);

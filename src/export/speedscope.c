@@ -119,7 +119,7 @@ static int make_processes(struct speedscope *s)
 		buf_clear(&s->text);
 		json_member(&s->text, "{\"name\": ", buf_str(&name), name.len);
 		buf_append_char(&s->text, '}');
-		r = add_frame(s, &s->processes[id - 1].frame);
+		r = name.bad ? -ENOMEM : add_frame(s, &s->processes[id - 1].frame);
 	}
 	return r;
 }
@@ -259,6 +259,8 @@ static int write_profiles(struct speedscope *s)
 		struct part part = {.first = pr->first, .count = pr->count, .weight = pr->weight};
 
 		process_name(s, pr->id, &name);
+		if (name.bad)
+			return -ENOMEM;
 		part.name = buf_str(&name);
 		if (i || busy != 1)
 			fputs(",\n", s->f);
@@ -281,6 +283,8 @@ static int write_file(struct speedscope *s)
 	json_member(&s->text, "\"name\": ", title, strlen(title));
 	buf_append_str(&s->text, ", \"exporter\": \"gprofiler " GP_VERSION
 				 "\", \"activeProfileIndex\": 0,\n\"shared\": {\"frames\": [");
+	if (s->text.bad)
+		return -ENOSPC;
 	fwrite(buf_str(&s->text), 1, s->text.len, s->f);
 	for (uint32_t id = 1; id <= s->frames.len; id++) {
 		size_t len;

@@ -80,7 +80,7 @@ static int fallback_name(struct naming_state *s, const struct symbol_query *q, u
 		buf_printf(&text, "(%s)", path);
 	else
 		buf_append_str(&text, "[unknown]");
-	return profile_string(s->p, buf_str(&text), ret);
+	return text.bad ? -ENOMEM : profile_string(s->p, buf_str(&text), ret);
 }
 
 static int module_texts(
