@@ -26,6 +26,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define FRAMES_A_PIECE 48 // frames walked between two tail calls
 #define PIECES_MAX 30 // of 33 tail calls
 #define PY_FRAMES_A_PIECE 96
+#define STEPS_MAX (REC_RUNTIME_WORDS_MAX + REC_USER_WORDS_MAX + 2)
 #define PIECE_NATIVE 0 // indices of `pieces`
 #define PIECE_PYTHON 1
 #define HANDOFF_PAGES 3 // whole pages copied after the first, partial one
@@ -69,6 +70,8 @@ struct sample_buf {
 	struct pt_regs regs;
 	__u32 pieces;
 	__u32 walks; // 1: native frames are walked
+	__u32 asks; // 1: frames of an interpreter are looked for
+	__u32 pad;
 	struct rec_sample rec;
 	__u64 words[AREA_BYTES / 8];
 };
@@ -310,27 +313,25 @@ static __always_inline const struct py_process *python_of(struct task_struct *ta
 	return bpf_map_lookup_elem(&py_procs, &pid);
 }
 
-/* What this process has of an interpreter, and this thread's place in it. */
-static __always_inline void python_begin(struct sample_buf *s, __u32 pid)
+/* What this process has of an interpreter, and this thread's place in it. Not 0: nothing. */
+static __always_inline int python_begin(struct sample_buf *s)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	const struct py_process *proc;
+	const struct py_process *proc = python_of(task, s->rec.pid);
 	const struct py_layout *layout;
 
-	if (!(config.runtimes & 1u << REC_FRAME_PYTHON))
-		return;
-	proc = python_of(task, pid);
+	py_none(&s->py);
 	if (!proc)
-		return;
+		return 1;
 	__builtin_memcpy(&s->py.proc, proc, sizeof(*proc));
 	layout = bpf_map_lookup_elem(&py_layouts, &s->py.proc.layout);
 	if (!layout)
-		return;
+		return 1;
 	__builtin_memcpy(&s->py.layout, layout, sizeof(*layout));
 	s->py.tp = BPF_CORE_READ(task, thread.fsbase);
-	s->py.on = 1;
+	py_start(&s->py);
 	s->rec.flags |= REC_F_RUNTIME;
-	py_begin(s, &s->py);
+	return 0;
 }
 
 /* One frame of the interpreter. 0: go on. */
@@ -357,6 +358,9 @@ static __always_inline void python_end(struct sample_buf *s)
 {
 	struct rec_counters *c = only(&counters);
 
+	// By this address user space may learn that it is an interpreter.
+	if (config.mode == BPF_UNWIND_OFF && s->w.outcome == REC_OUT_NO_USER && !s->py.on)
+		push_word(s, REC_FRAME(REC_FRAME_NATIVE, s->w.mark, 1, s->w.ip));
 	if (!s->py.on || !c)
 		return;
 	if (s->rec.runtime_words)
@@ -578,10 +582,8 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
 	s->regs.rip = 0;
-	s->py.on = 0;
-	s->py.frame = 0;
-	s->py.tstate = 0;
-	s->py.lost = 0;
+	py_none(&s->py);
+	s->asks = 0;
 	s->rec.type = REC_SAMPLE;
 	s->rec.time = bpf_ktime_get_ns();
 	s->rec.weight = ctx->sample_period;
@@ -611,14 +613,10 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	if ((s->regs.cs & 0xffff) == USER_CS32)
 		return 0;
 	begin_walk(s);
-	python_begin(s, pid);
+	s->asks = config.runtimes >> REC_FRAME_PYTHON & 1;
 	walk_stop(&s->w, REC_OUT_NO_USER, REC_WHY_NONE);
-	if (config.mode == BPF_UNWIND_OFF) {
-		// By this address user space may learn that it is an interpreter.
-		if (!s->py.on)
-			push_word(s, REC_FRAME(REC_FRAME_NATIVE, s->w.mark, 1, s->w.ip));
+	if (config.mode == BPF_UNWIND_OFF)
 		return 0;
-	}
 	walk_stop(&s->w, REC_OUT_HANDOFF, REC_WHY_NO_PROCESS);
 	p = bpf_map_lookup_elem(&procs, &pid);
 	if (!p && config.mode != BPF_UNWIND_FP)
@@ -649,18 +647,19 @@ static __always_inline int filtered(void)
 	return 0;
 }
 
-static long python_step(__u32 i, void *ctx)
-{
-	struct sample_buf *s = only(&bufs);
-
-	return !s || python_frame(s);
-}
-
+/* First the interpreter's frames, then the native ones. One callback for both: what follows a loop is
+ * verified once for each way out of it, and that would be the other loop. */
 static long walk_step(__u32 i, void *ctx)
 {
 	struct sample_buf *s = only(&bufs);
 
-	return !s || walk_frame(s);
+	if (!s)
+		return 1;
+	if (!s->asks)
+		return !s->walks || walk_frame(s);
+	if ((!s->py.on && python_begin(s)) || python_frame(s))
+		s->asks = 0;
+	return 0;
 }
 
 SEC("perf_event")
@@ -671,10 +670,8 @@ int sample_loop(struct bpf_perf_event_data *ctx)
 	if (filtered() || !s)
 		return 0;
 	s->walks = (__u32)begin(ctx, s);
-	if (py_more(&s->py))
-		bpf_loop(REC_RUNTIME_WORDS_MAX, python_step, NULL, 0);
-	if (s->walks)
-		bpf_loop(REC_USER_WORDS_MAX + 1, walk_step, NULL, 0);
+	if (s->asks || s->walks)
+		bpf_loop(STEPS_MAX, walk_step, NULL, 0);
 	emit(s);
 	return 0;
 }
@@ -689,7 +686,7 @@ int sample_tail(struct bpf_perf_event_data *ctx)
 		return 0;
 	s->pieces = 0;
 	s->walks = (__u32)begin(ctx, s);
-	if (py_more(&s->py)) {
+	if (s->asks) {
 		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
 		c->tail_call_failed++;
 	} else if (s->walks) {
@@ -707,6 +704,8 @@ int python_piece(struct bpf_perf_event_data *ctx)
 
 	if (!s)
 		return 0;
+	if (!s->py.on)
+		python_begin(s);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PY_FRAMES_A_PIECE; i++) {
 		if (python_frame(s))

@@ -17,7 +17,7 @@
 #include "bpf/abi/python.h"
 #include "bpf/walk/walk.h"
 
-#define PY_FRAME_BYTES_OLD 128 // of PyFrameObject, what is looked at
+#define PY_FRAME_BYTES_OLD 124 // of PyFrameObject, what is looked at
 #define PY_FRAME_BYTES 80 // of _PyInterpreterFrame
 #define PY_CODE_BYTES 104 // of PyCodeObject: 2.7 has its first line at 96
 #define PY_WORDS_A_STEP 3
@@ -33,13 +33,18 @@ struct py_walk {
 	__u64 frame; // the next one, 0: the chain is done
 	__u64 interp, tstate; // while the thread's state is looked for: the next to look at, 0 none
 	__u32 looked; // states
+	/* by the layout, made once: a branch in a step doubles what the verifier follows */
+	__u32 frame_bytes;
+	__u32 kwonly_mask;
 	__u32 pad2;
+	__u64 run_end; // flag of a frame's word
 	__u64 cframe; // 3.11: of the run being read
 	__u64 out[PY_WORDS_A_STEP]; // what a step found
 	__u32 nout;
 	__u8 on; // proc and layout are set
 	__u8 lost; // the chain could not be read to its end
-	__u8 pad[2];
+	__u8 begun; // the thread's state was asked for
+	__u8 pad;
 	__u64 raw[16]; // the frame
 	__u64 code[16]; // the code object
 };
@@ -155,18 +160,40 @@ WALK_INLINE void py_enter(WALK_ENV env, struct py_walk *p, __u64 t)
 	}
 }
 
-/* Finds the thread's state and its first frame; proc, layout and tp are set. If py_more() then, there
- * are steps to make. */
+/* Nothing to walk. */
+WALK_INLINE void py_none(struct py_walk *p)
+{
+	p->on = 0;
+	p->begun = 1;
+	p->lost = 0;
+	p->frame = 0;
+	p->tstate = 0;
+}
+
+/* To be walked; proc, layout and tp are set. Then step while py_more(). */
+WALK_INLINE void py_start(struct py_walk *p)
+{
+	py_none(p);
+	p->on = 1;
+	p->begun = 0;
+	p->cframe = 0;
+	p->interp = 0;
+	p->looked = 0;
+	p->frame_bytes = PY_FRAME_BYTES;
+	p->run_end = 0;
+	if (p->layout.chain == PY_CHAIN_FRAME) {
+		p->frame_bytes = PY_FRAME_BYTES_OLD;
+		p->run_end = REC_FRAME_RUN_END;
+	}
+	p->kwonly_mask = p->layout.code_kwonlyargcount ? ~0u : 0;
+}
+
+/* Finds the thread's state and its first frame, or the list in which to look for it. */
 WALK_INLINE void py_begin(WALK_ENV env, struct py_walk *p)
 {
 	__u64 t = py_tstate(env, p);
 
-	p->frame = 0;
-	p->cframe = 0;
-	p->interp = 0;
-	p->tstate = 0;
-	p->looked = 0;
-	p->lost = 0;
+	p->begun = 1;
 	if (t) {
 		py_enter(env, p, t);
 		return;
@@ -181,7 +208,7 @@ WALK_INLINE void py_begin(WALK_ENV env, struct py_walk *p)
 
 WALK_INLINE int py_more(const struct py_walk *p)
 {
-	return p->frame || p->tstate;
+	return p->frame || p->tstate || !p->begun;
 }
 
 /* Looks whether the next of all threads' states is this thread's. */
@@ -214,16 +241,12 @@ WALK_INLINE void py_look(WALK_ENV env, struct py_walk *p)
 WALK_INLINE __u32 py_cookie(WALK_ENV env, struct py_walk *p, __u64 code)
 {
 	const struct py_layout *l = &p->layout;
-	__u32 kwonly, cookie;
 
 	if (WALK_READ(env, p->code, PY_CODE_BYTES, code))
 		return 0;
-	kwonly = py_u32(p->code, l->code_kwonlyargcount);
-	if (!l->code_kwonlyargcount)
-		kwonly = 0;
-	cookie = PY_CODE_COOKIE(py_u32(p->code, l->code_argcount), kwonly,
+	return PY_CODE_COOKIE(py_u32(p->code, l->code_argcount),
+		py_u32(p->code, l->code_kwonlyargcount) & p->kwonly_mask,
 		py_u32(p->code, l->code_flags), py_u32(p->code, l->code_firstlineno));
-	return cookie;
 }
 
 WALK_INLINE __s32 py_lasti(const struct py_walk *p, __u64 code)
@@ -251,25 +274,23 @@ WALK_INLINE void py_step(WALK_ENV env, struct py_walk *p)
 {
 	const struct py_layout *l = &p->layout;
 	__u64 frame = p->frame, code, entry;
-	int failed;
 
 	p->nout = 0;
 	if (!frame) {
-		py_look(env, p);
+		if (p->begun)
+			py_look(env, p);
+		else
+			py_begin(env, p);
 		return;
 	}
 	p->frame = 0;
-	if (l->chain == PY_CHAIN_FRAME)
-		failed = !!WALK_READ(env, p->raw, PY_FRAME_BYTES_OLD, frame);
-	else
-		failed = !!WALK_READ(env, p->raw, PY_FRAME_BYTES, frame);
-	if (failed) {
+	if (WALK_READ(env, p->raw, p->frame_bytes & 127, frame)) {
 		p->lost = 1;
 		return;
 	}
 	p->frame = py_u64(p->raw, l->frame_back);
 	code = py_u64(p->raw, l->frame_code) & ~(__u64)l->code_tag_mask;
-	entry = l->entry_kind ? py_u8(p->raw, l->frame_entry) : 0;
+	entry = py_u8(p->raw, l->frame_entry);
 	if (l->entry_kind == 2 && (entry >= PY_OWNER_SHIM || !code || code == p->proc.none_addr)) {
 		p->out[0] = REC_FRAME(REC_FRAME_ENTRY, 0, 0, frame);
 		p->nout = 1;
@@ -280,7 +301,7 @@ WALK_INLINE void py_step(WALK_ENV env, struct py_walk *p)
 		p->lost = 1;
 		return;
 	}
-	p->out[0] = REC_FRAME(REC_FRAME_PYTHON, 0, l->chain == PY_CHAIN_FRAME, code);
+	p->out[0] = REC_FRAME(REC_FRAME_PYTHON, 0, 0, code) | p->run_end;
 	p->out[1] = PY_FRAME_REST(py_cookie(env, p, code), py_lasti(p, code));
 	p->nout = PY_FRAME_WORDS;
 	if (l->entry_kind == 1 && entry) {

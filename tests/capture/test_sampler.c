@@ -289,7 +289,7 @@ static void load_shape(enum bpf_walk_shape shape, const char *name, uint32_t ins
 static void sampler__loop_is_cheap_to_verify(void **state)
 {
 	(void)state;
-	load_shape(BPF_WALK_LOOP, "bpf_loop", 10000);
+	load_shape(BPF_WALK_LOOP, "bpf_loop", 16000);
 }
 
 static void sampler__bounded_is_cheap_to_verify(void **state)
