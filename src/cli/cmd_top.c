@@ -3,9 +3,9 @@
  * no file. Exit status: see the help (config/table.c). */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/session.h"
@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "config/options.h"
+#include "process/identity.h"
 
 #define EXIT_USAGE 2
 #define FREQUENCY 99 // the profiler's default gives too few samples a second
@@ -34,6 +35,8 @@ struct top {
 	struct buf text;
 	uint64_t shown; // windows
 	uint64_t mono, cpu; // at the end of the last window, ns
+	struct process_identity *targets; // of the processes that were asked for
+	size_t ntargets;
 	bool live;
 	bool taken; // view holds a window
 	bool quit;
@@ -134,9 +137,28 @@ static bool targets_live(const struct top *t)
 {
 	bool any = t->options->top_pids.len == 0;
 
-	vec_foreach (pid, &t->options->top_pids)
-		any = any || kill((pid_t)*pid, 0) == 0 || errno != ESRCH;
+	for (size_t i = 0; i < t->ntargets && !any; i++)
+		any = process_identity_lives(&t->targets[i]);
 	return any;
+}
+
+/* Those that run; the session is not asked for others. */
+static int find_targets(struct top *t)
+{
+	const struct option_pids *pids = &t->options->top_pids;
+
+	t->targets = calloc(pids->len + 1, sizeof(*t->targets));
+	if (!t->targets)
+		return -ENOMEM;
+	vec_foreach (pid, pids) {
+		int r = process_identity_read(*pid, &t->targets[t->ntargets]);
+
+		if (r)
+			fprintf(stderr, "gprofiler top: process %u: %s\n", *pid, strerror(-r));
+		else
+			t->ntargets++;
+	}
+	return pids->len && !t->ntargets ? -ESRCH : 0;
 }
 
 static int loop(struct top *t)
@@ -242,8 +264,9 @@ int cli_top(const struct options *options, int argc, char **argv)
 
 	if (argc > 1)
 		return refuse("unrecognized arguments: ", argv[1]);
-	if (!targets_live(&t)) {
+	if (find_targets(&t)) {
 		fprintf(stderr, "gprofiler top: error: there is no such process\n");
+		free(t.targets);
 		return 1;
 	}
 	log_open(&log);
@@ -252,6 +275,7 @@ int cli_top(const struct options *options, int argc, char **argv)
 	top_view_init(&t.view);
 	status = run(&t);
 	top_view_deinit(&t.view);
+	free(t.targets);
 	buf_deinit(&t.text);
 	return status;
 }

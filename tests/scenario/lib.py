@@ -147,7 +147,7 @@ def main(names):
     print(f"1..{len(tests)}")
     failed = 0
     for i, (name, fn) in enumerate(tests, 1):
-        case = os.path.basename(sys.argv[0])[5:-3] + "__" + name[5:]
+        case = os.path.basename(sys.argv[0])[:-3].removeprefix("test_") + "__" + name[5:]
         env = Env()
         try:
             fn()
