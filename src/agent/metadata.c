@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "export/col_header.h"
 
 #define PROC_FILE_MAX (1 << 20)
 
@@ -202,7 +203,7 @@ static json_t *containers(const struct profile *p)
 /* Ours, after the reference's keys: consumers look keys up by name. */
 static json_t *ledger(const struct profile_ledger *l)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *reasons = json_object();
 
 	LEDGER(expected);
 	LEDGER(entries);
@@ -227,7 +228,26 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(side_band_lost);
 	LEDGER(frames);
 	LEDGER(frames_unnamed);
+	for (size_t i = 1; i < REC_WHY_MAX; i++)
+		if (col_header_reasons[i] && l->broken_reasons[i])
+			json_object_set_new(reasons, col_header_reasons[i],
+				json_integer((json_int_t)l->broken_reasons[i]));
+	json_object_set_new(o, "reasons", reasons);
 	return o;
+}
+
+/* When the run was, for who reads the file back (export/col_header) or sends it later. */
+static void add_times(json_t *header, const struct profile_meta *m)
+{
+	char when[32];
+
+	if (!m->start_real_ns)
+		return;
+	clock_iso_utc(m->start_real_ns, when);
+	add_text(header, "start_time", when);
+	clock_iso_utc(m->start_real_ns + m->duration_ns, when);
+	add_text(header, "end_time", when);
+	json_object_set_new(header, "duration_ns", json_integer((json_int_t)m->duration_ns));
 }
 
 json_t *metadata_header(const struct metadata_config *config, const struct profile *p)
@@ -258,6 +278,7 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 	add_text(header, "sampling_event", config->event);
 	add_text(header, "sampling_mode", "frequency");
 	json_object_set_new(header, "sampling_frequency", json_integer(config->frequency));
+	add_times(header, &p->meta);
 	if (p->meta.has_ledger)
 		json_object_set_new(header, "ledger", ledger(&p->meta.ledger));
 	return header;

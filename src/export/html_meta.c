@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "base/json.h"
-#include "bpf/abi/record.h"
+#include "export/col_header.h"
 #include "export/html.h"
 
 static const char *const kind_names[PROFILE_FRAME_KIND_MAX] = {
@@ -25,21 +25,6 @@ static const char *const kind_names[PROFILE_FRAME_KIND_MAX] = {
 	[PROFILE_FRAME_META] = "meta",
 };
 
-static const char *const reason_names[REC_WHY_MAX] = {
-	[REC_WHY_NONE] = "none",
-	[REC_WHY_NO_PROCESS] = "process not known yet",
-	[REC_WHY_NO_MAPPING] = "no mapping holds the address",
-	[REC_WHY_NO_TABLE] = "no unwind table",
-	[REC_WHY_COMPLEX] = "rule too complex",
-	[REC_WHY_STACK_READ] = "stack not readable",
-	[REC_WHY_BAD_CFA] = "frame not above the last one",
-	[REC_WHY_BAD_FP] = "implausible frame pointer",
-	[REC_WHY_BAD_PC] = "implausible return address",
-	[REC_WHY_STEPS] = "out of steps",
-	[REC_WHY_STACK_SHORT] = "ran past the copied stack",
-	[REC_WHY_BITS32] = "32-bit process",
-};
-
 static json_t *text(const struct profile *p, uint32_t id)
 {
 	return id ? json_text(profile_text(p, id)) : json_null();
@@ -54,7 +39,7 @@ static json_t *ledger(const struct profile_meta *m)
 		return json_null();
 	reasons = json_object();
 	for (size_t i = 1; i < ARRAY_SIZE(l->broken_reasons) && i < REC_WHY_MAX; i++) {
-		const char *name = reason_names[i] ? reason_names[i] : "other";
+		const char *name = col_header_reasons[i] ? col_header_reasons[i] : "other";
 
 		if (l->broken_reasons[i])
 			json_object_set_new(

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "export/col_header.h"
 #include "export/text.h"
 
 struct importer {
@@ -169,34 +170,31 @@ static int take_stack(struct importer *im, struct text_slice rest, int64_t count
 	return r ? r : profile_add(im->p, context, node, &count);
 }
 
-/* The first comment that is JSON is the header of a .col file. */
-static void take_header(struct importer *im, const char *s, size_t len)
+/* The first comment that is JSON is the header of a .col file. Of several files in one stream the
+ * columns of the first hold for all, but its ledger does not. */
+static int take_header(struct importer *im, const char *s, size_t len)
 {
 	struct profile *p = im->p;
-	json_t *j, *metadata, *arguments;
-	const char *text;
+	const json_t *arguments;
+	const char *api;
+	json_t *j;
 
-	if (p->header || len < 3 || memcmp(s, "# {", 3) != 0)
-		return;
+	if (len < 3 || memcmp(s, "# {", 3) != 0)
+		return 0;
 	j = json_loadb(s + 2, len - 2, 0, NULL);
-	if (!j || !json_object_get(j, "metadata")) {
+	if (!j || !json_object_get(j, "metadata") || p->header) {
+		p->meta.has_ledger &= !json_object_get(j, "metadata");
 		json_decref(j);
-		return;
+		return 0;
 	}
 	p->header = j;
-	metadata = json_object_get(j, "metadata");
-	arguments = json_object_get(metadata, "run_arguments");
-	text = json_string_value(json_object_get(arguments, "profile_api_version"));
+	arguments = json_object_get(json_object_get(j, "metadata"), "run_arguments");
+	api = json_string_value(json_object_get(arguments, "profile_api_version"));
 	im->has_comm = true;
-	im->has_container = !text || strcmp(text, "v1") != 0;
+	im->has_container = !api || strcmp(api, "v1") != 0;
 	im->has_index = im->has_container &&
 			json_is_true(json_object_get(j, "application_metadata_enabled"));
-	text = json_string_value(json_object_get(metadata, "hostname"));
-	if (text)
-		profile_string(p, text, &p->meta.hostname);
-	text = json_string_value(json_object_get(j, "sampling_event"));
-	if (text)
-		profile_string(p, text, &p->meta.event);
+	return col_header_read(p, j);
 }
 
 static int take_line(struct importer *im, uint64_t line, const char *s, size_t len)
@@ -206,8 +204,8 @@ static int take_line(struct importer *im, uint64_t line, const char *s, size_t l
 	int r;
 
 	if (len && s[0] == '#') {
-		take_header(im, s, len);
-		return 0;
+		r = take_header(im, s, len);
+		return r == -ENOMEM ? r : 0;
 	}
 	while (len && (s[len - 1] == ' ' || s[len - 1] == '\t'))
 		len--;

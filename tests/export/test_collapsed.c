@@ -4,7 +4,9 @@
 
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
+#include "bpf/abi/record.h"
 #include "export/export.h"
 #include "export/import.h"
 
@@ -192,28 +194,34 @@ static void collapsed__zero_and_negative_counts_are_left_out(void **state)
 	profile_deinit(&p);
 }
 
-/* Text in, profile, text out. */
-static void assert_round_trip(const char *in, const char *expected, unsigned bad)
+static void read_text(struct profile *p, const char *in, unsigned bad)
 {
 	struct text_complaints complaints = {.name = "test", .quiet = true};
-	struct export_collapsed_options options = {0};
 	struct import_stats stats;
 	struct text_reader reader;
 	int fd = memfd_create("in", MFD_CLOEXEC);
-	struct profile p;
 
 	assert_ok(fs_write_full(fd, in, strlen(in)));
 	lseek(fd, 0, SEEK_SET);
-	profile_init(&p, 1000, 1 << 20);
+	profile_init(p, 1000, 1 << 20);
 	assert_ok(text_reader_init(&reader, fd, IMPORT_LINE_MAX));
-	assert_ok(import_collapsed(&reader, &p, &complaints, &stats));
+	assert_ok(import_collapsed(&reader, p, &complaints, &stats));
 	assert_int_equal(stats.bad, bad);
 	assert_int_equal(complaints.count, bad);
+	text_reader_deinit(&reader);
+	close(fd);
+}
+
+/* Text in, profile, text out. */
+static void assert_round_trip(const char *in, const char *expected, unsigned bad)
+{
+	struct export_collapsed_options options = {0};
+	struct profile p;
+
+	read_text(&p, in, bad);
 	options.header = options.contexts = p.header != NULL;
 	assert_written(&p, &options, expected);
 	profile_deinit(&p);
-	text_reader_deinit(&reader);
-	close(fd);
 }
 
 static void collapsed__reads_what_it_writes(void **state)
@@ -245,6 +253,70 @@ static void collapsed__reads_the_many_process_form_and_bad_lines(void **state)
 		"ok 3\nlast 3", 4);
 }
 
+static void collapsed__header_fills_the_meta(void **state)
+{
+	static const char ours[] =
+		"# {\"metadata\": {\"hostname\": \"box\", \"current_time\": "
+		"\"2026-01-02T03:04:10\", \"run_arguments\": {\"duration\": 60}}, "
+		"\"sampling_event\": \"cpu-clock\", \"sampling_frequency\": 100, "
+		"\"start_time\": \"2026-01-02T03:04:05\", \"end_time\": \"2026-01-02T03:04:08\", "
+		"\"duration_ns\": 2500000000, \"ledger\": {\"expected\": 1000, \"entries\": 900, "
+		"\"complete\": 41, \"frames_unnamed\": 7, \"broken\": -5, \"idle\": \"many\", "
+		"\"reasons\": {\"no unwind table\": 3, \"never heard of\": 9}}}\n;sh;f 41";
+	static const char theirs[] =
+		"# {\"metadata\": {\"current_time\": \"2026-01-02T03:04:10.123456\", "
+		"\"run_arguments\": {\"duration\": 60}}}\n;sh;f 41";
+	static const char broken[] =
+		"# {\"metadata\": {\"hostname\": 5, \"current_time\": \"soon\"}, \"ledger\": [], "
+		"\"sampling_frequency\": 1e300, \"start_time\": \"9999999999-01-01T00:00:00\", "
+		"\"duration_ns\": -1}\n;sh;f 41";
+	const uint64_t start = 1767323045ull * NSEC_PER_SEC; // 2026-01-02T03:04:05 UTC
+	struct profile p;
+
+	(void)state;
+	read_text(&p, ours, 0);
+	assert_string_equal(profile_text(&p, p.meta.hostname), "box");
+	assert_string_equal(profile_text(&p, p.meta.event), "cpu-clock");
+	assert_int_equal(p.meta.frequency, 100);
+	assert_int_equal(p.meta.period, 10000000);
+	assert_int_equal(p.meta.start_real_ns, start);
+	assert_int_equal(p.meta.duration_ns, 2500000000);
+	assert_true(p.meta.has_ledger);
+	assert_int_equal(p.meta.ledger.expected, 1000);
+	assert_int_equal(p.meta.ledger.entries, 900);
+	assert_int_equal(p.meta.ledger.complete, 41);
+	assert_int_equal(p.meta.ledger.frames_unnamed, 7);
+	assert_int_equal(p.meta.ledger.broken, 0);
+	assert_int_equal(p.meta.ledger.idle, 0);
+	assert_int_equal(p.meta.ledger.broken_reasons[REC_WHY_NO_TABLE], 3);
+	profile_deinit(&p);
+	read_text(&p, theirs, 0);
+	assert_int_equal(p.meta.duration_ns, 60 * NSEC_PER_SEC);
+	assert_int_equal(p.meta.start_real_ns, start - 55 * NSEC_PER_SEC);
+	assert_false(p.meta.has_ledger);
+	profile_deinit(&p);
+	read_text(&p, broken, 0);
+	assert_int_equal(p.meta.hostname, 0);
+	assert_int_equal(p.meta.frequency, 0);
+	assert_int_equal(p.meta.start_real_ns, 0);
+	assert_int_equal(p.meta.duration_ns, 0);
+	assert_false(p.meta.has_ledger);
+	profile_deinit(&p);
+}
+
+static void collapsed__ledger_of_the_first_of_two_files_is_not_shown(void **state)
+{
+	static const char two[] = "# {\"metadata\": {}, \"ledger\": {\"complete\": 1}}\n;sh;f 1\n"
+				  "# {\"metadata\": {}, \"ledger\": {\"complete\": 2}}\n;sh;f 2";
+	struct profile p;
+
+	(void)state;
+	read_text(&p, two, 0);
+	assert_false(p.meta.has_ledger);
+	assert_int_equal(p.samples.len, 1);
+	profile_deinit(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +327,8 @@ int main(void)
 		cmocka_unit_test(collapsed__zero_and_negative_counts_are_left_out),
 		cmocka_unit_test(collapsed__reads_what_it_writes),
 		cmocka_unit_test(collapsed__reads_the_many_process_form_and_bad_lines),
+		cmocka_unit_test(collapsed__header_fills_the_meta),
+		cmocka_unit_test(collapsed__ledger_of_the_first_of_two_files_is_not_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
