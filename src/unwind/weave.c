@@ -50,7 +50,8 @@ static bool take_runs(struct weave *w, uint64_t end)
 	while (w->at < w->nruntime) {
 		struct run run = run_at(w, w->at);
 
-		if (run.marked && run.mark >= end)
+		// Of another eval frame, or no mark to say that it is not.
+		if (run.marked ? run.mark >= end : w->n != before)
 			break;
 		take(w, &run);
 		if (!run.marked)
