@@ -14,14 +14,15 @@
 #define PARTS_AT_ONCE 4
 #define PARTS_MAX 256
 #define FILL 70 // percent of the wanted size that a part is planned for
+#define TRIES_MAX 5 // of a plan
 #define SMALLEST 4096 // an upload below this is not cut again
 
 struct part {
 	struct gzip_writer *gzip;
 	struct upload upload;
-	size_t compressed; // also what did not fit
-	uint64_t lines;
-	bool over;
+	size_t compressed; // until it was over
+	uint64_t lines, raw, raw_fitted; // bytes of text: all, and until it was over
+	bool over; // its limit is passed: what comes is counted only
 };
 
 /* Which parts the processes of a bucket go to. */
@@ -54,6 +55,7 @@ static int part_sink(void *arg, const void *data, size_t len)
 		return 0;
 	if (buf_append(&p->upload.member, data, len)) {
 		p->over = true;
+		p->raw_fitted = p->raw;
 		buf_deinit(&p->upload.member);
 	}
 	return 0;
@@ -65,12 +67,20 @@ static int part_open(struct packer *k, struct part *p)
 
 	upload_init(&p->upload);
 	p->upload.member.cap = k->part_max;
-	p->compressed = p->lines = 0;
+	p->compressed = p->lines = p->raw = p->raw_fitted = 0;
 	p->over = false;
 	r = upload_set_origin(&p->upload, &k->job->origin);
 	if (!r)
 		r = gzip_writer_new(GZIP_LEVEL, part_sink, p, &p->gzip);
 	return r ? r : gzip_write(p->gzip, k->job->fields, strlen(k->job->fields));
+}
+
+/* What it would have been, whole. */
+static size_t part_size(const struct part *p)
+{
+	double share = p->over && p->raw_fitted ? (double)p->raw / (double)p->raw_fitted : 1;
+
+	return (size_t)MIN((double)p->compressed * share, (double)UPLOAD_TEXT_MAX);
 }
 
 static void part_close(struct part *p)
@@ -107,7 +117,12 @@ static int write_text(struct packer *k, struct part *p, const char *line, size_t
 {
 	// A newline separates lines; none ends the text.
 	static const char newline[] = "\\n";
-	int r = line[0] == '#' ? 0 : gzip_write(p->gzip, newline, sizeof(newline) - 1);
+	int r;
+
+	p->raw += len + sizeof(newline) - 1;
+	if (p->over)
+		return 0;
+	r = line[0] == '#' ? 0 : gzip_write(p->gzip, newline, sizeof(newline) - 1);
 
 	if (r || k->escaped)
 		return r ? r : gzip_write(p->gzip, line, len);
@@ -346,20 +361,27 @@ static void plan(struct packer *k, unsigned nparts)
 	k->planned = true;
 }
 
-/* All parts, a few at a time. Return 0, 1 if a part came out over part_max, -errno. */
-static int run_planned(struct packer *k, unsigned nparts)
+/* All parts, a few at a time. Return 0; 1 if one of the first came out over part_max, nothing handed
+ * out, with the size of the largest in ret_size; -errno. */
+static int run_planned(struct packer *k, unsigned nparts, size_t *ret_size)
 {
 	for (unsigned first = 0; first < nparts; first += PARTS_AT_ONCE) {
 		int r = pass(k, first, MIN(nparts - first, PARTS_AT_ONCE), false);
 
-		for (unsigned i = 0; !r && i < k->nparts; i++)
+		*ret_size = 0;
+		for (unsigned i = 0; r >= 0 && i < k->nparts; i++) {
+			*ret_size = MAX(*ret_size, part_size(&k->parts[i]));
 			if (k->parts[i].over)
 				r = first ? -EFBIG : 1;
+		}
 		if (!r)
 			r = hand_out(k);
 		end_pass(k);
 		if (r)
 			return r;
+		// The first ones told what a plan is worth; from here on what is a little larger
+		// than wished is better than none.
+		k->part_max = UPLOAD_MAX;
 	}
 	return 0;
 }
@@ -371,7 +393,7 @@ static int run_whole(struct packer *k, bool page, size_t *ret_size)
 
 	memset(k->buckets, 0, BUCKETS * sizeof(*k->buckets));
 	r = pass(k, 0, 1, page);
-	*ret_size = k->parts[0].compressed;
+	*ret_size = part_size(&k->parts[0]);
 	if (!r)
 		r = k->parts[0].over ? 1 : hand_out(k);
 	end_pass(k);
@@ -380,20 +402,27 @@ static int run_whole(struct packer *k, bool page, size_t *ret_size)
 
 static int run_split(struct packer *k, size_t size)
 {
-	unsigned nparts = (unsigned)MIN(size / (k->job->preferred * FILL / 100 + 1) + 2, PARTS_MAX);
-	int r = 1;
+	const size_t goal = k->job->preferred * FILL / 100 + 1;
+	// What was cut before only has to become smaller.
+	const size_t limit = k->escaped ? k->job->preferred / 4 * 7 : k->job->preferred;
+	size_t nparts = size / goal + 1;
 
 	// A header that is too large by itself.
 	if (!k->stats.lines)
 		return -EFBIG;
-	// Parts differ in how well they compress: what is asked of them is less strict than what
-	// they are planned for, and more parts are tried until it holds.
-	k->part_max = k->escaped ? k->job->preferred / 4 * 7 : UPLOAD_MAX;
-	for (; r == 1 && nparts <= PARTS_MAX; nparts *= 2) {
-		plan(k, nparts);
-		r = run_planned(k, nparts);
+	// Parts compress worse than the whole, and differ: a plan that fails makes the next better.
+	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+		int r;
+
+		nparts = MAX(MIN(nparts, PARTS_MAX), 2);
+		k->part_max = tries + 1 < TRIES_MAX ? limit : UPLOAD_MAX;
+		plan(k, (unsigned)nparts);
+		r = run_planned(k, (unsigned)nparts, &size);
+		if (r != 1)
+			return r;
+		nparts = MAX(nparts * (size / goal + 1), nparts + 1);
 	}
-	return r == 1 ? -EFBIG : r;
+	return -EFBIG;
 }
 
 static int run_job(struct packer *k)

@@ -121,6 +121,7 @@ def test_the_studio_itself_holds_its_rules():
 
 def test_a_profile_of_this_machine():
     studio = S.Studio()
+    lib.env.start("sh", "-c", "while :; do :; done")
     prof = run(studio, "-v", "--curlify-requests")
     assert len(studio.uploads) == 1 and not studio.refused, studio.refused
     u = studio.uploads[0]
