@@ -94,6 +94,7 @@ int finished_write(const struct finish_config *config, struct finished *f)
 	if (f->brief)
 		output.formats &= ~(1u << OUTPUT_HTML);
 	p->header = metadata_header(&metadata, p);
+	json_object_set_new(p->header, "governor", governor_json(&f->marks));
 	r = output_write(&output, p, f->several ? f->event : NULL);
 	if (config->delivery)
 		delivery_profile(config->delivery, p, &collapsed);

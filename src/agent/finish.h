@@ -6,6 +6,7 @@
 #ifndef GP_AGENT_FINISH_H
 #define GP_AGENT_FINISH_H
 
+#include "agent/governor.h"
 #include "agent/output.h"
 #include "agent/session.h"
 #include "config/options.h"
@@ -25,6 +26,7 @@ struct finished {
 	char event[64];
 	bool several; // other events have profiles of their own
 	bool brief; // no HTML: there is no time for it
+	struct governor_marks marks;
 };
 
 /* Names what event number `event` gathered in the window that ended; logs why it cannot. The

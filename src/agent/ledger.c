@@ -106,10 +106,7 @@ void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct l
 	ret->throttled = advance(&base->throttled, cut->stats.throttled);
 	ret->lost_records =
 		advance(&base->lost_records, cut->stats.lost_records) + l->overflow_records;
-	// In seconds and parts of one: the product of all three would pass 64 bits in months.
-	ret->expected = (cut->elapsed_ns / NSEC_PER_SEC * cut->frequency +
-				cut->elapsed_ns % NSEC_PER_SEC * cut->frequency / NSEC_PER_SEC) *
-			cut->ncpus;
+	ret->expected = cut->ticks * cut->ncpus;
 	base->expected += ret->expected;
 	base->idle_ns += cut->idle_ns;
 	against_clock(base, cut, ret);

@@ -42,7 +42,7 @@ struct ledger_base {
 
 struct ledger_cut {
 	struct capture_stats stats; // as of now
-	uint64_t elapsed_ns;
+	uint64_t ticks; // that a CPU should have had since the last cut
 	uint64_t idle_ns; // of all CPUs in that time
 	unsigned frequency, ncpus;
 	bool last; // nothing comes any more

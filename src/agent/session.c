@@ -55,6 +55,9 @@ struct session {
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono;
 	uint64_t idle_ns; // of all CPUs, when the running window began
+	unsigned hz; // now; 0: paused
+	uint64_t hz_since; // CLOCK_MONOTONIC ns
+	uint64_t tick_ns; // ticks of the running window until then, in parts of 10^9
 	uint64_t real_offset; // CLOCK_REALTIME - CLOCK_MONOTONIC, ns
 	uint64_t boundary; // end of the running window, 0 none
 	uint64_t shown; // time of the last progress
@@ -240,6 +243,8 @@ static int publish(void *arg, struct process *p)
 static int start_source(struct session *s)
 {
 	s->idle_ns = ledger_idle_ns();
+	s->hz = s->source->frequency;
+	s->hz_since = clock_mono_ns();
 	s->start_mono = s->ended.to = clock_mono_ns();
 	s->real_offset = clock_real_ns() - s->start_mono;
 	if (s->config.window_ns && !s->config.replay)
@@ -466,18 +471,68 @@ uint64_t session_boundary(const struct session *s)
 	return s->boundary;
 }
 
+/* Counts the ticks up to a time that is not before the last one. */
+static void count_ticks(struct session *s, uint64_t to)
+{
+	if (to > s->hz_since)
+		s->tick_ns += (to - s->hz_since) * s->hz;
+	s->hz_since = to;
+}
+
+int session_set_divisor(struct session *s, unsigned divisor)
+{
+	unsigned hz = divisor ? MAX(s->source->frequency / divisor, 1u) : 0;
+	int r;
+
+	if (!s->source->ops->set_rate)
+		return -EOPNOTSUPP;
+	if (hz == s->hz)
+		return 0;
+	r = s->source->ops->set_rate(s->source, hz);
+	count_ticks(s, clock_mono_ns());
+	s->hz = hz;
+	for (unsigned i = 0; hz && i < s->source->nevents; i++)
+		s->windows[i].times = divisor;
+	return r;
+}
+
+void session_shed(struct session *s)
+{
+	intern_deinit(&s->resolver.strings);
+	for (unsigned i = 0; i < s->source->nevents; i++) {
+		unsigned times = s->windows[i].times;
+
+		if (s->windows[i].samples)
+			continue;
+		window_deinit(&s->windows[i]);
+		window_init(&s->windows[i],
+			s->config.max_samples ? s->config.max_samples : SAMPLES_MAX);
+		s->windows[i].times = times;
+	}
+}
+
+uint64_t session_capture_memory(struct session *s)
+{
+	struct capture_stats stats = {0};
+
+	s->source->ops->stats(s->source, &stats);
+	return stats.bpf_memory;
+}
+
 static void end_window(struct session *s, uint64_t end, bool last)
 {
 	uint64_t offset = clock_real_ns() - clock_mono_ns();
 	uint64_t idle = ledger_idle_ns();
 	struct ledger_cut cut = {
-		.elapsed_ns = end - s->ended.to,
 		.idle_ns = idle > s->idle_ns ? idle - s->idle_ns : 0,
 		.frequency = s->source->frequency,
 		.ncpus = s->source->ncpus,
 		.last = last,
 	};
 
+	count_ticks(s, end);
+	cut.ticks = s->tick_ns / NSEC_PER_SEC;
+	s->tick_ns %= NSEC_PER_SEC;
 	// Reading two clocks jitters, which would make windows of a second end in the same one.
 	if (offset - s->real_offset + CLOCK_STEP_NS > 2 * CLOCK_STEP_NS)
 		s->real_offset = offset;

@@ -64,6 +64,14 @@ int session_cut(struct session *s);
 /* Forgets the window that ended, and the processes that only it saw. */
 int session_window_done(struct session *s);
 
+/* Samples at the asked rate divided by this from now on, each sample counting for so many; 0: not at
+ * all for now. Return 0, -EOPNOTSUPP, -errno. */
+int session_set_divisor(struct session *s, unsigned divisor);
+/* Drops what can be made again. Between windows. */
+void session_shed(struct session *s);
+/* Bytes of BPF maps and of rings. */
+uint64_t session_capture_memory(struct session *s);
+
 /* Stops sampling, takes in what is still in the rings and ends the last window. */
 int session_stop(struct session *s);
 

@@ -25,6 +25,7 @@ struct windows {
 	uint64_t number; // of windows ended
 	uint64_t idle_until; // without a session: when the guard rails are asked again
 	bool built_off; // the session has no native stacks
+	struct governor governor;
 };
 
 static int write_now(void *arg, struct finished *f)
@@ -51,16 +52,30 @@ static void touch_heartbeat(const struct windows *w)
 		close(fd);
 }
 
+static void log_usage(const struct governor_marks *m)
+{
+	log_info(LOGGER,
+		"Own usage: CPU %.2f %% of one, memory %.1f MB anonymous, %.1f MB resident, %.1f MB of "
+		"BPF maps and rings",
+		m->cpu_percent, (double)m->end.anon / (1 << 20),
+		(double)m->end.resident / (1 << 20), (double)m->end.bpf / (1 << 20));
+}
+
 /* Names every event of the window that ended, and hands it on. */
 static int give_out(struct windows *w)
 {
 	const struct finish_config *finish = w->config->finish;
+	struct governor_marks marks = governor_window(&w->governor);
 	int first = 0;
 
+	if (w->config->options->log_usage)
+		log_usage(&marks);
 	for (unsigned event = 0; event < session_events(w->s); event++) {
 		struct finished *f;
 		int r = finished_new(finish, w->s, event, &f);
 
+		if (!r)
+			f->marks = marks;
 		if (!r && w->worker) {
 			worker_put(w->worker, f);
 		} else if (!r) {
@@ -101,7 +116,10 @@ static int open_session(struct windows *w)
 	}
 	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(w->s, 0),
 		config.capture.frequency, session_source(w->s));
-	return session_start(w->s);
+	r = session_start(w->s);
+	if (!r && w->governor.level > GOVERNOR_SHED)
+		session_set_divisor(w->s, governor_divisor(w->governor.level));
+	return r;
 }
 
 /* Takes in what is left, and gives it out as a window of its own. */
@@ -114,6 +132,38 @@ static int end_session(struct windows *w)
 	session_free(w->s);
 	w->s = NULL;
 	return r;
+}
+
+/* What the window that ended leaves behind. */
+static void clean_up(struct windows *w)
+{
+	const struct options *o = w->config->options;
+	uint64_t threshold = o->memory_cleanup_mb << 20;
+
+	if (!o->memory_management)
+		return;
+	if (w->governor.level >= GOVERNOR_SHED ||
+		w->governor.last.anon + w->governor.last.bpf > threshold)
+		session_shed(w->s);
+	malloc_trim(0);
+}
+
+/* Our own budget, once a second. */
+static void govern(struct windows *w)
+{
+	enum governor_level before = w->governor.level, level;
+	struct governor_reading now;
+	int r;
+
+	governor_read(&now, w->s ? session_capture_memory(w->s) : 0);
+	level = governor_decide(&w->governor, &now);
+	if (level == before || !w->s)
+		return;
+	r = session_set_divisor(w->s, governor_divisor(level));
+	if (r)
+		log_once(LOG_LEVEL_WARNING, LOGGER, "The rate stays as it is: %s", strerror(-r));
+	if (level > before && w->config->options->memory_management)
+		malloc_trim(0);
 }
 
 /* A window whose naming fails is lost (and was logged); the next one is not. */
@@ -133,7 +183,7 @@ static int next_window(struct windows *w)
 		return r;
 	give_out(w);
 	r = session_window_done(w->s);
-	malloc_trim(0);
+	clean_up(w);
 	log_debug(LOGGER, "Window %llu ended (ms_to_name=%llu)", (unsigned long long)w->number,
 		(unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
 	return r;
@@ -216,6 +266,7 @@ static int loop(struct windows *w)
 			r = next_window(w);
 		if (now - looked >= TICK_NS) {
 			looked = now;
+			govern(w);
 			if (look_around(w))
 				break;
 		}
@@ -250,6 +301,7 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	int r = 0;
 
 	*ret_abandoned = false;
+	governor_init(&w.governor, o);
 	if (nothing_to_sample(&w) && !o->continuous) {
 		log_error(LOGGER,
 			"Nothing is left to sample: native stacks are off, as said above, and so are "

@@ -81,6 +81,9 @@ struct capture_source_ops {
 	int (*drain)(struct capture_source *s, uint64_t until, capture_event_fn fn, void *arg);
 	void (*stats)(struct capture_source *s, struct capture_stats *ret);
 	void (*free)(struct capture_source *s);
+	/* Samples at hz from now on, 0: not at all for now; source.frequency stays what was asked for.
+	 * May be NULL: it cannot. Return 0 or -errno. */
+	int (*set_rate)(struct capture_source *s, unsigned hz);
 	/* The five below may be NULL: no in-kernel walker. */
 	int (*set_process)(struct capture_source *s, uint32_t pid, const struct uw_process *p);
 	int (*remove_process)(struct capture_source *s, uint32_t pid);

@@ -48,6 +48,7 @@ struct source_bpf {
 	struct ticker_vec tickers;
 	struct cpu_vec cpus; // online at the last look
 	bool prepared; // the side band is on
+	unsigned hz; // now; 0: paused
 	bool running;
 	uint64_t checked; // time of the last look at the CPUs
 	uint64_t samples, records;
@@ -124,7 +125,7 @@ static int open_event(const struct source_bpf *b, const struct capture_perf_even
 		.type = e->perf_type,
 		.config = e->perf_config,
 		.freq = 1,
-		.sample_freq = b->base.frequency,
+		.sample_freq = b->hz ? b->hz : b->base.frequency,
 		.disabled = 1,
 		// Idle ticks are let in and counted: the ledger then adds up against the clock.
 	};
@@ -147,7 +148,7 @@ static int add_ticker(struct source_bpf *b, uint8_t event, uint32_t cpu)
 		r = ticker_vec_push(&b->tickers, t);
 	if (r)
 		close(t.fd);
-	else if (b->running)
+	else if (b->running && b->hz)
 		ioctl(t.fd, PERF_EVENT_IOC_ENABLE, 0);
 	return r;
 }
@@ -348,9 +349,39 @@ static void bpf_synchronize(struct capture_source *s)
 		clock_sleep_ns(QUARANTINE_NS);
 }
 
+/* The timers of the clock events have no frequency, whatever they were opened with: the kernel made a
+ * period of it (perf_swevent_init_hrtimer()). */
+static int set_ticker_rate(const struct source_bpf *b, const struct ticker *t, unsigned hz)
+{
+	const struct capture_perf_event *e = &b->base.events[t->event];
+	bool timer = e->perf_type == PERF_TYPE_SOFTWARE &&
+		     (e->perf_config == PERF_COUNT_SW_CPU_CLOCK ||
+			     e->perf_config == PERF_COUNT_SW_TASK_CLOCK);
+	uint64_t value = timer ? NSEC_PER_SEC / hz : hz;
+
+	return ioctl(t->fd, PERF_EVENT_IOC_PERIOD, &value) < 0 ? -errno : 0;
+}
+
+static int bpf_set_rate(struct capture_source *s, unsigned hz)
+{
+	struct source_bpf *b = bpf_of(s);
+	int first = 0;
+
+	vec_foreach (t, &b->tickers) {
+		int r = hz ? set_ticker_rate(b, t, hz) : 0;
+
+		first = first ? first : r;
+	}
+	if (b->running && !hz != !b->hz)
+		tick_all(b, hz ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE);
+	b->hz = hz;
+	return first;
+}
+
 static const struct capture_source_ops bpf_ops = {
 	.name = "bpf",
 	.prepare = bpf_prepare,
+	.set_rate = bpf_set_rate,
 	.start = bpf_start,
 	.stop = bpf_stop,
 	.drain = bpf_drain,
@@ -444,7 +475,7 @@ int capture_source_bpf_new(
 		return -ENOMEM;
 	b->base.ops = &bpf_ops;
 	b->base.poll_fd = -1;
-	b->base.frequency = allowed_frequency(config->frequency);
+	b->base.frequency = b->hz = allowed_frequency(config->frequency);
 	cpu_vec_init(&b->cpus, CPU_LIST_MAX);
 	ticker_vec_init(&b->tickers, CPU_LIST_MAX * CAPTURE_EVENTS_MAX);
 	r = open_all(b, config, why);

@@ -71,7 +71,7 @@ static int window_count(struct window *w, struct window_sample_key key, uint64_t
 		if (r)
 			return r;
 	}
-	w->counts.data[id - 1].samples++;
+	w->counts.data[id - 1].samples += w->times ? w->times : 1;
 	w->counts.data[id - 1].weight += weight;
 	return 0;
 }

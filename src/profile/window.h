@@ -66,6 +66,7 @@ VEC_DEFINE(window_count_vec, struct window_count)
 struct window {
 	struct intern frames, nodes, contexts, sample_keys, strings;
 	struct window_count_vec counts; // counts[id of sample_keys - 1]
+	unsigned times; // a sample counts for this many, 0: one
 	uint64_t samples, full;
 	uint64_t frame_hits; // frames over all samples
 };

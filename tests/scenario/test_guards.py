@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guard rails: chosen processes by identity, limits on the machine's size, cgroups of every hierarchy."""
+"""Guard rails: chosen processes by identity, limits on the machine's size, cgroups of every hierarchy, and
+the agent's own budget."""
 import contextlib
 import os
 import signal
@@ -215,6 +216,35 @@ def test_no_cgroup_found_is_not_the_whole_machine():
     p = lib.gprofiler("-d", 3, "--no-python", "--perf-use-cgroups", "--perf-max-cgroups", 0, expect=1)
     assert "No cgroup to sample" in log(p) and "Nothing is left to sample" in log(p)
     assert not profiles(p)
+
+
+def test_the_governor_gives_way_step_by_step():
+    """A limit that cannot be held: the rate is halved three times, samples count for more, then it pauses."""
+    lib.start("split", 60)
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", 800, "--no-flamegraph", "--max-memory", "1mb", "--max-cpu", 0,
+                            "--enable-memory-management", "--log-usage")
+    wait_for("the pause", lambda: ": paused (" in log(p), 40)
+    n = len(profiles(p))
+    wait_for("windows of the pause", lambda: len(profiles(p)) >= n + 3)
+    finish(p)
+    windows = [lib.Profile(f) for f in profiles(p)]
+    quiet = {}
+    for w in windows[1:-1]:
+        g = w.header["governor"]
+        if not g["slowed"] and not g["paused"]:
+            quiet.setdefault(g["level"], []).append(w)
+    for level, times in (("half the rate", 2), ("a quarter of the rate", 4), ("an eighth of the rate", 8)):
+        # In the first second after a step the last samples of the old rate may still come in.
+        for w in quiet[level][1:]:
+            led = w.ledger
+            delivered = led["entries"] - led["idle"] - led["filtered"] - led["lost_ring"]
+            assert w.total() == times * delivered, (level, w.total(), led)
+            assert delivered <= led["expected"] * 1.1, led
+            lib.check_near(level, led["expected"], 800 / times * os.cpu_count(), 4)
+    assert quiet["paused"][-1].ledger["entries"] == 0, quiet["paused"][-1].ledger
+    assert any(w.header["governor"]["slowed"] for w in windows)
+    assert log(p).count("Sampling goes on at another level") == 4
+    assert "Own usage: CPU" in log(p)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_no_sample_falls_between_windows():
     sum of all outcomes is what the sampler counted."""
     freq = 499
     w = lib.start("split", 60)
-    p = lib.start_gprofiler("-c", "-d", 1, "-f", freq, "--no-flamegraph")
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", freq, "--no-flamegraph", "--max-cpu", 0)
     wait_for("the first window", lambda: profiles(p))
     first = lib.Profile(profiles(p)[0])
     wait_for("twelve windows", lambda: len(profiles(p)) >= 12, 40)

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/governor.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+#define LOGGER "gprofiler"
+#define FILE_MAX (1u << 16)
+#define SETTLE_NS (10 * NSEC_PER_SEC) // starting costs more than going on
+#define STEP_NS (5 * NSEC_PER_SEC) // a step is given this long to show
+#define EASE_NS (10 * NSEC_PER_SEC)
+#define EASE_AT 0.8 // of a limit
+#define CPU_SMOOTH (1.0 / 15.0) // weight of a second
+#define OWN_LIMIT_SHARE 0.8 // of our cgroup's memory limit
+#define PRESSURE_MAX 10.0 // percent
+
+static const char *const level_names[GOVERNOR_LEVELS] = {
+	[GOVERNOR_FULL] = "full",
+	[GOVERNOR_SHED] = "caches dropped",
+	[GOVERNOR_HALF] = "half the rate",
+	[GOVERNOR_QUARTER] = "a quarter of the rate",
+	[GOVERNOR_EIGHTH] = "an eighth of the rate",
+	[GOVERNOR_PAUSED] = "paused",
+};
+
+/* A number after `key` in a file; 0 if either is absent, or it says "max". */
+static uint64_t number_in(const char *path, const char *key)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
+	const char *at;
+
+	fs_read_file(path, &text);
+	at = strstr(buf_str(&text), key);
+	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+static uint64_t limit_in(const char *root, const char *group, int len, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s%.*s/%s", root, len, group, name);
+	return number_in(path, "");
+}
+
+/* What our own cgroup allows, by the usual mount points; 0 no limit. */
+static uint64_t own_limit(void)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
+	uint64_t least = 0;
+
+	fs_read_file("/proc/self/cgroup", &text);
+	for (const char *line = text.data; line && *line; line += strcspn(line, "\n")) {
+		const char *path;
+		uint64_t limit = 0;
+		int len;
+
+		line += *line == '\n';
+		path = strchr(line, '/');
+		if (!path)
+			break;
+		len = (int)strcspn(path, "\n");
+		if (!strncmp(line, "0::", 3))
+			limit = limit_in("/sys/fs/cgroup", path, len, "memory.max");
+		else if (memmem(line, (size_t)(path - line), ":memory:", 8))
+			limit = limit_in(
+				"/sys/fs/cgroup/memory", path, len, "memory.limit_in_bytes");
+		if (limit && (!least || limit < least))
+			least = limit;
+	}
+	return least;
+}
+
+void governor_init(struct governor *g, const struct options *o)
+{
+	uint64_t own = own_limit();
+
+	*g = (struct governor){
+		.max_memory = o->max_memory,
+		// A single run is short: most of it is the work of its beginning and end.
+		.max_cpu = o->continuous ? (double)o->max_cpu : 0,
+		.may_shed = o->memory_management,
+	};
+	own = (uint64_t)((double)own * OWN_LIMIT_SHARE);
+	if (own && (!g->max_memory || own < g->max_memory)) {
+		g->max_memory = own;
+		log_info(LOGGER, "The limit of our own cgroup counts: %llu MB of memory",
+			(unsigned long long)own >> 20);
+	}
+}
+
+void governor_read(struct governor_reading *ret, uint64_t bpf)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
+	const char *at;
+
+	*ret = (struct governor_reading){
+		.now = clock_mono_ns(),
+		.cpu_ns = clock_cpu_ns(),
+		.bpf = bpf,
+		.resident = number_in("/proc/self/status", "VmRSS:") << 10,
+		.anon = (number_in("/proc/self/status", "RssAnon:") +
+				number_in("/proc/self/status", "RssShmem:"))
+			<< 10,
+	};
+	fs_read_file("/proc/pressure/memory", &text);
+	at = strstr(buf_str(&text), "full avg10=");
+	if (at)
+		ret->pressure = strtod(at + strlen("full avg10="), NULL);
+}
+
+unsigned governor_divisor(enum governor_level level)
+{
+	static const unsigned divisors[GOVERNOR_LEVELS] = {
+		[GOVERNOR_FULL] = 1,
+		[GOVERNOR_SHED] = 1,
+		[GOVERNOR_HALF] = 2,
+		[GOVERNOR_QUARTER] = 4,
+		[GOVERNOR_EIGHTH] = 8,
+		[GOVERNOR_PAUSED] = 0,
+	};
+
+	return divisors[level];
+}
+
+static void mark(struct governor *g, enum governor_level to)
+{
+	g->steps[to]++;
+	if (to < g->level)
+		g->marks.eased++;
+	else if (to == GOVERNOR_SHED)
+		g->marks.shed++;
+	else if (to == GOVERNOR_PAUSED)
+		g->marks.paused++;
+	else
+		g->marks.slowed++;
+	g->marks.worst = MAX(g->marks.worst, to);
+}
+
+static void step(struct governor *g, const struct governor_reading *r, enum governor_level to)
+{
+	enum log_level how = to > g->level ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+
+	mark(g, to);
+	// Each direction is said once for each level; a limit that is hit all day fills no log.
+	if (g->steps[to] > 2)
+		how = LOG_LEVEL_DEBUG;
+	log_line(how, LOGGER,
+		"Sampling goes on at another level: %s (own memory %llu MB of %llu, own CPU %.1f %% "
+		"of %.0f, memory pressure %.1f %%)",
+		level_names[to], (unsigned long long)(r->anon + r->bpf) >> 20,
+		(unsigned long long)g->max_memory >> 20, g->cpu, g->max_cpu, r->pressure);
+	g->level = to;
+	g->stepped = r->now;
+}
+
+static void measure(struct governor *g, const struct governor_reading *now)
+{
+	double gap = (double)(now->now - g->last.now), cpu;
+
+	if (g->last.now && gap > 0) {
+		cpu = 100.0 * (double)(now->cpu_ns - g->last.cpu_ns) / gap;
+		// Starting costs more than going on: the mean begins after it.
+		if (now->now - g->first >= SETTLE_NS)
+			g->cpu += (cpu - g->cpu) * MIN(1.0, CPU_SMOOTH * gap / NSEC_PER_SEC);
+	}
+	if (!g->first)
+		g->first = now->now;
+	if (!g->window_start.now)
+		g->window_start = *now;
+	g->last = *now;
+}
+
+enum governor_level governor_decide(struct governor *g, const struct governor_reading *now)
+{
+	uint64_t memory = now->anon + now->bpf;
+	bool over_memory = g->max_memory && memory > g->max_memory;
+	bool over_cpu, room;
+	enum governor_level next = g->level;
+
+	measure(g, now);
+	over_cpu = g->max_cpu > 0 && g->cpu > g->max_cpu;
+	room = (!g->max_memory || (double)memory < EASE_AT * (double)g->max_memory) &&
+	       (g->max_cpu <= 0 || g->cpu < EASE_AT * g->max_cpu) && now->pressure < PRESSURE_MAX;
+	if ((over_memory || over_cpu) && now->now - g->stepped >= STEP_NS) {
+		// Dropped caches save no CPU.
+		next = over_cpu					  ? MAX(g->level + 1, GOVERNOR_HALF)
+		       : !g->may_shed && g->level < GOVERNOR_SHED ? GOVERNOR_HALF
+								  : g->level + 1;
+	} else if (now->pressure >= PRESSURE_MAX && g->may_shed && g->level == GOVERNOR_FULL) {
+		next = GOVERNOR_SHED; // the machine's need, not ours
+	} else if (room && g->level && now->now - g->stepped >= EASE_NS) {
+		next = g->level - 1;
+	}
+	next = MIN(next, GOVERNOR_PAUSED);
+	if (next != g->level)
+		step(g, now, next);
+	return g->level;
+}
+
+struct governor_marks governor_window(struct governor *g)
+{
+	struct governor_marks marks = g->marks;
+	double gap = (double)(g->last.now - g->window_start.now);
+
+	marks.end = g->last;
+	if (gap > 0)
+		marks.cpu_percent = 100.0 * (double)(g->last.cpu_ns - g->window_start.cpu_ns) / gap;
+	g->window_start = g->last;
+	g->marks = (struct governor_marks){.worst = g->level};
+	return marks;
+}
+
+json_t *governor_json(const struct governor_marks *m)
+{
+	return json_pack("{s:s, s:i, s:i, s:i, s:i}", "level", level_names[m->worst], "shed",
+		(int)m->shed, "slowed", (int)m->slowed, "paused", (int)m->paused, "eased",
+		(int)m->eased);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The governor's decisions, from readings as they might come second by second. */
+#include "tests/harness.h"
+
+#include "agent/governor.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define MB (1ull << 20)
+
+struct run {
+	struct governor g;
+	struct governor_reading r;
+};
+
+static void begin(struct run *run, uint64_t max_memory, double max_cpu)
+{
+	const struct log_config quiet = {.console_stderr = true};
+
+	log_open(&quiet);
+	*run = (struct run){
+		.g = {.max_memory = max_memory, .max_cpu = max_cpu, .may_shed = true},
+		.r = {.now = 1000 * NSEC_PER_SEC},
+	};
+}
+
+/* Seconds of this much memory and CPU; the level at their end. */
+static enum governor_level pass(struct run *run, unsigned seconds, uint64_t memory, double cpu)
+{
+	enum governor_level level = run->g.level;
+
+	while (seconds--) {
+		run->r.now += NSEC_PER_SEC;
+		run->r.cpu_ns += (uint64_t)(cpu / 100 * NSEC_PER_SEC);
+		run->r.anon = memory;
+		level = governor_decide(&run->g, &run->r);
+	}
+	return level;
+}
+
+static void governor__within_budget_nothing_happens(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 100 * MB, 5);
+	assert_int_equal(pass(&run, 3600, 99 * MB, 4.9), GOVERNOR_FULL);
+	assert_int_equal(run.g.marks.shed + run.g.marks.slowed + run.g.marks.paused, 0);
+}
+
+static void governor__memory_goes_step_by_step_and_back(void **state)
+{
+	struct run run;
+	struct governor_marks marks;
+
+	(void)state;
+	begin(&run, 100 * MB, 5);
+	assert_int_equal(pass(&run, 1, 101 * MB, 1), GOVERNOR_SHED);
+	assert_int_equal(pass(&run, 4, 101 * MB, 1), GOVERNOR_SHED);
+	assert_int_equal(pass(&run, 1, 101 * MB, 1), GOVERNOR_HALF);
+	assert_int_equal(pass(&run, 5, 101 * MB, 1), GOVERNOR_QUARTER);
+	assert_int_equal(pass(&run, 5, 101 * MB, 1), GOVERNOR_EIGHTH);
+	assert_int_equal(pass(&run, 5, 101 * MB, 1), GOVERNOR_PAUSED);
+	assert_int_equal(pass(&run, 500, 101 * MB, 1), GOVERNOR_PAUSED);
+	// Just below the limit is not room enough.
+	assert_int_equal(pass(&run, 500, 90 * MB, 1), GOVERNOR_PAUSED);
+	assert_int_equal(pass(&run, 10, 50 * MB, 1), GOVERNOR_EIGHTH);
+	assert_int_equal(pass(&run, 40, 50 * MB, 1), GOVERNOR_FULL);
+	marks = governor_window(&run.g);
+	assert_int_equal(marks.worst, GOVERNOR_PAUSED);
+	assert_int_equal(marks.shed, 1);
+	assert_int_equal(marks.slowed, 3);
+	assert_int_equal(marks.paused, 1);
+	assert_int_equal(marks.eased, 5);
+	assert_int_equal(governor_window(&run.g).worst, GOVERNOR_FULL);
+}
+
+static void governor__cpu_is_a_mean_and_its_start_is_free(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 0, 5);
+	assert_int_equal(pass(&run, 8, 0, 90), GOVERNOR_FULL);
+	assert_int_equal(pass(&run, 60, 0, 2), GOVERNOR_FULL);
+	// One busy second (a window that is named) is not a reason.
+	assert_int_equal(pass(&run, 1, 0, 40), GOVERNOR_FULL);
+	assert_int_equal(pass(&run, 59, 0, 2), GOVERNOR_FULL);
+	// Caches save no CPU: the rate goes at once.
+	assert_true(pass(&run, 15, 0, 10) >= GOVERNOR_HALF);
+	assert_int_equal(run.g.steps[GOVERNOR_SHED], 0);
+	assert_int_equal(pass(&run, 300, 0, 0.5), GOVERNOR_FULL);
+}
+
+static void governor__pressure_of_the_machine_drops_caches_only(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 100 * MB, 5);
+	run.r.pressure = 30;
+	assert_int_equal(pass(&run, 100, 10 * MB, 1), GOVERNOR_SHED);
+	run.r.pressure = 0;
+	assert_int_equal(pass(&run, 20, 10 * MB, 1), GOVERNOR_FULL);
+}
+
+static void governor__caches_may_be_kept(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 100 * MB, 0);
+	run.g.may_shed = false;
+	assert_int_equal(pass(&run, 1, 101 * MB, 1), GOVERNOR_HALF);
+}
+
+static void governor__divisors(void **state)
+{
+	(void)state;
+	assert_int_equal(governor_divisor(GOVERNOR_FULL), 1);
+	assert_int_equal(governor_divisor(GOVERNOR_SHED), 1);
+	assert_int_equal(governor_divisor(GOVERNOR_EIGHTH), 8);
+	assert_int_equal(governor_divisor(GOVERNOR_PAUSED), 0);
+}
+
+static void governor__reads_itself(void **state)
+{
+	struct governor_reading r;
+
+	(void)state;
+	governor_read(&r, 7);
+	assert_true(r.anon > 0 && r.anon <= r.resident);
+	assert_true(r.cpu_ns > 0);
+	assert_int_equal(r.bpf, 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(governor__within_budget_nothing_happens),
+		cmocka_unit_test(governor__memory_goes_step_by_step_and_back),
+		cmocka_unit_test(governor__cpu_is_a_mean_and_its_start_is_free),
+		cmocka_unit_test(governor__pressure_of_the_machine_drops_caches_only),
+		cmocka_unit_test(governor__caches_may_be_kept),
+		cmocka_unit_test(governor__divisors),
+		cmocka_unit_test(governor__reads_itself),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
