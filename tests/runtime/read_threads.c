@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stacks of a process, read again and again: one JSON line a thread and reading.
- * Usage: read_threads PID COUNT INTERVAL_MS */
+ * Usage: read_threads PID COUNT INTERVAL_MS [quiet: without names, which are asked for once a frame] */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 struct show {
 	struct runtime_set *set;
 	struct process *p;
+	bool quiet;
 };
 
 static void put_text(const char *s)
@@ -32,6 +33,8 @@ static int show(void *arg, const struct runtime_thread *t)
 {
 	struct show *s = arg;
 
+	if (s->quiet)
+		return 0;
 	printf("{\"tid\": %u, \"interpreter\": %lu, \"torn\": %s, \"frames\": [", t->tid,
 		(unsigned long)t->interpreter, t->torn ? "true" : "false");
 	for (size_t i = 0; i < t->nwords; i += PY_FRAME_WORDS) {
@@ -74,7 +77,7 @@ int main(int argc, char **argv)
 	struct process_table processes;
 	struct runtime_config config = {
 		.processes = &processes, .python = true, .python_versions = true};
-	struct show s = {0};
+	struct show s = {.quiet = argc > 4};
 	struct log_config log = {.verbose = getenv("VERBOSE"), .console_stderr = true};
 	int r;
 

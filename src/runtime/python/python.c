@@ -356,6 +356,7 @@ static void free_runtime(void *runtime)
 	py_layout_vec_deinit(&rt->layouts);
 	py_named_vec_deinit(&rt->named);
 	py_packages_free(rt->packages);
+	free(rt->reader);
 	free(rt);
 }
 

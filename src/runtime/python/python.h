@@ -39,6 +39,7 @@ VEC_DEFINE(py_layout_vec, struct py_layout)
 VEC_DEFINE(py_named_vec, struct py_named)
 
 struct py_packages;
+struct py_reader;
 
 struct py_runtime {
 	struct runtime_config config;
@@ -53,6 +54,7 @@ struct py_runtime {
 	struct map named_by_code; // hash of (process uid, code, cookie) -> index in named
 	struct py_named_vec named;
 	struct py_packages *packages; // NULL: not asked for, or none needed yet
+	struct py_reader *reader; // NULL until something is read
 	uint32_t stale; // id of the text for what is gone
 };
 

@@ -20,6 +20,8 @@
 	50u // of some microseconds; a thread that calls all the time holds still in one of three
 #define RANGES_MAX 128u
 #define RANGE_GAP 1024u // bytes between frames that are copied with them
+#define HINTS 512u // threads, by hash
+#define HINT_RANGES 12u
 #define COPY_MAX (256u << 10)
 #define OWNER_INTERPRETER 3 // 3.12 and later: a frame of the interpreter's own, on the C stack
 #define LASTI_MAX (1 << 28)
@@ -36,13 +38,24 @@ struct range {
 	const uint8_t *copy; // in the last copy, NULL: not read
 };
 
-struct reader {
+/* Where a thread's frames lay when it was read before: most likely they lie there again. */
+struct hint {
+	uint32_t uid; // process
+	uint64_t tstate;
+	struct range ranges[HINT_RANGES];
+	unsigned n;
+	uint32_t native, tid; // the thread's number as the interpreter keeps it, and as we see it
+};
+
+struct py_reader {
 	struct py_runtime *rt;
 	const struct py_proc *proc;
 	const struct py_offsets *o;
 	struct py_tids tids;
+	bool have_tids;
 	runtime_thread_fn fn;
 	void *arg;
+	struct hint hints[HINTS];
 	/* of the thread at hand */
 	struct link links[FRAMES_MAX];
 	unsigned n;
@@ -61,7 +74,7 @@ static uint64_t word_at(const uint8_t *p, size_t off, unsigned width)
 	return width == 4 ? cursor_u32(&c) : cursor_u64(&c);
 }
 
-static int read_u64(const struct reader *r, uint64_t addr, uint64_t *ret)
+static int read_u64(const struct py_reader *r, uint64_t addr, uint64_t *ret)
 {
 	uint8_t raw[8];
 	int e = process_memory_read(r->proc->pid, addr, raw, sizeof(raw));
@@ -72,7 +85,7 @@ static int read_u64(const struct reader *r, uint64_t addr, uint64_t *ret)
 }
 
 static void parse_link(
-	const struct reader *r, const uint8_t *bytes, uint64_t addr, struct link *ret)
+	const struct py_reader *r, const uint8_t *bytes, uint64_t addr, struct link *ret)
 {
 	const struct py_layout *l = &r->o->layout;
 	bool old = l->chain == PY_CHAIN_FRAME;
@@ -85,7 +98,7 @@ static void parse_link(
 }
 
 /* Remembers where a frame lies; joins ranges that are near. */
-static void add_range(struct reader *r, uint64_t start)
+static void add_range(struct py_reader *r, uint64_t start)
 {
 	uint64_t end = start + r->o->frame_size;
 	unsigned at = 0, last;
@@ -104,7 +117,7 @@ static void add_range(struct reader *r, uint64_t start)
 }
 
 /* The bytes of a frame in the last copy, or NULL. */
-static const uint8_t *in_copy(const struct reader *r, uint64_t addr)
+static const uint8_t *in_copy(const struct py_reader *r, uint64_t addr)
 {
 	for (unsigned i = 0; i < r->nranges; i++) {
 		const struct range *g = &r->ranges[i];
@@ -116,7 +129,7 @@ static const uint8_t *in_copy(const struct reader *r, uint64_t addr)
 }
 
 /* Follows the chain link by link, each in a read of its own. */
-static void walk(struct reader *r, uint64_t top)
+static void walk(struct py_reader *r, uint64_t top)
 {
 	uint8_t bytes[PY_FRAME_BYTES_MAX + 8];
 
@@ -130,7 +143,7 @@ static void walk(struct reader *r, uint64_t top)
 }
 
 /* Follows it in the copy. False: it leaves what was copied; the way out is remembered. */
-static bool walk_copy(struct reader *r, uint64_t top)
+static bool walk_copy(struct py_reader *r, uint64_t top)
 {
 	for (r->n = 0; top && r->n < FRAMES_MAX; r->n++) {
 		const uint8_t *bytes = in_copy(r, top);
@@ -147,7 +160,7 @@ static bool walk_copy(struct reader *r, uint64_t top)
 
 /* Where a thread state says which frame runs: up to 3.10 and from 3.13 in itself, else in the
  * _PyCFrame that it points to. */
-static int find_top(const struct reader *r, uint64_t tstate, uint64_t *ret)
+static int find_top(const struct py_reader *r, uint64_t tstate, uint64_t *ret)
 {
 	const struct py_layout *l = &r->o->layout;
 	int e;
@@ -165,7 +178,7 @@ struct looks {
 };
 
 /* Copies all ranges between two looks at the running frame. */
-static int take_copy(struct reader *r, uint64_t at, struct looks *ret)
+static int take_copy(struct py_reader *r, uint64_t at, struct looks *ret)
 {
 	uint8_t before[8] = {0}, after[8] = {0};
 	size_t n = 0, used = 0;
@@ -196,7 +209,7 @@ static int take_copy(struct reader *r, uint64_t at, struct looks *ret)
 }
 
 /* Cuts off the frames that returned meanwhile. False: the frame that runs is not on the chain. */
-static bool cut_to(struct reader *r, uint64_t top)
+static bool cut_to(struct py_reader *r, uint64_t top)
 {
 	const uint8_t *bytes = in_copy(r, top);
 	struct link l;
@@ -215,21 +228,54 @@ static bool cut_to(struct reader *r, uint64_t top)
 	return l.back == r->links[0].addr;
 }
 
+static struct hint *hint_of(struct py_reader *r, uint64_t tstate)
+{
+	return &r->hints[hash_u64(tstate ^ r->proc->uid) % HINTS];
+}
+
+/* Starts with where the frames lay before. False: nothing is known. */
+static bool take_hint(struct py_reader *r, uint64_t tstate)
+{
+	const struct hint *h = hint_of(r, tstate);
+
+	r->nranges = 0;
+	if (h->uid != r->proc->uid || h->tstate != tstate)
+		return false;
+	memcpy(r->ranges, h->ranges, h->n * sizeof(h->ranges[0]));
+	r->nranges = h->n;
+	return true;
+}
+
+/* Remembers the ranges that this chain needed. */
+static void leave_hint(struct py_reader *r, uint64_t tstate)
+{
+	struct hint *h = hint_of(r, tstate);
+
+	r->nranges = 0;
+	for (unsigned i = 0; i < r->n; i++)
+		add_range(r, r->links[i].addr);
+	if (h->uid != r->proc->uid || h->tstate != tstate)
+		*h = (struct hint){.uid = r->proc->uid, .tstate = tstate};
+	h->n = MIN(r->nranges, HINT_RANGES);
+	memcpy(h->ranges, r->ranges, h->n * sizeof(h->ranges[0]));
+}
+
 /* Return 0, 1 torn, -errno. */
-static int read_stack(struct reader *r, uint64_t tstate)
+static int read_stack(struct py_reader *r, uint64_t tstate)
 {
 	struct looks l;
 	uint64_t at;
 	int e = find_top(r, tstate, &at);
 
 	r->n = 0;
-	r->nranges = 0;
 	if (e || !at)
 		return e == -EFAULT ? 1 : e;
-	e = read_u64(r, at, &l.before);
-	if (e)
-		return e == -EFAULT ? 1 : e;
-	walk(r, l.before);
+	if (!take_hint(r, tstate)) {
+		e = read_u64(r, at, &l.before);
+		if (e)
+			return e == -EFAULT ? 1 : e;
+		walk(r, l.before);
+	}
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
 		if (i && find_top(r, tstate, &at))
 			continue;
@@ -242,20 +288,22 @@ static int read_stack(struct reader *r, uint64_t tstate)
 			r->n = 0;
 			return 0;
 		}
-		if (walk_copy(r, l.before) && cut_to(r, l.after))
+		if (walk_copy(r, l.before) && cut_to(r, l.after)) {
+			leave_hint(r, tstate);
 			return 0;
+		}
 	}
 	return 1;
 }
 
-static bool is_python(const struct reader *r, const struct link *l)
+static bool is_python(const struct py_reader *r, const struct link *l)
 {
 	bool shim = r->o->layout.entry_kind == 2 && l->entry >= OWNER_INTERPRETER;
 
 	return l->code && !shim;
 }
 
-static int32_t lasti_of(const struct reader *r, const struct link *l)
+static int32_t lasti_of(const struct py_reader *r, const struct link *l)
 {
 	const struct py_layout *y = &r->o->layout;
 	int64_t v;
@@ -268,7 +316,7 @@ static int32_t lasti_of(const struct reader *r, const struct link *l)
 }
 
 /* The frames as words, with the checksums of their code objects as they are now. */
-static size_t make_words(struct reader *r)
+static size_t make_words(struct py_reader *r)
 {
 	size_t n = 0, size = r->o->code_size, count = 0;
 
@@ -291,12 +339,38 @@ static size_t make_words(struct reader *r)
 	return n;
 }
 
-static int read_thread(
-	struct reader *r, uint64_t tstate, uint64_t interpreter, const uint8_t *bytes)
+/* The number of a thread. The process's are listed only if that is not known from before. */
+static int find_tid(struct py_reader *r, uint64_t tstate, const uint8_t *bytes, uint32_t *ret)
 {
 	const struct py_layout *l = &r->o->layout;
+	uint32_t native =
+		l->tstate_native_tid ? (uint32_t)word_at(bytes, l->tstate_native_tid, 8) : 0;
+	struct hint *h = hint_of(r, tstate);
+	bool known = h->uid == r->proc->uid && h->tstate == tstate;
+
+	if (known && native && h->native == native && h->tid) {
+		*ret = h->tid;
+		return 0;
+	}
+	if (!r->have_tids) {
+		int e = py_tids_read(&r->tids, r->proc->pid);
+
+		if (e)
+			return e;
+		r->have_tids = true;
+	}
+	*ret = py_tids_find(&r->tids, native, word_at(bytes, l->tstate_thread_id, 8));
+	if (known) {
+		h->native = native;
+		h->tid = *ret;
+	}
+	return 0;
+}
+
+static int read_thread(
+	struct py_reader *r, uint64_t tstate, uint64_t interpreter, const uint8_t *bytes)
+{
 	struct runtime_thread t = {.interpreter = interpreter, .words = r->words};
-	uint64_t native = l->tstate_native_tid ? word_at(bytes, l->tstate_native_tid, 8) : 0;
 	int e;
 
 	e = read_stack(r, tstate);
@@ -304,11 +378,13 @@ static int read_thread(
 		return e;
 	t.torn = e;
 	t.nwords = make_words(r);
-	t.tid = py_tids_find(&r->tids, (uint32_t)native, word_at(bytes, l->tstate_thread_id, 8));
+	e = find_tid(r, tstate, bytes, &t.tid);
+	if (e)
+		return e;
 	return r->fn(r->arg, &t);
 }
 
-static int read_interpreter(struct reader *r, uint64_t interp)
+static int read_interpreter(struct py_reader *r, uint64_t interp)
 {
 	uint8_t bytes[PY_TSTATE_BYTES_MAX + 8];
 	uint64_t tstate, id = 0;
@@ -331,7 +407,7 @@ static int read_interpreter(struct reader *r, uint64_t interp)
 	return 0;
 }
 
-static int read_process(struct reader *r)
+static int read_process(struct py_reader *r)
 {
 	const struct py_module *m = py_proc_module(r->rt, r->proc);
 	uint64_t interp;
@@ -349,7 +425,7 @@ int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void
 {
 	struct py_runtime *rt = runtime;
 	struct py_proc *proc = py_proc_look(rt, p);
-	_cleanup_free_ struct reader *r = NULL;
+	struct py_reader *r;
 	int e;
 
 	if (!proc)
@@ -357,7 +433,10 @@ int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void
 	e = py_proc_verify(rt, p, proc);
 	if (e)
 		return e;
-	r = calloc(1, sizeof(*r));
+	// Kept for the next reading: it is large.
+	if (!rt->reader)
+		rt->reader = calloc(1, sizeof(*rt->reader));
+	r = rt->reader;
 	if (!r)
 		return -ENOMEM;
 	r->rt = rt;
@@ -365,10 +444,9 @@ int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void
 	r->o = &py_proc_module(rt, proc)->offsets;
 	r->fn = fn;
 	r->arg = arg;
-	e = py_tids_read(&r->tids, p->pid);
-	if (e)
-		return e;
+	r->have_tids = false;
 	e = read_process(r);
-	py_tids_deinit(&r->tids);
+	if (r->have_tids)
+		py_tids_deinit(&r->tids);
 	return e;
 }
