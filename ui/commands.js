@@ -188,7 +188,7 @@ export function addCommands(app) {
       if (!app.search || !app.search.bits) return;
       const pane = app.view.panes[0],
             from = app.view.selected && app.view.selected.pane === pane ? app.view.selected.node : 0;
-      const next = nextMatch(pane.lay.tree, app.search.bits, from, e.shiftKey || e.key === "N" ? -1 : 1);
+      const next = nextMatch(pane.lay.tree, app.search, from, e.shiftKey || e.key === "N" ? -1 : 1);
       if (!next) return;
       app.matchAt = count(next.number);
       const { start: s, width } = pane.lay;
@@ -275,7 +275,7 @@ export function addCommands(app) {
     copyName: () => current() && copy(model.rawName(app.selectedItem()), "name"),
     copyStack: () => current() && copy(stackOf(app, current()).map(model.name).join("\n"), "stack"),
     copy: (e) => (e.key === "Y" ? app.commands.copyStack : app.commands.copyName)(),
-    copyLink: () => copy(location.href, "link"),
+    copyLink: () => copy(app.link(), "link"),
     help: () => showHelp(KEYS),
     exportMenu() {
       const box = byId("b-export").getBoundingClientRect();

@@ -121,5 +121,5 @@ export function preparePrint(app) {
           ...app.table.rows(PRINT_ROWS)
               .map((r) => el("tr", {}, el("td", {}, r.name), el("td", {}, r.module),
                        el("td", {}, count(r.self)), el("td", {}, count(r.total)), el("td", {}, r.share)))),
-      el("p", {}, visible(location.href)));
+      el("p", {}, visible(app.link())));
 }

@@ -19,6 +19,7 @@ import {setTheme, showTab, showToolbar, wire} from "./toolbar.js";
 import {addCommands, HINT} from "./commands.js";
 
 const TINY = 100;
+const SETTLE_MS = 60;
 const ROUND = ["w", "x", "f", "g", "r", "l", "u", "p", "d", "n"]; // what chips and legend depend on
 
 function preferences() {
@@ -47,15 +48,43 @@ function fail(error) {
   byId("app").hidden = true;
 }
 
+// The page's address. Replacing it takes milliseconds, so it waits until keys have stopped; one who
+// goes elsewhere meanwhile goes there.
+function address() {
+  let timer = 0, waiting = null, from = "";
+  const settle = () => {
+    clearTimeout(timer);
+    if (waiting !== null && location.hash === from) history.replaceState(history.state, "", waiting);
+    waiting = null;
+  };
+  addEventListener("pagehide", settle);
+  return {
+    settle,
+    hash() {
+      waiting = null;
+      return location.hash;
+    },
+    push(h) {
+      settle();
+      history.pushState({ gprofiler: true }, "", h);
+    },
+    replace(h) {
+      clearTimeout(timer);
+      if (waiting === null) from = location.hash;
+      waiting = h;
+      timer = setTimeout(settle, SETTLE_MS);
+    },
+  };
+}
+
 export function start(model) {
   const graph = byId("graph"), prefs = preferences();
-  const store = createStore({
-    hash: () => location.hash,
-    push: (h) => history.pushState({ gprofiler: true }, "", h),
-    replace: (h) => history.replaceState(history.state, "", h),
-  },
-      (text) => notice(text, "hash"));
+  const host = address(), store = createStore(host, (text) => notice(text, "hash"));
   const app = { model, store, prefs, commands: {}, wholeShare: 1, idleStatus: HINT };
+  app.link = () => {
+    host.settle();
+    return location.href;
+  };
   app.viewer = createViewer(model);
   const formats = app.formats =
       model.tree.self.map((_, u) => valueFormat((model.meta.values || [])[u], model.nsPerSample));
@@ -108,7 +137,8 @@ export function start(model) {
     for (const k of ["hover", "run"]) app.marks[k] = null;
     searchUpdate(state);
     const shape = state.d !== before.d || state.y !== before.y || state.p !== before.p;
-    showToolbar(app, state);
+    if (!app.ready || Object.keys(state).some((k) => k !== "q" && state[k] !== before[k]))
+      showToolbar(app, state);
     if (!app.ready || ROUND.some((k) => state[k] !== before[k])) {
       showChips(app);
       showLegend(app);
@@ -149,7 +179,7 @@ export function start(model) {
 
   function searchUpdate(state) {
     const { view } = app, box = byId("search"), words = byId("q-count");
-    const found = app.search = findItems(model, state.q, state.qf);
+    const found = app.search = findItems(model, state.q, state.qf, app.search);
     if (box.value !== state.q) box.value = state.q;
     box.setAttribute("aria-invalid", found && found.error ? "true" : "false");
     words.className = found && found.error ? "bad" : "";
@@ -160,17 +190,20 @@ export function start(model) {
       return;
     }
     const lay = view.panes[0].lay, u = view.u, tree = lay.tree;
-    app.tickColumns = lay.whole ? ticks(lay, found.bits, Math.floor(app.pixels())) : null;
+    app.tickColumns = lay.whole ? ticks(lay, found, Math.floor(app.pixels())) : null;
     let part;
     if (view.turned) {
       part = matchedInverted(
           tree, u, found.bits, coveredNodes(view.base, found.bits), view.zoom ? view.zoom.node : 0);
     } else {
       const z = view.zoom && !view.zoom.pane.mark ? view.zoom.node : 0;
-      part = matchedSum(tree, tree.total[u], found.bits, z, tree.end[z]);
+      part = matchedSum(tree, tree.total[u], found, z, tree.end[z]);
       if (!z && tree.item[0] >= 0 && found.bits[tree.item[0]]) part.sum = tree.total[u][0];
     }
-    const whole = matchedSum(model.tree, model.tree.total[u], found.bits);
+    // Whatever the grouping, a view of all stacks with all their frames has the share of all.
+    const asAll = !view.turned && !view.zoom && view.pivot < 0 && !state.x && !state.f && state.r === "0" &&
+                  !state.l && !found.bits.includes(1, model.fun.n);
+    const whole = asAll ? part : matchedSum(model.tree, model.tree.total[u], found);
     Object.assign(found, { share: part.sum, ofAll: whole.sum, frames: part.frames });
     const where = app.matchAt ? `${app.matchAt}/` : "";
     words.textContent = found.functions

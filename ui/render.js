@@ -301,8 +301,11 @@ export function createRenderer(model, canvas, overlay, overview) {
     c.globalAlpha = 1;
     if (marks) {
       c.fillStyle = s.match;
-      for (let x = 0; x < marks.length; x++)
-        if (marks[x]) c.fillRect(x, height - 5, 1, 5);
+      for (let x = marks.indexOf(1), to; x >= 0; x = marks.indexOf(1, to)) {
+        to = marks.indexOf(0, x);
+        if (to < 0) to = marks.length;
+        c.fillRect(x, height - 5, to - x, 5);
+      }
     }
     const a = win.x0 / lay.whole * width, b = win.x1 / lay.whole * width;
     if (b - a < width - 1) {

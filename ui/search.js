@@ -3,36 +3,71 @@
 
 import {compilePattern, matchItems} from "./transform.js";
 
-// query and flags ("i" = case matters, "r" = regular expression) -> {bits, functions} or {error}.
-export function findItems(model, query, flags) {
+// query and flags ("i" = case matters, "r" = regular expression) -> what is found, or {error}. `before`,
+// the find of the last key, is narrowed where the text only grew: what it did not hold is not looked at.
+export function findItems(model, query, flags, before) {
   if (!query) return null;
   try {
-    const bits = matchItems(
-        model, compilePattern(query, { regex: flags.includes("r"), matchCase: flags.includes("i") }));
+    const pattern = compilePattern(query, { regex: flags.includes("r"), matchCase: flags.includes("i") });
+    const from = before && before.bits && narrows(pattern, before.pattern) ? before : null;
+    const bits = matchItems(model, pattern, from && from.bits);
     let functions = 0;
     for (let i = 0; i < bits.length; i++) functions += bits[i];
-    return { bits, functions };
+    if (from) from.hitsBefore = null;
+    return { bits, functions, pattern, hits: new Map(), hitsBefore: from && from.hits };
   } catch (e) {
     return { error: e.message.replace(/^Invalid regular expression: /, "") };
   }
 }
 
+function narrows(now, before) {
+  return now.part !== undefined && before.part !== undefined && now.field === before.field &&
+         !now.lower === !before.lower && now.part.includes(before.part);
+}
+
+// The matching nodes of a tree, in preorder; each tree is gone through once a find.
+function hitsIn(tree, found) {
+  let hits = found.hits.get(tree);
+  if (hits) return hits;
+  const before = found.hitsBefore && found.hitsBefore.get(tree), { bits } = found, { item } = tree;
+  const n = before ? before.length : tree.n, out = new Int32Array(n);
+  let count = 0;
+  if (before) {
+    for (let k = 0; k < n; k++)
+      if (bits[item[before[k]]]) out[count++] = before[k];
+  } else {
+    for (let i = 1; i < n; i++)
+      if (bits[item[i]]) out[count++] = i;
+  }
+  found.hits.set(tree, hits = out.subarray(0, count));
+  return hits;
+}
+
+// Index of the first hit at or after a node.
+function firstHit(hits, node) {
+  let a = 0, b = hits.length;
+  while (a < b) {
+    const m = a + b >> 1;
+    if (hits[m] < node)
+      a = m + 1;
+    else
+      b = m;
+  }
+  return a;
+}
+
 // Share of the nodes [from, to) of a tree under a match, each stack counted once by its outermost
 // match; matches above `from` count too. Returns {sum, frames}.
-export function matchedSum(tree, column, bits, from = 0, to = tree.n) {
-  let sum = 0, frames = 0;
-  for (let p = tree.parent[from]; p > 0; p = tree.parent[p]) {
-    if (bits[tree.item[p]]) {
-      for (let i = from; i < to; i++)
-        if (i && bits[tree.item[i]]) frames++;
-      return { sum: column[from], frames };
-    }
-  }
-  for (let i = from, covered = -1; i < to; i++) {
-    if (!i || !bits[tree.item[i]]) continue;
-    frames++;
+export function matchedSum(tree, column, found, from = 0, to = tree.n) {
+  const hits = hitsIn(tree, found), { end, parent } = tree;
+  const first = firstHit(hits, from), last = firstHit(hits, to), frames = last - first;
+  for (let p = parent[from]; p > 0; p = parent[p])
+    if (found.bits[tree.item[p]]) return { sum: column[from], frames };
+  let sum = 0;
+  for (let k = first, covered = -1; k < last; k++) {
+    const i = hits[k];
     if (i < covered) continue;
-    covered = tree.end[i];
+    covered = end[i];
     sum += column[i];
   }
   return { sum, frames };
@@ -62,32 +97,27 @@ function childrenOf(tree, i) {
 }
 
 // Columns of the overview (px of them) that hold a match, however narrow.
-export function ticks(lay, bits, px) {
+export function ticks(lay, found, px) {
   const out = new Uint8Array(px);
-  const { tree, start, width, whole } = lay;
-  for (let i = 1; i < tree.n; i++) {
-    if (!bits[tree.item[i]] || !width[i]) continue;
+  const { tree, start, width, whole } = lay, { end } = tree, hits = hitsIn(tree, found);
+  for (let k = 0, covered = -1; k < hits.length; k++) {
+    const i = hits[k];
+    if (i < covered || !width[i]) continue;
     const a = Math.floor(start[i] / whole * px),
           b = Math.min(px - 1, Math.floor((start[i] + width[i]) / whole * px));
-    out.fill(1, a, b + 1);
-    i = tree.end[i] - 1;
+    if (a === b)
+      out[a] = 1;
+    else
+      out.fill(1, a, b + 1);
+    covered = end[i];
   }
   return out;
 }
 
 // The next (+1) or previous (-1) matching node after `from` in preorder, wrapping; and its number.
-export function nextMatch(tree, bits, from, direction) {
-  const hits = [];
-  for (let i = 1; i < tree.n; i++)
-    if (bits[tree.item[i]]) hits.push(i);
-  if (!hits.length) return null;
-  let k;
-  if (direction > 0) {
-    k = hits.findIndex((i) => i > from);
-    if (k < 0) k = 0;
-  } else {
-    k = hits.findLastIndex((i) => i < from);
-    if (k < 0) k = hits.length - 1;
-  }
-  return { node: hits[k], number: k + 1, of: hits.length };
+export function nextMatch(tree, found, from, direction) {
+  const hits = hitsIn(tree, found), of = hits.length;
+  if (!of) return null;
+  const k = direction > 0 ? firstHit(hits, from + 1) % of : (firstHit(hits, from) + of - 1) % of;
+  return { node: hits[k], number: k + 1, of };
 }

@@ -22,13 +22,14 @@ export function compilePattern(text, {regex = false, matchCase = false} = {}) {
     return { field, test: (s) => re.test(s) };
   }
   if (field === "origin") return { field, test: (s) => s === body };
-  if (matchCase) return { field, test: (s) => s.includes(body) };
-  const lower = body.toLowerCase();
-  return { field, lower, test: (s) => s.toLowerCase().includes(lower) };
+  if (matchCase) return { field, part: body, test: (s) => s.includes(body) };
+  const part = body.toLowerCase();
+  return { field, part, lower: true, test: (s) => s.toLowerCase().includes(part) };
 }
 
-// One byte an item: does the pattern match it? Contexts match by shown name ("nginx (123)").
-export function matchItems(model, pattern) {
+// One byte an item: does the pattern match it? Contexts match by shown name ("nginx (123)"). `among`:
+// such bytes of a wider pattern.
+export function matchItems(model, pattern, among) {
   const bits = new Uint8Array(model.nitems);
   const { fun, strings } = model;
   if (pattern.field === "origin") {
@@ -37,17 +38,17 @@ export function matchItems(model, pattern) {
   }
   const column = { name: fun.name, mod: fun.module, file: fun.file }[pattern.field];
   const known = new Int8Array(strings.length).fill(-1); // a string is tested once, whoever shares it
-  if (pattern.lower !== undefined && !model.lower) model.lower = strings.map((s) => s.toLowerCase());
-  const test = pattern.lower === undefined ? (s) => pattern.test(strings[s])
-                                           : (s) => model.lower[s].includes(pattern.lower);
+  if (pattern.lower && !model.lower) model.lower = strings.map((s) => s.toLowerCase());
+  const test = pattern.lower ? (s) => model.lower[s].includes(pattern.part) : (s) => pattern.test(strings[s]);
   for (let i = 0; i < fun.n; i++) {
+    if (among && !among[i]) continue;
     const s = column[i];
     if (known[s] < 0) known[s] = test(s) ? 1 : 0;
     bits[i] = known[s];
   }
   if (pattern.field === "name") {
     for (let i = fun.n; i < model.nitems; i++)
-      bits[i] = pattern.test(model.name(i)) || pattern.test(model.rawName(i)) ? 1 : 0;
+      if (!among || among[i]) bits[i] = pattern.test(model.name(i)) || pattern.test(model.rawName(i)) ? 1 : 0;
   }
   return bits;
 }

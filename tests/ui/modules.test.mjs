@@ -364,8 +364,8 @@ test("color__contrasts", () => {
 
 test("search__share_counts_each_stack_once", () => {
   for (const q of ["a", "b", "main", "k", "nothing"]) {
-    const { bits } = search.findItems(model, `=${q}`, "");
-    const part = search.matchedSum(model.tree, model.tree.total[0], bits);
+    const found = search.findItems(model, `=${q}`, ""), { bits } = found;
+    const part = search.matchedSum(model.tree, model.tree.total[0], found);
     assert.equal(part.sum, where((s) => s[3].includes(q)), q);
     const base = T.groupBy(model, model.tree, "-"), turned = T.invert(base, T.selfSeeds(base), () => true);
     assert.equal(search.matchedInverted(turned, 0, bits, T.coveredNodes(base, bits), 0).sum, part.sum, q);
@@ -375,11 +375,38 @@ test("search__share_counts_each_stack_once", () => {
   assert.ok(search.findItems(model, "(", "r").error);
 });
 
+test("search__narrowing_finds_what_a_fresh_search_finds", () => {
+  const lay = L.layOut(model.tree, model.tree.self[0]);
+  const typed = [
+    ["m", ""], ["ma", ""], ["mai", ""], ["ai", ""], ["mod:", ""], ["mod:l", ""], ["mod:li", ""], ["li", ""], ["a", "i"],
+    ["A", "i"], ["a", ""], ["=a", ""], ["a", "r"], ["a+", "r"], ["origin:", ""], ["k", ""], ["k", ""], ["kx", ""],
+    ["", ""], ["b", ""]
+  ];
+  let before = null;
+  for (const [q, flags] of typed) {
+    const found = search.findItems(model, q, flags, before), fresh = search.findItems(model, q, flags);
+    before = found;
+    if (!found) continue;
+    assert.deepEqual(found.bits, fresh.bits, q);
+    for (let i = 0; i < model.tree.n; i++)
+      assert.deepEqual(search.matchedSum(model.tree, model.tree.total[0], found, i, model.tree.end[i]),
+          search.matchedSum(model.tree, model.tree.total[0], fresh, i, model.tree.end[i]), q);
+    assert.deepEqual(search.ticks(lay, found, 50), search.ticks(lay, fresh, 50), q);
+    let plain = 0, inside = -1;
+    for (let i = 1; i < model.tree.n; i++) {
+      if (i < inside || !fresh.bits[model.tree.item[i]]) continue;
+      inside = model.tree.end[i];
+      plain += model.tree.total[0][i];
+    }
+    assert.equal(search.matchedSum(model.tree, model.tree.total[0], found).sum, plain, q);
+  }
+});
+
 test("search__next_and_previous", () => {
-  const { bits } = search.findItems(model, "=b", "");
-  const first = search.nextMatch(model.tree, bits, 0, 1);
+  const found = search.findItems(model, "=b", "");
+  const first = search.nextMatch(model.tree, found, 0, 1);
   assert.equal(first.number, 1);
-  assert.equal(search.nextMatch(model.tree, bits, first.node, -1).number, first.of);
+  assert.equal(search.nextMatch(model.tree, found, first.node, -1).number, first.of);
 });
 
 test("state__hash_round_trip", () => {
