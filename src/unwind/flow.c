@@ -15,6 +15,8 @@
 #define ENTRY_ALIGN 16
 #define CONTRADICTIONS 2000 // one in so many ways is tolerated
 #define CONTRADICTIONS_MIN 8
+#define FRAMES_MIN 4 // functions with a frame pointer: alloca needs one
+#define FRAMES_SHARE 2048 // bytes of code for each of them
 #define WRAPPER_MAX 8 // instructions
 
 enum flow_flags {
@@ -197,8 +199,9 @@ static struct known after(const struct flow_insn *n)
 		k.cfa = k.framed == FLOW_FRAMED_YES ? 16 - n->arg : 0;
 		break;
 	case INSN_FP_SET:
-		if (k.framed == FLOW_FRAMED_NO && k.cfa)
-			k.framed = k.cfa == 16 && k.fp == 16 ? FLOW_FRAMED_YES : FLOW_FRAMED_NO;
+		// The usual beginning: rbp was pushed first.
+		if (k.cfa == 16 && k.fp == 16)
+			k.framed = FLOW_FRAMED_YES;
 		break;
 	case INSN_LEAVE:
 		k = k.framed == FLOW_FRAMED_YES ? (struct known){8, FLOW_FP_SAME, FLOW_FRAMED_NO}
@@ -372,6 +375,21 @@ static bool contradicts(const struct known *k, const struct flow_insn *n)
 	return k->cfa && n->cfa && k->cfa != n->cfa;
 }
 
+/* Code built with frame pointers is walked best by them. Told by its bytes (push %rbp; mov %rsp,%rbp):
+ * large programs are built so, and are not worth decoding. */
+static bool keeps_frames(const uint8_t *code, size_t len)
+{
+	static const uint8_t begin[] = {0x55, 0x48, 0x89, 0xe5};
+	const uint8_t *p = code, *end = code + len;
+	size_t n = 0;
+
+	while ((p = memmem(p, (size_t)(end - p), begin, sizeof(begin)))) {
+		p += sizeof(begin);
+		n++;
+	}
+	return n > FRAMES_MIN && n > len / FRAMES_SHARE;
+}
+
 /* Code whose ways contradict each other is not what it seems: calls that pop arguments (V8), data. */
 static bool is_sound(const struct flow *f)
 {
@@ -395,9 +413,14 @@ static bool is_sound(const struct flow *f)
 
 int flow_run(struct flow *f, const uint8_t *code, size_t len, unsigned phase)
 {
-	int r = len > FLOW_BYTES_MAX ? -EINVAL : decode(f, code, len);
+	int r;
 
-	f->work_count = 0;
+	f->work_count = f->count = 0;
+	if (len > FLOW_BYTES_MAX)
+		return -EINVAL;
+	if (keeps_frames(code, len))
+		return 0;
+	r = decode(f, code, len);
 	if (r)
 		return r;
 	link_targets(f);

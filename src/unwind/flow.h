@@ -7,6 +7,8 @@
  * both ends, so no symbols are needed: a value spreads along fall-through and jumps, forwards and
  * backwards, from the rets, the targets of calls, and (where these leave code untold) addresses that
  * lea takes and aligned starts after padding. Code that nothing reaches has no rule.
+ * Code that keeps frame pointers throughout is left to those, and so is code whose
+ * ways contradict each other (V8's builtins: calls that pop their arguments).
  * Likewise where the caller's rbp was pushed, and whether rbp holds a frame pointer. Pipeline thread. */
 #ifndef GP_UNWIND_FLOW_H
 #define GP_UNWIND_FLOW_H

@@ -109,6 +109,25 @@ static void flow__frame_pointer_and_alloca(void **state)
 	flow_deinit(&f);
 }
 
+/* Code that keeps frame pointers is told at a glance: large programs are, and decoding them takes longer
+ * than a sample may wait. */
+static void flow__framed_code_is_left_to_its_frames(void **state)
+{
+	static const uint8_t function[] = {0x55, 0x48, 0x89, 0xe5, 0x31, 0xc0, 0x5d, 0xc3};
+	uint8_t code[40 * sizeof(function)];
+	struct flow f;
+
+	(void)state;
+	flow_init(&f);
+	for (size_t i = 0; i < sizeof(code); i += sizeof(function))
+		memcpy(code + i, function, sizeof(function));
+	assert_ok(flow_run(&f, code, sizeof(code), 0));
+	assert_int_equal(f.count, 0);
+	assert_ok(flow_run(&f, code, 3 * sizeof(function), 0));
+	assert_int_equal(f.count, 15);
+	flow_deinit(&f);
+}
+
 static void flow__any_bytes(void **state)
 {
 	static uint8_t code[FLOW_BYTES_MAX];
@@ -249,6 +268,7 @@ int main(void)
 		cmocka_unit_test(flow__instructions),
 		cmocka_unit_test(flow__a_function_that_ends_in_a_call),
 		cmocka_unit_test(flow__frame_pointer_and_alloca),
+		cmocka_unit_test(flow__framed_code_is_left_to_its_frames),
 		cmocka_unit_test(flow__any_bytes),
 		cmocka_unit_test(flow__init_and_fini),
 		cmocka_unit_test(flow__agrees_with_call_frame_information),
