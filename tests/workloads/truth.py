@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Python program whose stacks are known, for every CPython from 2.7 on.
 
-Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, threads,
-fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
+Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, climb N
+(through C now and then), threads, fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
 import functools
 import os
 import sys
@@ -54,6 +54,19 @@ def paths(end):
 def descend(n, end):
     if n:
         return descend(n - 1, end)
+    while time.time() < end:
+        burn(UNIT)
+
+
+def rung(n, end):
+    if n % 9 == 0:
+        return sorted([n - 1], key=lambda m: climb(m, end))
+    return climb(n - 1, end)
+
+
+def climb(n, end):
+    if n > 0:
+        return rung(n, end)
     while time.time() < end:
         burn(UNIT)
 
@@ -120,6 +133,8 @@ def main():
     if mode == "deep":
         sys.setrecursionlimit(100000)
         descend(int(sys.argv[3]), end)
+    elif mode == "climb":
+        climb(int(sys.argv[3]), end)
     elif mode == "exec":
         burn_end = time.time() + 1
         while time.time() < burn_end:
