@@ -22,7 +22,6 @@
 #define LOGGER "gprofiler"
 #define AGENT_NICE (-10)
 #define STRINGS_MAX (128u << 20)
-#define SERVICE_MAX (1 << 20)
 
 struct run {
 	const struct options *options;
@@ -32,7 +31,7 @@ struct run {
 	struct command command;
 	struct process_identity controller; // pid 0: none
 	int lock;
-	struct buf service;
+	struct delivery_texts texts;
 	char hostname[65];
 	bool abandoned; // a thread hangs in a write
 };
@@ -90,8 +89,7 @@ static int start_delivery(struct run *run)
 	if (!run->options->upload_results)
 		return 0;
 	metadata_hostname(run->hostname, sizeof(run->hostname));
-	run->service = BUF_INIT(SERVICE_MAX);
-	if (delivery_configure(&config, run->options, run->hostname, &run->service))
+	if (delivery_configure(&config, run->options, run->hostname, &run->texts))
 		return 1 + 1;
 	config.spawn_real_ns = run->finish.spawn_real_ns;
 	return delivery_start(&config, &run->finish.delivery) ? 1 + 1 : 0;
@@ -109,7 +107,7 @@ static void end_delivery(struct run *run)
 	if (run->abandoned)
 		return;
 	delivery_free(d);
-	buf_deinit(&run->service);
+	delivery_texts_deinit(&run->texts);
 }
 
 /* On a busy machine the rings fill while we wait for a CPU. Our share of it is small either way, so
@@ -298,7 +296,7 @@ int run_profile(const struct options *options)
 
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {
-		buf_deinit(&run.service);
+		delivery_texts_deinit(&run.texts);
 		selection_deinit(&run.selection);
 		return status - 1;
 	}

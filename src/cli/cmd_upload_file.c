@@ -183,7 +183,7 @@ static int connect_studio(const struct delivery_config *config, struct studio **
 		log_error(LOGGER,
 			"The server %s cannot be used (status %ld: %s). Check "
 			"--server-host, --token, --service-name and proxies",
-			config->studio.server, a.status, a.message);
+			config->shown_server, a.status, a.message);
 		return 1;
 	}
 	return 0;
@@ -191,7 +191,7 @@ static int connect_studio(const struct delivery_config *config, struct studio **
 
 static int run(const struct options *o)
 {
-	_cleanup_buf_ struct buf service = BUF_INIT(1024);
+	struct delivery_texts texts;
 	struct delivery_config config;
 	struct sending s = {0};
 	char host[65];
@@ -200,14 +200,17 @@ static int run(const struct options *o)
 	if (gethostname(host, sizeof(host)) < 0)
 		snprintf(host, sizeof(host), "unknown");
 	host[sizeof(host) - 1] = 0;
-	if (delivery_configure(&config, o, host, &service))
+	if (delivery_configure(&config, o, host, &texts)) {
+		delivery_texts_deinit(&texts);
 		return 1;
+	}
 	status = open_file(o->upload_file_path, &s);
 	if (!status)
 		status = connect_studio(&config, &s.studio);
 	if (!status)
 		status = pack_and_send(&config, o->upload_file_path, &s);
 	studio_free(s.studio);
+	delivery_texts_deinit(&texts);
 	json_decref(s.header);
 	if (s.f)
 		fclose(s.f);

@@ -130,7 +130,7 @@ static inline bool options_given(const struct options *o, enum option_id id)
 }
 
 /* Appends the value of a field as the parser would read it ("smart", "collapsed,html", "1,2");
- * "***" for a secret that is set. */
+ * "***" for a secret that is set, and for user and password of a URL. */
 void options_value_text(const struct options *o, enum option_id id, struct buf *out);
 /* Every field that was given, {long name with underscores: value} as readers of the reference's
  * run_arguments look them up, without secrets; NULL without memory. */

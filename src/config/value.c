@@ -506,13 +506,31 @@ bool option_is_default(const struct options *o, enum option_id id)
 	return text.len == 0;
 }
 
+/* A URL without its user and password. */
+static void append_url(struct buf *out, const char *url)
+{
+	const char *host = strstr(url, "://");
+	const char *at;
+
+	host = host ? host + 3 : url;
+	for (at = host + strcspn(host, "/?#"); at > host && *at != '@'; at--)
+		;
+	buf_append(out, url, (size_t)(host - url));
+	buf_append_str(out, at > host ? "***" : "");
+	buf_append_str(out, at > host ? at : host);
+}
+
 void options_value_text(const struct options *o, enum option_id id, struct buf *out)
 {
 	const struct option_row *row = &option_rows[option_rows[id].target];
 	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
 
 	value_append(o, row, &text);
-	buf_append_str(out, text.len && row->flags & OPTION_SECRET ? "***" : buf_str(&text));
+	if (row->type == OPTION_TYPE_STR && strcmp(row->values, "URL") == 0)
+		append_url(out, buf_str(&text));
+	else
+		buf_append_str(
+			out, text.len && row->flags & OPTION_SECRET ? "***" : buf_str(&text));
 }
 
 json_t *options_to_json(const struct options *o)

@@ -7,6 +7,7 @@
 #include "delivery/delivery.h"
 
 #define LOGGER "gprofiler.delivery"
+#define NAME_MAX_BYTES ((size_t)1 << 20)
 
 static bool is_set(const char *text)
 {
@@ -36,9 +37,16 @@ static int check_service(const char *name, struct buf *service)
 	return 0;
 }
 
-int delivery_configure(struct delivery_config *config, const struct options *o,
-	const char *hostname, struct buf *service)
+void delivery_texts_deinit(struct delivery_texts *texts)
 {
+	buf_deinit(&texts->service);
+	buf_deinit(&texts->server);
+}
+
+int delivery_configure(struct delivery_config *config, const struct options *o,
+	const char *hostname, struct delivery_texts *texts)
+{
+	*texts = (struct delivery_texts){0};
 	if (!is_set(o->token) || !is_set(o->service_name) || !is_set(o->server_host)) {
 		log_error(LOGGER, "Uploading needs --token, --service-name and --server-host");
 		return -EINVAL;
@@ -47,7 +55,10 @@ int delivery_configure(struct delivery_config *config, const struct options *o,
 		log_error(LOGGER, "--token holds control characters (a line break at its end?)");
 		return -EINVAL;
 	}
-	if (check_service(o->service_name, service))
+	texts->service = BUF_INIT(NAME_MAX_BYTES);
+	texts->server = BUF_INIT(NAME_MAX_BYTES);
+	options_value_text(o, OPTION_server_host, &texts->server);
+	if (check_service(o->service_name, &texts->service))
 		return -EINVAL;
 	if (is_set(o->tls_client_cert) != is_set(o->tls_client_key))
 		log_warning(LOGGER, "--tls-client-cert and --tls-client-key only work together: "
@@ -73,10 +84,11 @@ int delivery_configure(struct delivery_config *config, const struct options *o,
 					},
 				.server = o->server_host,
 				.token = o->token,
-				.service = buf_str(service),
+				.service = buf_str(&texts->service),
 				.hostname = hostname,
 				.upload_timeout_s = (unsigned)o->server_upload_timeout,
 			},
+		.shown_server = buf_str(&texts->server),
 		.v1 = o->profile_api_version == OPTION_PROFILE_API_V1,
 		.page = o->flamegraph && !o->continuous,
 		.spool_dir = o->spool_dir,

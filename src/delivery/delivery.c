@@ -279,13 +279,13 @@ static int ask_health(struct delivery *d)
 		log_error(LOGGER,
 			"The server %s does not accept this agent: %s. Check --token and "
 			"--service-name",
-			d->config.studio.server, a.message);
+			d->config.shown_server, a.message);
 		return 1;
 	}
 	log_warning(LOGGER,
 		"The server %s did not say that it is well (status %ld: %s). Profiling starts, and "
 		"what cannot be sent is kept",
-		d->config.studio.server, a.status, a.message);
+		d->config.shown_server, a.status, a.message);
 	return 0;
 }
 

@@ -27,6 +27,7 @@
 
 struct delivery_config {
 	struct studio_config studio; // texts are borrowed and outlive the delivery
+	const char *shown_server; // for people: without user and password
 	bool v1;
 	bool page; // the flame graph page goes along, as long as there is room
 	const char *spool_dir; // NULL: the usual places
@@ -48,11 +49,17 @@ struct delivery_stats {
 
 struct delivery;
 
-/* Fills config from the options of the studio's group. service (kept by the caller) receives the
- * cleaned name. Warns about half-given certificates.
+/* Texts that a delivery's config borrows; kept by the caller, longer than the delivery. */
+struct delivery_texts {
+	struct buf service; // the cleaned name
+	struct buf server; // for people
+};
+void delivery_texts_deinit(struct delivery_texts *texts);
+
+/* Fills config from the options of the studio's group. Warns about half-given certificates.
  * Return 0, or -EINVAL after an error in the log that says what to change. */
 int delivery_configure(struct delivery_config *config, const struct options *o,
-	const char *hostname, struct buf *service);
+	const char *hostname, struct delivery_texts *texts);
 
 /* Opens the spool, asks the server how it is (waits up to 5 s), starts to send. A server that is
  * away is a warning. Return 0; 1 when the server says that this agent cannot be served, or a

@@ -72,6 +72,22 @@ static bool is_gzip(const struct http_request *q)
 	return false;
 }
 
+/* A URL's user and password are as secret as a token. */
+static void append_url(struct buf *out, const char *url)
+{
+	const char *host = strstr(url, "://"), *at = NULL;
+
+	if (host)
+		at = memrchr(host, '@', strcspn(host + 3, "/?#") + 3);
+	if (!at) {
+		append_quoted(out, url, strlen(url));
+		return;
+	}
+	append_quoted(out, url, (size_t)(host + 3 - url));
+	buf_append_str(out, "***");
+	append_quoted(out, at, strlen(at));
+}
+
 int http_curl_line(struct buf *out, const struct http_request *q, const char *secret)
 {
 	_cleanup_buf_ struct buf line = BUF_INIT(out->cap);
@@ -80,7 +96,7 @@ int http_curl_line(struct buf *out, const struct http_request *q, const char *se
 	_cleanup_buf_ struct buf once = BUF_INIT(out->cap);
 
 	buf_printf(&line, "curl -X %s ", q->method);
-	append_quoted(&line, q->url, strlen(q->url));
+	append_url(&line, q->url);
 	for (size_t i = 0; q->headers && q->headers[i]; i++) {
 		if (!strcmp(q->headers[i], "Content-Encoding: gzip"))
 			continue;

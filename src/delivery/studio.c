@@ -84,9 +84,9 @@ static void show(struct studio_answer *a, const char *text, size_t len)
 static void hide_secret(struct studio_answer *a, const char *secret)
 {
 	size_t n = secret ? strlen(secret) : 0;
-	char *hit;
+	char *hit = a->message;
 
-	while (n && (hit = strstr(a->message, secret)) != NULL)
+	for (; n && (hit = strstr(hit, secret)) != NULL; hit += n)
 		memset(hit, '*', n);
 	// Of a token that was cut by the end of the line nothing may stay.
 	for (size_t left = strlen(a->message), k = MIN(n, left); n && k >= 4; k--) {

@@ -525,13 +525,15 @@ static void secrets__are_never_printed(void **state)
 	struct run r;
 
 	(void)state;
-	run_accepted(&r, "-o x --token hush-hush --service-name shown");
+	run_accepted(&r, "-o x --token hush-hush --service-name shown --server-host "
+			 "https://user:hush@host/a@b");
 	assert_string_equal(r.o.token, "hush-hush");
 	// Not even in the process listing.
 	assert_string_equal(r.argv[4], "*********");
 	j = options_to_json(&r.o);
 	assert_ok(json_append(&text, j));
 	assert_null(strstr(buf_str(&text), "hush"));
+	assert_non_null(strstr(buf_str(&text), "\"https://***@host/a@b\""));
 	assert_non_null(strstr(buf_str(&text), "\"service_name\": \"shown\""));
 	run_end(&r);
 	run_start_with(&r, "--token=hush-hush", envp, NULL);

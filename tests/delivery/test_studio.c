@@ -147,6 +147,10 @@ static void curl__line_without_secrets(void **state)
 		"curl -X POST $'http://h/api?key=***' -H $'GPROFILER-API-KEY: ***' -d $'{\"a\": "
 		"\"it\\'s ***\\n\"}'");
 	buf_clear(&line);
+	q.url = "http://me:pw@h/a@b";
+	assert_ok(http_curl_line(&line, &q, "s3cr/t"));
+	assert_non_null(strstr(buf_str(&line), "$'http://'***$'@h/a@b'"));
+	buf_clear(&line);
 	q.body_len = 12; // cut
 	assert_ok(http_curl_line(&line, &q, NULL));
 	assert_non_null(strstr(buf_str(&line), "'(12 bytes)'"));
