@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/compatibility.md against the program: every flag in it is given, every flag of the reference is in it."""
+import os
+import re
+import socket
+import subprocess
+
+import lib
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+DOC = os.path.join(ROOT, "docs", "compatibility.md")
+ROWS = os.path.join(ROOT, "src", "config", "options.def")
+LOCK = f"gprofiler-test-compat-{os.getpid()}"
+
+
+def rows():
+    """(example, word) of each flag in the tables."""
+    for line in open(DOC, encoding="utf-8"):
+        cells = [c.strip() for c in line.strip().split("|")]
+        if len(cells) < 5 or not cells[1].startswith("`-"):
+            continue
+        for example in re.findall(r"`([^`]+)`", cells[1]):
+            yield example, cells[2]
+
+
+def answer(example):
+    """What the program says to a flag; with its lock taken it goes no further than reading it."""
+    args = example.split()
+    if "-o" not in args and "--output-dir" not in args:
+        args = ["-o", os.path.join(lib.env.dir, "out"), *args]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GPROFILER_")}
+    env.update(GPROFILER_LOCK_NAME=LOCK, GPROFILER_SYSTEM_CONFIG="")
+    p = subprocess.run([lib.GPROFILER, *args], env=env, capture_output=True, text=True, timeout=20,
+                       stdin=subprocess.DEVNULL)
+    if p.returncode != 2:
+        return "taken"
+    return "refused" if "is not in this version" in p.stderr + p.stdout else p.stderr
+
+
+def test_every_flag_is_answered_as_the_table_says():
+    lib.need_root()
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    lock.bind(b"\0\0" + LOCK.encode())
+    wrong, n = [], 0
+    for example, word in rows():
+        assert word in ("works", "accepted", "refused"), (example, word)
+        n += 1
+        said = answer(example)
+        if said != ("refused" if word == "refused" else "taken"):
+            wrong.append(f"{example}: {word} in docs/compatibility.md, {said}")
+    lock.close()
+    assert n > 120, n
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_flag_of_the_reference_is_in_the_table():
+    names, accepted = set(), set()
+    for line in open(ROWS, encoding="utf-8"):
+        if re.match(r"(OPT|ALIAS)\(", line) and re.search(r"\bREF\b", line):
+            name = re.search(r'"([a-z0-9-]+)"', line)[1]
+            names.add(name)
+            if re.search(r"\bACCEPTED\b", line):
+                accepted.add(name)
+    said = {flag for example, _ in rows() for flag in re.findall(r"--([a-z0-9-]+)", example)}
+    missing = sorted(names - said - {"help"})
+    unknown = sorted(said - names)
+    assert len(names) > 100
+    assert not missing, f"not in docs/compatibility.md: {missing}"
+    assert not unknown, f"no flag of the reference: {unknown}"
+    for example, word in rows():
+        first = re.match(r"--([a-z0-9-]+)", example)
+        if first and word != "refused":
+            assert (word == "accepted") == (first[1] in accepted), f"{example} is not {word}: see options.def"
+
+
+if __name__ == "__main__":
+    lib.main(globals())
