@@ -62,6 +62,12 @@ def memory(pid):
     return {"anonymous": field("RssAnon") + field("RssShmem"), "resident": field("VmRSS"), "bpf": bpf, "peak": field("VmHWM")}
 
 
+def anonymous(pid):
+    """RssAnon + RssShmem, bytes; 0 once it is gone."""
+    text = open(f"/proc/{pid}/status").read()
+    return sum(int(n) for n in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", text, re.M)) * 1024
+
+
 class Agent:
     """gprofiler in the background."""
 
