@@ -214,6 +214,27 @@ static int attach_tls(const struct py_target *t, const struct py_slot *slot,
 	return 0;
 }
 
+/* Does the runtime's current state look like one? A build with other fields in between does not have
+ * it there. It changes all the time, so that one good look of three is enough. */
+static bool current_plausible(const struct py_target *t)
+{
+	const struct py_offsets *o = &t->module->offsets;
+	uint64_t state, interp, head, linked;
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (read_u64(t->pid, t->bias + t->module->current, &state))
+			return false;
+		if (!state)
+			return true;
+		if (read_u64(t->pid, state + o->layout.tstate_interp, &interp) == 0 &&
+			read_u64(t->pid, interp + o->interp_tstate_head, &head) == 0 &&
+			read_u64(t->pid, head + o->layout.tstate_interp, &linked) == 0 &&
+			linked == interp)
+			return true;
+	}
+	return false;
+}
+
 int py_attach(const struct py_target *t, const struct py_slot *slot, const struct py_first *first,
 	struct py_process *ret)
 {
@@ -225,7 +246,8 @@ int py_attach(const struct py_target *t, const struct py_slot *slot, const struc
 		p.eval[i].end = m->eval[i].end + t->bias;
 	}
 	p.key_addr = m->key ? m->key + t->bias : 0;
-	p.current_addr = m->current ? m->current + t->bias : 0;
+	if (m->current && (!first || current_plausible(t)))
+		p.current_addr = m->current + t->bias;
 	if (m->none && m->offsets.layout.chain == PY_CHAIN_INTERP)
 		p.none_addr = m->none + t->bias;
 	if (m->interp_head && (m->offsets.interp_next | m->offsets.interp_tstate_head |
