@@ -3,7 +3,7 @@ BUILD ?= build
 SECONDS_ ?= 10
 MESON_FLAGS ?=
 
-.PHONY: build profile test lint bench soak matrix fuzz check-asan clean install deps format
+.PHONY: build profile test lint bench soak matrix fuzz dist clean install deps format
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet gprofiler gprofiler.1
@@ -45,6 +45,10 @@ format: deps
 
 install: build
 	@meson install -C $(BUILD) --no-rebuild
+
+# One archive with all it needs, for any x86-64 Linux.
+dist: build
+	@build-aux/make-dist $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz out
