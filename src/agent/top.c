@@ -315,6 +315,7 @@ static void paint_ledger(struct painter *p)
 	paint_count(p, "idle", l->idle + l->idle_silent);
 	paint_count(p, "not asked for", l->filtered);
 	paint_count(p, "throttled", l->throttled);
+	paint_count(p, "late: windows not shown", p->screen->skipped);
 	buf_printf(&p->line, "; unnamed frames %.2f%%", percent(l->frames_unnamed, l->frames));
 	end_line(p);
 }

@@ -63,6 +63,7 @@ struct top_screen {
 	unsigned functions; // most rows, when there is no terminal
 	unsigned ncpus;
 	double own_cpu; // of this program, of one CPU
+	unsigned skipped; // windows since the last picture that were not shown
 	bool keys; // the line that names the keys
 };
 

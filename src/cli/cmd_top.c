@@ -21,6 +21,7 @@
 #define FREQUENCY 99 // the profiler's default gives too few samples a second
 #define AGENT_NICE (-10)
 #define KEYS_NS (100 * NSEC_PER_MSEC) // how often keys are looked at
+#define LATE_DELAYS 3 // without a picture, after which one is shown even if late
 #define STRINGS_MAX (64u << 20)
 #define SAMPLES_MAX (1u << 16)
 #define PROFILE_BYTES_MAX (64u << 20)
@@ -34,7 +35,7 @@ struct top {
 	struct top_screen screen;
 	struct buf text;
 	uint64_t shown; // windows
-	uint64_t mono, cpu; // at the end of the last window, ns
+	uint64_t mono, cpu; // at the last picture, ns
 	struct process_identity *targets; // of the processes that were asked for
 	size_t ntargets;
 	bool live;
@@ -69,8 +70,16 @@ static void measure_self(struct top *t)
 	t->cpu = cpu;
 }
 
-/* The window that is over is named and shown. After a stop of the program several are, and the last
- * one is what anybody wants to see. */
+/* Several windows are over at once after a stop of this program, or when it gets no CPU: the last one
+ * is what anybody wants to see, but not never. */
+static bool behind(const struct top *t)
+{
+	uint64_t now = clock_mono_ns(), delay = t->options->top_delay * NSEC_PER_SEC;
+
+	return session_boundary(t->s) < now && now - t->mono < LATE_DELAYS * delay;
+}
+
+/* The window that is over is named and shown. */
 static int next_window(struct top *t)
 {
 	struct profile profile;
@@ -78,6 +87,10 @@ static int next_window(struct top *t)
 
 	if (r)
 		return r;
+	if (behind(t)) {
+		t->screen.skipped++;
+		return session_window_done(t->s);
+	}
 	profile_init(&profile, SAMPLES_MAX, PROFILE_BYTES_MAX);
 	r = session_profile(t->s, 0, &profile);
 	if (!r)
@@ -88,10 +101,10 @@ static int next_window(struct top *t)
 		return r ? r : done;
 	t->taken = true;
 	t->shown++;
-	if (session_boundary(t->s) < clock_mono_ns())
-		return 0;
 	measure_self(t);
-	return paint(t);
+	r = paint(t);
+	t->screen.skipped = 0;
+	return r;
 }
 
 static int on_key(struct top *t, char key)
@@ -167,8 +180,7 @@ static int loop(struct top *t)
 	bool last = false;
 	int r = session_start(t->s);
 
-	t->mono = clock_mono_ns();
-	t->cpu = clock_cpu_ns();
+	measure_self(t);
 	while (!r && !t->signals->stop && !t->quit && !last) {
 		uint64_t until = MIN(session_boundary(t->s), clock_mono_ns() + KEYS_NS);
 
