@@ -37,6 +37,7 @@ struct top {
 	uint64_t shown; // windows
 	uint64_t mono, cpu; // at the last picture, ns
 	struct process_identity *targets; // of the processes that were asked for
+	uint32_t *pids; // the same
 	size_t ntargets;
 	bool live;
 	bool taken; // view holds a window
@@ -161,7 +162,8 @@ static int find_targets(struct top *t)
 	const struct option_pids *pids = &t->options->top_pids;
 
 	t->targets = calloc(pids->len + 1, sizeof(*t->targets));
-	if (!t->targets)
+	t->pids = calloc(pids->len + 1, sizeof(*t->pids));
+	if (!t->targets || !t->pids)
 		return -ENOMEM;
 	vec_foreach (pid, pids) {
 		int r = process_identity_read(*pid, &t->targets[t->ntargets]);
@@ -169,7 +171,7 @@ static int find_targets(struct top *t)
 		if (r)
 			fprintf(stderr, "gprofiler top: process %u: %s\n", *pid, strerror(-r));
 		else
-			t->ntargets++;
+			t->pids[t->ntargets++] = *pid;
 	}
 	return pids->len && !t->ntargets ? -ESRCH : 0;
 }
@@ -207,8 +209,8 @@ static int start_session(struct top *t, char *why)
 				.mode = BPF_UNWIND_SMART,
 				.kernel_stacks = true,
 				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
-				.pids = o->top_pids.len ? o->top_pids.data : NULL,
-				.npids = o->top_pids.len,
+				.pids = t->ntargets ? t->pids : NULL,
+				.npids = t->ntargets,
 				.python = true,
 			},
 		.rung = o->source == OPTION_SOURCE_BPF	  ? SESSION_RUNG_BPF
@@ -279,6 +281,7 @@ int cli_top(const struct options *options, int argc, char **argv)
 	if (find_targets(&t)) {
 		fprintf(stderr, "gprofiler top: error: there is no such process\n");
 		free(t.targets);
+		free(t.pids);
 		return 1;
 	}
 	log_open(&log);
@@ -288,6 +291,7 @@ int cli_top(const struct options *options, int argc, char **argv)
 	status = run(&t);
 	top_view_deinit(&t.view);
 	free(t.targets);
+	free(t.pids);
 	buf_deinit(&t.text);
 	return status;
 }

@@ -153,6 +153,23 @@ static void kernel__module_change_forgets_modules(void **state)
 	assert_int_equal(ask(f, 0xffffffff81001004, &n), 0); // the core stays
 }
 
+static void kernel__a_held_table_is_read_once(void **state)
+{
+	struct fixture *f = *state;
+	struct kernel_name n;
+
+	kernel_symbols_hold(f->k);
+	put(f->modules, "alpha 4096 0 - Live 0xffffffffc0000000\n");
+	assert_int_equal(ask(f, 0xffffffff81001004, &n), strlen(table));
+	assert_int_equal(ask(f, 0xffffffff81003004, &n), 0);
+	assert_string_equal(n.name, "last_core");
+	expect(f, 0xffffffffc0000080, "mod_a", "[alpha]");
+	// Modules change, and the table with them.
+	put(f->kallsyms, "ffffffff81000000 T _stext\nffffffffc0000000 t other\t[gamma]\n");
+	put(f->modules, "gamma 4096 0 - Live 0xffffffffc0000000\n");
+	expect(f, 0xffffffffc0000080, "other", "[gamma]");
+}
+
 static void kernel__announced_text_outlives_its_end(void **state)
 {
 	struct fixture *f = *state;
@@ -216,6 +233,7 @@ int main(void)
 		CASE(kernel__data_ends_a_function),
 		CASE(kernel__a_batch_is_one_pass_and_cached),
 		CASE(kernel__module_change_forgets_modules),
+		CASE(kernel__a_held_table_is_read_once),
 		CASE(kernel__announced_text_outlives_its_end),
 		CASE(kernel__announcements_are_capped),
 		CASE(kernel__kptr_restrict_is_seen),
