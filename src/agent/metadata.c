@@ -262,6 +262,7 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 		add_text(metadata, "hostname", host);
 	}
 	add_text(metadata, "profiling_mode", "cpu");
+	json_object_set_new(metadata, "continuous", json_boolean(config->continuous));
 	json_object_set_new(metrics, "cpu_avg", json_null());
 	json_object_set_new(metrics, "mem_avg", json_null());
 	json_object_set_new(header, "containers", containers(p));

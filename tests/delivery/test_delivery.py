@@ -130,7 +130,7 @@ def test_a_profile_of_this_machine():
     assert u.text.split("\n")[1:] == prof.text.split("\n")[1:]
     assert u.samples == prof.total() > 0
     assert u.header.pop("flamegraph_html").lower().startswith("<!doctype html>")
-    assert dict(u.header, flamegraph_html=None) == prof.header
+    assert dict(u.header, flamegraph_html=None) == prof.header and u.header["metadata"]["continuous"] is False
     assert set(u.body) == {"start_time", "end_time", "hostname", "profile", "cpu_avg", "mem_avg", "spawn_time", "gpid"}
     assert u.body["gpid"] == "" and u.body["hostname"] == os.uname().nodename
     assert S.naive_time(u.body["spawn_time"]) <= S.naive_time(u.body["start_time"]) < S.naive_time(u.body["end_time"])
@@ -241,8 +241,8 @@ def test_refused_for_good_is_dropped_with_an_error():
 
 def test_denied_is_kept_with_one_error():
     studio = S.Studio()
-    for n, deed in enumerate((S.status(401), S.status(403), S.status(400, {"message": "Invalid GPROFILER-SERVICE-NAME header"}),
-                              S.status(404), S.status(307, b"", [("Location", "http://localhost:1/")])), 1):
+    bad_key = S.status(400, {"message": "Invalid GPROFILER-SERVICE-NAME header"})
+    for n, deed in enumerate((S.status(401), S.status(403), bad_key, S.status(404), S.status(307, b"", [("Location", "http://localhost:1/")])), 1):
         studio.script, studio.always = [None], deed
         prof = run(studio, *EVENTS)
         assert len(spooled()) == 3 * n and len(errors(prof.process)) == 1, (n, spooled(), errors(prof.process))
@@ -457,11 +457,14 @@ def test_sigterm_does_not_wait_for_the_server():
 
 
 def test_kill_9_leaves_whole_uploads():
+    """Killed around the moment when the window goes into the spool."""
     lib.need_root()
     away, rng = closed_url(), random.Random(7)
-    for _ in range(8):
-        p = lib.start_gprofiler("-d", 1, "-f", 49, "--no-flamegraph", *arguments(away))
-        time.sleep(1.0 + rng.random() * 0.8)
+    for n in range(8):
+        p = lib.start_gprofiler("-d", 1, "-f", 49, "--no-flamegraph", *arguments(away), out=f"out{n}")
+        log = os.path.join(p.out, "log")
+        wait_for("the end of the window", lambda: os.path.exists(log) and "Saved collapsed" in open(log).read())
+        time.sleep(rng.random() * 0.03)
         lib.send(p, lib.SIGKILL)
         p.communicate()
     kept = len(spooled())
@@ -507,6 +510,58 @@ def test_no_spool():
     run(live)
     assert len(live.uploads) == 1
     live.close()
+
+
+def test_continuous_through_an_outage():
+    lib.need_root()
+    studio = S.Studio()
+    lib.env.start("sh", "-c", "while :; do :; done")
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", 49, *arguments(studio))
+    wait_for("two uploads", lambda: len(studio.uploads) >= 2, 30)
+    studio.always = S.status(503)
+    wait_for("a failed upload", lambda: len(posts(studio)) > len(studio.uploads) + 1, 30)
+    wait_for("windows in the spool", lambda: len(spooled()) >= 2, 30)
+    studio.always = None
+    n = len(studio.uploads)
+    wait_for("the rest", lambda: len(studio.uploads) >= n + 4, 60)
+    lib.send(p, lib.SIGTERM)
+    start = time.monotonic()
+    p.communicate(timeout=30)
+    assert p.returncode == 0 and time.monotonic() - start < 6
+    files = {n: open(os.path.join(p.out, n)).read() for n in os.listdir(p.out)
+             if n.startswith("profile_") and n.endswith(".col")}
+    samples = sum(int(line.rpartition(" ")[2]) for t in files.values() for line in t.split("\n")[1:])
+    left = len(spooled())
+    lib.note(f"{len(files)} windows, {len(studio.uploads)} delivered, {left} in the spool")
+    # Each window once; one that the server took while we were told to end may be in the spool, too.
+    ends = [u.body["end_time"] for u in studio.uploads]
+    missing = [n for n in files if not any(e in n for e in ends)]
+    assert len(missing) <= left, (missing, left, ends)
+    # The last one, cut short, may end in the same second as the one before, and have its file's name.
+    assert len(set(ends[:-1])) == len(ends) - 1, ends
+    assert missing or studio.samples() >= samples, (studio.samples(), samples)
+    gpids = [u.body["gpid"] for u in studio.uploads]
+    assert gpids[0] == "" and gpids[1] == 4001 and gpids.count("") == 2, gpids
+    assert all(u.header["flamegraph_html"] is None and u.header["metadata"]["continuous"] for u in studio.uploads)
+    log = open(os.path.join(p.out, "log")).read()
+    assert "ERROR" not in log and "which is back" in log
+    studio.close()
+
+
+def test_continuous_killed_loses_the_running_window():
+    lib.need_root()
+    away = closed_url()
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", 49, "--no-flamegraph", *arguments(away))
+    wait_for("three windows in the spool", lambda: len(spooled()) >= 3, 30)
+    lib.send(p, lib.SIGKILL)
+    p.communicate()
+    files = [n for n in os.listdir(p.out) if n.startswith("profile_") and n.endswith(".col")]
+    kept = len(spooled())
+    assert len(files) - 1 <= kept <= len(files), (files, kept)
+    studio = S.Studio()
+    run(studio)
+    assert len(studio.uploads) == kept + 1 and spooled() == [], (len(studio.uploads), kept, spooled(), studio.refused)
+    studio.close()
 
 
 def test_log_lines_go_to_the_server():
