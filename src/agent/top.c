@@ -15,6 +15,7 @@
 #define PROCESSES_SHOWN 10
 #define LEAST_COLUMNS 10
 #define LEAST_LINES 2
+#define WIDE_COLUMNS 64 // room for all columns and some of the name
 #define TITLE_LINES 2 // above processes, above functions
 
 struct row_key {
@@ -363,9 +364,35 @@ static int paint_processes(struct painter *p, size_t most)
 	return 0;
 }
 
+/* What the order is about, and the function: nothing else has room. */
+static void paint_narrow(struct painter *p, size_t most)
+{
+	const struct top_view *v = p->v;
+	bool total = p->screen->order == TOP_BY_TOTAL;
+
+	buf_printf(&p->line, "%6s FUNCTION", total ? "TOTAL" : "SELF");
+	end_line(p);
+	for (size_t i = 0; i < v->rows.len && i < most; i++) {
+		const struct top_row *row = &v->rows.data[i];
+		const struct top_process *process = &v->processes.data[row->process - 1];
+
+		buf_printf(
+			&p->line, "%5.1f%% ", percent(total ? row->total : row->self, v->samples));
+		if (p->screen->order == TOP_BY_PROCESS)
+			buf_printf(&p->line, "%s ", intern_str(&v->texts, process->comm));
+		buf_append_str(&p->line, intern_str(&v->texts, row->text));
+		end_line(p);
+	}
+}
+
 static void paint_functions(struct painter *p, size_t most)
 {
 	const struct top_view *v = p->v;
+
+	if (p->screen->columns && p->screen->columns < WIDE_COLUMNS) {
+		paint_narrow(p, most);
+		return;
+	}
 
 	buf_printf(
 		&p->line, "%7s %7s %7s  %-15s  %s", "SELF", "TOTAL", "PID", "PROCESS", "FUNCTION");

@@ -157,6 +157,17 @@ static void top__every_size(void **state)
 	}
 }
 
+static void top__narrow_terminals_show_functions(void **state)
+{
+	struct top_screen s = {.order = TOP_BY_SELF, .lines = 6, .columns = 20};
+	const char *text = show(*state, s);
+
+	assert_non_null(strstr(text, " 40.0% leaf\n"));
+	s.order = TOP_BY_PROCESS;
+	text = show(*state, s);
+	assert_non_null(strstr(text, " 30.0% one leaf\n"));
+}
+
 static void top__nothing_sampled(void **state)
 {
 	struct fixture *f = *state;
@@ -178,6 +189,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(top__orders, setup, teardown),
 		cmocka_unit_test_setup_teardown(top__hostile_names_give_no_orders, setup, teardown),
 		cmocka_unit_test_setup_teardown(top__every_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			top__narrow_terminals_show_functions, setup, teardown),
 		cmocka_unit_test_setup_teardown(top__nothing_sampled, setup, teardown),
 	};
 
