@@ -223,7 +223,8 @@ static int run(struct dump *d, uint32_t pid, bool as_json)
 	d->p = process_table_find(&d->processes, pid);
 	if (!d->p)
 		return -ESRCH;
-	r = runtime_read_threads(d->runtimes, d->p, add_stack, d);
+	r = runtime_read_threads(
+		d->runtimes, d->p, &(struct runtime_visitor){.fn = add_stack, .arg = d});
 	// No interpreter, or one that is not up yet: its threads are still shown.
 	if (r && r != -ENOENT && r != -EAGAIN)
 		return r;

@@ -142,14 +142,14 @@ void runtime_trim(struct runtime_set *s)
 			rows[i].ops->trim(s->runtimes[i]);
 }
 
-int runtime_read_threads(struct runtime_set *s, struct process *p, runtime_thread_fn fn, void *arg)
+int runtime_read_threads(struct runtime_set *s, struct process *p, const struct runtime_visitor *v)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		int r;
 
 		if (!s->runtimes[i] || !rows[i].ops->read_threads)
 			continue;
-		r = rows[i].ops->read_threads(s->runtimes[i], p, fn, arg);
+		r = rows[i].ops->read_threads(s->runtimes[i], p, v);
 		if (r != -ENOENT)
 			return r;
 	}

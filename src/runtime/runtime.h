@@ -34,7 +34,13 @@ struct runtime_thread {
 	const uint64_t *words; // frames, leaf first, runtime_frame_words() each
 	size_t nwords;
 };
-typedef int (*runtime_thread_fn)(void *arg, const struct runtime_thread *t);
+/* Who reads. want: is this thread's stack asked for (tid 0: unknown)? NULL: all. A nonzero return of fn
+ * ends the reading. */
+struct runtime_visitor {
+	bool (*want)(void *arg, uint32_t tid);
+	int (*fn)(void *arg, const struct runtime_thread *t);
+	void *arg;
+};
 
 #define RUNTIME_MEET_AGAIN 1
 
@@ -51,9 +57,9 @@ struct runtime_ops {
 	 * frame as it is first seen. Return 0; -ENOMEM. */
 	int (*name_frame)(
 		void *runtime, struct process *p, const uint64_t *words, struct runtime_frame *ret);
-	/* Stacks of all threads of p, now, without stopping it. Return 0, -ENOENT not of this runtime,
+	/* Stacks of the threads of p, now, without stopping it. Return 0, -ENOENT not of this runtime,
 	 * -errno, or what fn returned if not 0. May be NULL. */
-	int (*read_threads)(void *runtime, struct process *p, runtime_thread_fn fn, void *arg);
+	int (*read_threads)(void *runtime, struct process *p, const struct runtime_visitor *v);
 	/* "CPython 3.11.7" of a process that was met or read. Return false: not of this runtime. */
 	bool (*describe)(void *runtime, const struct process *p, char *ret, size_t size);
 	/* Ids of texts are about to die: forget what was named. */
@@ -91,9 +97,9 @@ void runtime_describe(struct runtime_set *s, const struct process *p, char *ret,
 /* Call between windows, when no ids are held: empties the texts if they grew large. */
 void runtime_trim(struct runtime_set *s);
 
-/* Stacks of all threads of a process, now, as the first runtime that knows it sees them; the process
+/* Stacks of the threads of a process, now, as the first runtime that knows it sees them; the process
  * is never stopped. Mappings must be known (process_table_scan_pid); files are opened as needed.
  * Return 0, -ENOENT no runtime knows it, -errno, what fn returned. */
-int runtime_read_threads(struct runtime_set *s, struct process *p, runtime_thread_fn fn, void *arg);
+int runtime_read_threads(struct runtime_set *s, struct process *p, const struct runtime_visitor *v);
 
 #endif

@@ -61,7 +61,8 @@ static int loop(struct show *s, unsigned count, unsigned ms)
 	int r = 0;
 
 	for (unsigned i = 0; i < count && !r; i++) {
-		r = runtime_read_threads(s->set, s->p, show, s);
+		r = runtime_read_threads(
+			s->set, s->p, &(struct runtime_visitor){.fn = show, .arg = s});
 		if (r == -EAGAIN)
 			r = 0;
 		fflush(stdout);

@@ -53,6 +53,7 @@ struct live {
 	struct process *p;
 	uint64_t words[8];
 	size_t nwords;
+	struct runtime_visitor visitor;
 };
 
 static int keep(void *arg, const struct runtime_thread *t)
@@ -74,6 +75,7 @@ static int setup(void **state)
 
 	assert_non_null(l);
 	*state = l;
+	l->visitor = (struct runtime_visitor){.fn = keep, .arg = l};
 	if (!live_python_start(&l->python))
 		return 0;
 	l->ops = (struct capture_source_ops){
@@ -119,7 +121,7 @@ static void names__published(void **state)
 	struct live *l = ready(state);
 	struct py_process first;
 
-	assert_ok(runtime_read_threads(l->set, l->p, keep, l));
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
 	assert_int_equal(l->fake.nset, 1);
 	assert_true(l->fake.process.nranges >= 1);
 	assert_int_not_equal(l->fake.process.tstate_by, PY_TSTATE_NONE);
@@ -147,7 +149,7 @@ static void names__refused_by_source(void **state)
 	struct live *l = ready(state);
 
 	l->fake.refuse = -ENOSPC;
-	assert_ok(runtime_read_threads(l->set, l->p, keep, l));
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
 	assert_int_equal(l->nwords, 3 * PY_FRAME_WORDS);
 	runtime_forget(l->set, l->p);
 	assert_int_equal(l->fake.nremoved, 0);
@@ -158,7 +160,7 @@ static void names__believed(void **state)
 	struct live *l = ready(state);
 	struct runtime_frame f;
 
-	assert_ok(runtime_read_threads(l->set, l->p, keep, l));
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
 	assert_ok(runtime_name_frame(l->set, l->p, l->words, &f));
 	assert_string_equal(runtime_text(l->set, f.name), "inner");
 	assert_string_equal(runtime_text(l->set, f.file), "<string>");
@@ -172,13 +174,33 @@ static void names__believed(void **state)
 	assert_string_equal(runtime_text(l->set, f.name), "inner");
 }
 
+static bool want_none(void *arg, uint32_t tid)
+{
+	struct live *l = arg;
+
+	assert_int_equal(tid, l->python.pid);
+	return false;
+}
+
+static void names__wanted(void **state)
+{
+	struct live *l = ready(state);
+
+	l->visitor.want = want_none;
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
+	assert_int_equal(l->nwords, 0);
+	l->visitor.want = NULL;
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
+	assert_int_equal(l->nwords, 3 * PY_FRAME_WORDS);
+}
+
 static void names__stale(void **state)
 {
 	struct live *l = ready(state);
 	struct runtime_frame f;
 	uint64_t word;
 
-	assert_ok(runtime_read_threads(l->set, l->p, keep, l));
+	assert_ok(runtime_read_threads(l->set, l->p, &l->visitor));
 	// Another object stands there: the checksum tells.
 	word = PY_FRAME_REST(PY_FRAME_COOKIE(l->words[1]) ^ 1, 0);
 	assert_ok(runtime_name_frame(l->set, l->p, (uint64_t[]){l->words[0], word}, &f));
@@ -198,7 +220,7 @@ static void names__stale(void **state)
 	assert_string_equal(runtime_text(l->set, f.name), "inner");
 	assert_ok(runtime_name_frame(l->set, l->p, l->words + PY_FRAME_WORDS, &f));
 	assert_true(f.stale);
-	assert_int_not_equal(runtime_read_threads(l->set, l->p, keep, l), 0);
+	assert_int_not_equal(runtime_read_threads(l->set, l->p, &l->visitor), 0);
 }
 
 int main(void)
@@ -207,6 +229,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names__published, setup, teardown),
 		cmocka_unit_test_setup_teardown(names__refused_by_source, setup, teardown),
 		cmocka_unit_test_setup_teardown(names__believed, setup, teardown),
+		cmocka_unit_test_setup_teardown(names__wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(names__stale, setup, teardown),
 	};
 

@@ -47,7 +47,8 @@ static bool run(uint32_t pid)
 		r = runtime_set_new(&config, &s.set);
 	s.p = r ? NULL : process_table_find(&processes, pid);
 	if (s.p)
-		r = runtime_read_threads(s.set, s.p, look, &s);
+		r = runtime_read_threads(
+			s.set, s.p, &(struct runtime_visitor){.fn = look, .arg = &s});
 	runtime_set_free(s.set);
 	process_table_deinit(&processes);
 	module_table_deinit(&modules);

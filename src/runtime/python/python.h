@@ -77,6 +77,6 @@ int py_proc_verify(struct py_runtime *rt, struct process *p, struct py_proc *pro
 int py_name_frame(
 	void *runtime, struct process *p, const uint64_t *words, struct runtime_frame *ret);
 /* reader.c */
-int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void *arg);
+int py_read_threads(void *runtime, struct process *p, const struct runtime_visitor *v);
 
 #endif

@@ -53,8 +53,7 @@ struct py_reader {
 	const struct py_offsets *o;
 	struct py_tids tids;
 	bool have_tids;
-	runtime_thread_fn fn;
-	void *arg;
+	const struct runtime_visitor *v;
 	struct hint hints[HINTS];
 	/* of the thread at hand */
 	struct link links[FRAMES_MAX];
@@ -239,7 +238,7 @@ static bool take_hint(struct py_reader *r, uint64_t tstate)
 	const struct hint *h = hint_of(r, tstate);
 
 	r->nranges = 0;
-	if (h->uid != r->proc->uid || h->tstate != tstate)
+	if (!h->n)
 		return false;
 	memcpy(r->ranges, h->ranges, h->n * sizeof(h->ranges[0]));
 	r->nranges = h->n;
@@ -254,8 +253,6 @@ static void leave_hint(struct py_reader *r, uint64_t tstate)
 	r->nranges = 0;
 	for (unsigned i = 0; i < r->n; i++)
 		add_range(r, r->links[i].addr);
-	if (h->uid != r->proc->uid || h->tstate != tstate)
-		*h = (struct hint){.uid = r->proc->uid, .tstate = tstate};
 	h->n = MIN(r->nranges, HINT_RANGES);
 	memcpy(h->ranges, r->ranges, h->n * sizeof(h->ranges[0]));
 }
@@ -346,9 +343,10 @@ static int find_tid(struct py_reader *r, uint64_t tstate, const uint8_t *bytes, 
 	uint32_t native =
 		l->tstate_native_tid ? (uint32_t)word_at(bytes, l->tstate_native_tid, 8) : 0;
 	struct hint *h = hint_of(r, tstate);
-	bool known = h->uid == r->proc->uid && h->tstate == tstate;
 
-	if (known && native && h->native == native && h->tid) {
+	if (h->uid != r->proc->uid || h->tstate != tstate)
+		*h = (struct hint){.uid = r->proc->uid, .tstate = tstate};
+	if (native && h->native == native && h->tid) {
 		*ret = h->tid;
 		return 0;
 	}
@@ -360,10 +358,8 @@ static int find_tid(struct py_reader *r, uint64_t tstate, const uint8_t *bytes, 
 		r->have_tids = true;
 	}
 	*ret = py_tids_find(&r->tids, native, word_at(bytes, l->tstate_thread_id, 8));
-	if (known) {
-		h->native = native;
-		h->tid = *ret;
-	}
+	h->native = native;
+	h->tid = *ret;
 	return 0;
 }
 
@@ -373,15 +369,17 @@ static int read_thread(
 	struct runtime_thread t = {.interpreter = interpreter, .words = r->words};
 	int e;
 
+	e = find_tid(r, tstate, bytes, &t.tid);
+	if (e)
+		return e;
+	if (r->v->want && !r->v->want(r->v->arg, t.tid))
+		return 0;
 	e = read_stack(r, tstate);
 	if (e < 0)
 		return e;
 	t.torn = e;
 	t.nwords = make_words(r);
-	e = find_tid(r, tstate, bytes, &t.tid);
-	if (e)
-		return e;
-	return r->fn(r->arg, &t);
+	return r->v->fn(r->v->arg, &t);
 }
 
 static int read_interpreter(struct py_reader *r, uint64_t interp)
@@ -421,7 +419,7 @@ static int read_process(struct py_reader *r)
 	return e;
 }
 
-int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void *arg)
+int py_read_threads(void *runtime, struct process *p, const struct runtime_visitor *v)
 {
 	struct py_runtime *rt = runtime;
 	struct py_proc *proc = py_proc_look(rt, p);
@@ -442,8 +440,7 @@ int py_read_threads(void *runtime, struct process *p, runtime_thread_fn fn, void
 	r->rt = rt;
 	r->proc = proc;
 	r->o = &py_proc_module(rt, proc)->offsets;
-	r->fn = fn;
-	r->arg = arg;
+	r->v = v;
 	r->have_tids = false;
 	e = read_process(r);
 	if (r->have_tids)
