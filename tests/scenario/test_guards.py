@@ -224,8 +224,12 @@ def test_the_governor_gives_way_step_by_step():
     p = lib.start_gprofiler("-c", "-d", 1, "-f", 800, "--no-flamegraph", "--max-memory", "1mb", "--max-cpu", 0,
                             "--enable-memory-management", "--log-usage")
     wait_for("the pause", lambda: ": paused (" in log(p), 40)
+    def paused():
+        g = lib.Profile(os.path.join(p.out, "last_profile.col")).header["governor"]
+        return g["level"] == "paused" and not g["paused"]
+    wait_for("a window of the pause", paused)
     n = len(profiles(p))
-    wait_for("windows of the pause", lambda: len(profiles(p)) >= n + 3)
+    wait_for("two more", lambda: len(profiles(p)) >= n + 2)
     finish(p)
     windows = [lib.Profile(f) for f in profiles(p)]
     quiet = {}
