@@ -18,6 +18,34 @@ const FLAGS = [
   "--allow-file-access-from-files=false"
 ];
 const TIMEOUT_MS = 60000;
+// In the page, before its own script: what it still waits for, but for announcements (400 ms) and
+// longer. `settled` resolves after two frames that asked for nothing more.
+const WATCH = `(() => {
+  const frame = window.requestAnimationFrame.bind(window), unframe = window.cancelAnimationFrame.bind(window);
+  const timer = window.setTimeout.bind(window), untimer = window.clearTimeout.bind(window);
+  const open = new Set();
+  window.requestAnimationFrame = (f) => {
+    const id = frame((t) => { open.delete("f" + id); f(t); });
+    open.add("f" + id);
+    return id;
+  };
+  window.cancelAnimationFrame = (id) => { open.delete("f" + id); unframe(id); };
+  window.setTimeout = (f, ms, ...a) => {
+    const id = timer(() => { open.delete("t" + id); f(...a); }, ms);
+    if (!(ms >= 400)) open.add("t" + id);
+    return id;
+  };
+  window.clearTimeout = (id) => { open.delete("t" + id); untimer(id); };
+  window.settled = () => new Promise((done) => {
+    let calm = 0;
+    const look = () => {
+      calm = open.size ? 0 : calm + 1;
+      if (calm > 1) done();
+      else frame(look);
+    };
+    timer(() => frame(look), 20);
+  });
+})()`;
 
 export const haveChromium = () => Boolean(CHROMIUM);
 
@@ -74,11 +102,31 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
       child.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + "\0");
     });
   }
-  async function open(url, { media = [], size, scale = 1, offline = false } = {}) {
+  // Tabs that were only looked at are used again: a new one takes longer than most checks.
+  const idle = [];
+  async function open(url, options = {}) {
+    const { media = [], size, scale = 1, offline = false } = options;
+    const plain = url && !Object.keys(options).length;
+    if (plain && idle.length) {
+      const page = idle.pop();
+      await page.raw("Page.bringToFront");
+      await page.goto(url);
+      return page;
+    }
     const { targetId } = await send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
     const call = (method, params) => send(method, params, sessionId);
-    const page = { requests: [], errors: [], targetId, call };
+    let changed = !plain;
+    const page = {
+      requests: [],
+      errors: [],
+      targetId,
+      raw: call,
+      call(method, params) {
+        changed = true;
+        return call(method, params);
+      }
+    };
     sessions.set(sessionId, (m) => event(page, m));
     for (const domain of ["Page", "Runtime", "Network", "Log"]) await call(`${domain}.enable`);
     if (media.length) await call("Emulation.setEmulatedMedia", { features: media });
@@ -91,7 +139,14 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
     if (offline)
       await call("Network.emulateNetworkConditions",
           { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
-    addMethods(page, call, () => send("Target.closeTarget", { targetId }));
+    await call("Page.addScriptToEvaluateOnNewDocument", { source: WATCH });
+    addMethods(page, call, async () => {
+      if (changed) return send("Target.closeTarget", { targetId });
+      await call("Page.navigate", { url: "about:blank" });
+      await page.until("location.href === 'about:blank'");
+      page.requests.length = page.errors.length = 0;
+      idle.push(page);
+    });
     if (url) await page.goto(url);
     return page;
   }
@@ -147,8 +202,14 @@ function addMethods(page, call, close) {
     await page.settle();
   };
   // Until nothing moves: animation, debounce, resize.
-  page.settle = () => page.eval(
-      "new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 200))");
+  page.settle = () => page.eval("window.settled && settled()");
+  // Through the history or to another hash, and until the page has heard of it.
+  const heard = async (event, act) => {
+    await page.eval(`new Promise((r) => { addEventListener("${event}", () => setTimeout(r), { once: true }); ${act} })`);
+    await page.settle();
+  };
+  page.back = () => heard("popstate", "history.back()");
+  page.forward = () => heard("popstate", "history.forward()");
   page.key = async (key, { code, modifiers = 0, text } = {}) => {
     const c = code || KEY_CODES[key] ||
               (/^[a-z]$/i.test(key) ? `Key${key.toUpperCase()}`
