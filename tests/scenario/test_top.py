@@ -171,8 +171,7 @@ def test_wrong_options():
 def test_rows_and_keys():
     lib.need_root()
     p = python()
-    lib.start("split", 60)
-    s = Screen()
+    s = Screen("-p", f"{p.pid},{lib.start('split', 60).pid}")
     s.wait_for_rows()
     orders = {}
     for key, word in (("t", "by total"), ("s", "by self"), ("p", "by process"), ("f", "by function")):
