@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stacks of a process, read again and again: one JSON line a thread and reading.
- * Usage: read_threads PID COUNT INTERVAL_MS [quiet: without names, which are asked for once a frame] */
+ * Usage: read_threads PID COUNT INTERVAL_MS [quiet|running]
+ * quiet: without names, which are asked for once a frame; running: quiet, and only threads that run */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "bpf/abi/python.h"
-#include "process/process.h"
+#include "process/table.h"
 #include "runtime/runtime.h"
 
 struct show {
 	struct runtime_set *set;
 	struct process *p;
-	bool quiet;
+	bool quiet, running;
 };
 
 static void put_text(const char *s)
@@ -27,6 +29,18 @@ static void put_text(const char *s)
 		putchar(*s);
 	}
 	putchar('"');
+}
+
+static bool runs(void *arg, uint32_t tid)
+{
+	const struct show *s = arg;
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+	struct process_stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/stat", s->p->pid, tid);
+	return !fs_read_file(path, &b) && process_stat_parse(buf_str(&b), b.len, &st) &&
+	       st.state == 'R';
 }
 
 static int show(void *arg, const struct runtime_thread *t)
@@ -61,8 +75,9 @@ static int loop(struct show *s, unsigned count, unsigned ms)
 	int r = 0;
 
 	for (unsigned i = 0; i < count && !r; i++) {
-		r = runtime_read_threads(
-			s->set, s->p, &(struct runtime_visitor){.fn = show, .arg = s});
+		r = runtime_read_threads(s->set, s->p,
+			&(struct runtime_visitor){
+				.want = s->running ? runs : NULL, .fn = show, .arg = s});
 		if (r == -EAGAIN)
 			r = 0;
 		fflush(stdout);
@@ -78,7 +93,7 @@ int main(int argc, char **argv)
 	struct process_table processes;
 	struct runtime_config config = {
 		.processes = &processes, .python = true, .python_versions = true};
-	struct show s = {.quiet = argc > 4};
+	struct show s = {.quiet = argc > 4, .running = argc > 4 && strcmp(argv[4], "running") == 0};
 	struct log_config log = {.verbose = getenv("VERBOSE"), .console_stderr = true};
 	int r;
 
