@@ -258,7 +258,8 @@ static void make_random(struct maker *m, uint32_t want_nodes, uint32_t nnames)
 			depth = 20 + pick(m, 30);
 		// A function calls a few others, the first of them most often.
 		for (uint32_t i = MIN(keep, depth); i < depth; i++) {
-			bool usual = pick(m, i < 16 ? 14 : 3) != 0;
+			// A million frames by the usual ways would take millions of samples.
+			bool usual = pick(m, i < 16 && want_nodes < 1000000 ? 14 : 3) != 0;
 			uint32_t choice = usual ? 0 : MIN(pick(m, 9), pick(m, 9));
 
 			at = ((i ? names[i - 1] : at) * 31 + choice * 7 + 1) % nnames;
