@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/http_client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -11,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "delivery/curl_library.h"
 
 #define LOGGER "gprofiler.http"
 #define PEM_MAX ((size_t)4 << 20)
@@ -43,18 +42,6 @@ struct transfer {
 	size_t header_bytes;
 	bool too_big;
 };
-
-static void init_curl(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static pthread_once_t *curl_once(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	return &once;
-}
 
 void http_response_deinit(struct http_response *response)
 {
@@ -103,7 +90,7 @@ void http_client_free(struct http_client *c)
 	if (!c)
 		return;
 	if (c->curl)
-		curl_easy_cleanup(c->curl);
+		curl_library()->easy_cleanup(c->curl);
 	identity_deinit(&c->now);
 	identity_deinit(&c->before);
 	free(c);
@@ -222,7 +209,7 @@ static void set_blob(CURL *curl, CURLoption option, const struct pem *p)
 		.data = p->text.data, .len = p->text.len, .flags = CURL_BLOB_NOCOPY};
 
 	if (p->text.len)
-		curl_easy_setopt(curl, option, &blob);
+		curl_library()->easy_setopt(curl, option, &blob);
 }
 
 /* requests also reads the capital form; libcurl does not, since in a CGI program it is the client's
@@ -233,7 +220,7 @@ static void set_proxy(CURL *curl, const char *url)
 
 	if (strncasecmp(url, "http:", 5) == 0 && proxy && !environment("http_proxy") &&
 		!environment("REQUEST_METHOD"))
-		curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+		curl_library()->easy_setopt(curl, CURLOPT_PROXY, proxy);
 }
 
 /* A handle with the identity of now; the connection of the last one is closed. */
@@ -241,28 +228,29 @@ static int connect_anew(struct http_client *c)
 {
 	CURL *curl;
 
-	pthread_once(curl_once(), init_curl);
+	if (!curl_library())
+		return -ELIBACC;
 	if (c->curl)
-		curl_easy_cleanup(c->curl);
-	c->curl = curl = curl_easy_init();
+		curl_library()->easy_cleanup(c->curl);
+	c->curl = curl = curl_library()->easy_init();
 	if (!curl)
 		return -ENOMEM;
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L);
-	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(curl, CURLOPT_USERAGENT, "gprofiler/" GP_VERSION);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, c);
-	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, c->config.verify ? 1L : 0L);
-	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, c->config.verify ? 2L : 0L);
-	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_library()->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_library()->easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+	curl_library()->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_library()->easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_library()->easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_library()->easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L);
+	curl_library()->easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_library()->easy_setopt(curl, CURLOPT_USERAGENT, "gprofiler/" GP_VERSION);
+	curl_library()->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	curl_library()->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	curl_library()->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_library()->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_library()->easy_setopt(curl, CURLOPT_XFERINFODATA, c);
+	curl_library()->easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, c->config.verify ? 1L : 0L);
+	curl_library()->easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, c->config.verify ? 2L : 0L);
+	curl_library()->easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	set_blob(curl, CURLOPT_CAINFO_BLOB, &c->now.ca);
 	set_blob(curl, CURLOPT_SSLCERT_BLOB, &c->now.cert);
 	set_blob(curl, CURLOPT_SSLKEY_BLOB, &c->now.key);
@@ -337,46 +325,47 @@ static CURLcode transfer(struct http_client *c, const struct http_request *q,
 	CURLcode code;
 
 	set_proxy(c->curl, q->url);
-	curl_easy_setopt(c->curl, CURLOPT_URL, q->url);
-	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
-	curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS,
+	curl_library()->easy_setopt(c->curl, CURLOPT_URL, q->url);
+	curl_library()->easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+	curl_library()->easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
+	curl_library()->easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS,
 		(long)(q->connect_timeout_ms ? q->connect_timeout_ms : q->timeout_ms));
 	if (q->body) {
-		curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
-		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, q->body);
-		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body_len);
+		curl_library()->easy_setopt(c->curl, CURLOPT_POST, 1L);
+		curl_library()->easy_setopt(c->curl, CURLOPT_POSTFIELDS, q->body);
+		curl_library()->easy_setopt(
+			c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body_len);
 	} else {
-		curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+		curl_library()->easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
 	}
-	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, q->method);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, t);
-	curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, detail);
-	code = curl_easy_perform(c->curl);
-	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
+	curl_library()->easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, q->method);
+	curl_library()->easy_setopt(c->curl, CURLOPT_WRITEDATA, t);
+	curl_library()->easy_setopt(c->curl, CURLOPT_HEADERDATA, t);
+	curl_library()->easy_setopt(c->curl, CURLOPT_ERRORBUFFER, detail);
+	code = curl_library()->easy_perform(c->curl);
+	curl_library()->easy_setopt(c->curl, CURLOPT_ERRORBUFFER, NULL);
 	if (code != CURLE_OK)
 		snprintf(t->response->error, HTTP_ERROR_TEXT, "%s",
-			detail[0] ? detail : curl_easy_strerror(code));
+			detail[0] ? detail : curl_library()->easy_strerror(code));
 	return code;
 }
 
 static int perform(
 	struct http_client *c, const struct http_request *q, struct http_response *response)
 {
-	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+	struct curl_slist *headers = curl_library()->slist_append(NULL, "Expect:");
 	struct transfer t = {.client = c, .response = response};
 	bool complete = headers != NULL;
 	CURLcode code = CURLE_OUT_OF_MEMORY;
 
 	for (size_t i = 0; complete && q->headers && q->headers[i]; i++)
-		complete = curl_slist_append(headers, q->headers[i]) != NULL;
+		complete = curl_library()->slist_append(headers, q->headers[i]) != NULL;
 	if (complete)
 		code = transfer(c, q, headers, &t);
 	if (code == CURLE_OK)
-		curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &response->status);
-	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(headers);
+		curl_library()->easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &response->status);
+	curl_library()->easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_library()->slist_free_all(headers);
 	return code == CURLE_SSL_CERTPROBLEM ? HTTP_CERTIFICATE : classify(&t, code);
 }
 
