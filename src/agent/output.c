@@ -11,6 +11,7 @@
 #include "export/export.h"
 
 #define LOGGER "gprofiler"
+#define SECONDS_TRIED 8
 
 static const struct {
 	const char *name, *suffix, *link, *saved;
@@ -120,13 +121,33 @@ static int write_one(const struct output_config *config, enum output_format form
 	return r;
 }
 
+/* "profile_<end time>[.<event>]". Two profiles may end within a second (the last, short window of a
+ * continuous run): the later one is named for the next second rather than written over the first. */
+static void free_stem(const struct output_config *config, const struct profile *p,
+	const char *event, char ret_stem[128])
+{
+	uint64_t end = p->meta.start_real_ns + p->meta.duration_ns;
+
+	for (unsigned second = 0; second <= SECONDS_TRIED; second++) {
+		_cleanup_free_ char *path = NULL;
+		char when[32];
+
+		clock_iso_utc(end + second * NSEC_PER_SEC, when);
+		snprintf(ret_stem, 128, "profile_%s%s%s", when, event ? "." : "",
+			event ? event : "");
+		if (asprintf(&path, "%s/%s.%s", config->dir, ret_stem,
+			    formats[OUTPUT_COLLAPSED].suffix) < 0 ||
+			access(path, F_OK) < 0)
+			return;
+	}
+}
+
 int output_write(const struct output_config *config, const struct profile *p, const char *event)
 {
-	char when[32], stem[128];
+	char stem[128];
 	int first = 0;
 
-	clock_iso_utc(p->meta.start_real_ns + p->meta.duration_ns, when);
-	snprintf(stem, sizeof(stem), "profile_%s%s%s", when, event ? "." : "", event ? event : "");
+	free_stem(config, p, event, stem);
 	for (int format = 0; format < OUTPUT_FORMATS; format++) {
 		int r = config->formats & 1u << format ? write_one(config, format, p, stem) : 0;
 

@@ -22,10 +22,11 @@ void option_usage(struct buf *out, const char *verb)
 	if (group)
 		buf_printf(out, "usage: gprofiler %s %s\n", group->verb, group->usage);
 	else
-		buf_append_str(out, "usage: gprofiler -o DIR [-d SECONDS] [-f HZ] [options]\n"
-				    "       gprofiler [options] -p PID[,PID...]\n"
-				    "       gprofiler [options] -- COMMAND [ARGUMENT...]\n"
-				    "       gprofiler check | convert [options]\n");
+		buf_append_str(out,
+			"usage: gprofiler -o DIR [-d SECONDS] [-f HZ] [options]\n"
+			"       gprofiler [options] -p PID[,PID...]\n"
+			"       gprofiler [options] -- COMMAND [ARGUMENT...]\n"
+			"       gprofiler check | convert | diff | dump | top | upload-file [options]\n");
 }
 
 /* How a value is written: "fp|dwarf", "HZ"; nothing for a flag. */
@@ -200,7 +201,11 @@ void option_help(struct buf *out, const char *verb)
 		"\nProfiles every process of this machine, kernel and user stacks.\n"
 		"\nVerbs:\n"
 		"  check                   what this machine allows, and how to get more\n"
-		"  convert                 one format of profile to another\n"
+		"  convert                 one form of a profile into another\n"
+		"  diff                    what changed between two profiles\n"
+		"  dump                    the stacks of a process, now\n"
+		"  top                     what runs now, on the terminal\n"
+		"  upload-file             a .col file to the studio\n"
 		"  help VERB               options of a verb\n");
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
 		if (!option_groups[i].verb)
@@ -259,6 +264,10 @@ void option_man(struct buf *out)
 		"\\fBgprofiler\\fR [\\fIoptions\\fR] \\fB\\-\\-\\fR \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]\n"
 		"\\fBgprofiler check\\fR [\\fB\\-\\-json\\fR]\n"
 		"\\fBgprofiler convert\\fR [\\fIoptions\\fR] [\\fIFILE\\fR]\n"
+		"\\fBgprofiler diff\\fR [\\fIoptions\\fR] \\fIBEFORE\\fR \\fIAFTER\\fR\n"
+		"\\fBgprofiler dump\\fR \\fB\\-p\\fR \\fIPID\\fR\n"
+		"\\fBgprofiler top\\fR [\\fIoptions\\fR]\n"
+		"\\fBgprofiler upload\\-file\\fR \\fB\\-\\-file\\-path\\fR \\fIFILE\\fR\n"
 		".fi\n.SH DESCRIPTION\n"
 		"Profiles every process of this machine: kernel and user stacks, complete and "
 		"named,\nfrom one program that starts no other. It does not stop, change or "
