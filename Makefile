@@ -3,7 +3,7 @@ BUILD ?= build
 SECONDS_ ?= 10
 MESON_FLAGS ?=
 
-.PHONY: build profile test lint bench soak matrix fuzz dist clean install deps format
+.PHONY: build profile test lint bench soak matrix fuzz dist clean install deps deps-all format
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet gprofiler gprofiler.1
@@ -11,6 +11,9 @@ build: $(BUILD)/build.ninja
 # Installs what is missing from Debian's packages; does nothing (and needs no root) when all is there.
 deps:
 	@build-aux/install-deps
+
+deps-all:
+	@build-aux/install-deps all
 
 $(BUILD)/build.ninja: | deps
 	@meson setup $(BUILD) $(MESON_FLAGS) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; rm -f $(BUILD).setup.log; exit 1; }
@@ -20,27 +23,27 @@ $(BUILD)/build.ninja: | deps
 profile: build
 	@$(BUILD)/gprofiler -o out -d $(SECONDS_) -f 99 --top 20 --log-file out/gprofiler.log
 
-test: build lint
+test: deps-all build lint
 	@build-aux/run-tests --build $(BUILD)
 
-lint: deps
+lint: deps-all
 	@build-aux/lint
 
-bench: build
+bench: deps-all build
 	@build-aux/run-bench --build $(BUILD)
 
 # What takes longer than the ordinary test run may.
-soak: build
+soak: deps-all build
 	@build-aux/run-tests --build $(BUILD) --suite soak
 
-matrix: build
+matrix: deps-all build
 	@build-aux/run-tests --build $(BUILD) --suite matrix
 
 # Endless fuzzing with libFuzzer, a minute a target by default (FUZZ_SECONDS).
-fuzz: deps
+fuzz: deps-all
 	@build-aux/run-fuzz
 
-format: deps
+format: deps-all
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 install: build
