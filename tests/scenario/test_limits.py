@@ -22,6 +22,7 @@ def check_sum(ledger):
 
 def test_unknown_event_is_left_out_and_named():
     """The reference leaves unknown names out without a word; here each is named, and the others are measured."""
+    lib.start("split", 20)
     prof = lib.gprofiler("-d", 1, "-f", 99, "--perf-events", "task-clock,unicorns")
     assert "'unicorns'" in prof.process.stdout_text, prof.process.stdout_text
     assert prof.header["sampling_event"] == "task-clock"
@@ -43,6 +44,7 @@ def test_ledger_of_many_events():
     lib.start("split", 60)
     lib.start("syscalls", 60)
     lib.start("crowd", 60, 20)
+    lib.start("spawn", 1000, 5)	# new processes fault their pages in
     p = lib.start_gprofiler("-d", 4, "-f", 199, "--perf-events", ",".join(names))
     out, err = p.communicate(timeout=90)
     assert p.returncode == 0, out + err
@@ -53,7 +55,8 @@ def test_ledger_of_many_events():
         lib.note(f"{name}: {prof.total()} samples, {prof.ledger}")
         check_sum(prof.ledger)
         assert prof.header["sampling_event"] == name
-        assert prof.total() > 20, (name, prof.total())
+        # The kernel spreads rare faults over the rate that was asked for: a few samples are all.
+        assert prof.total() > (2 if name == "page-faults" else 20), (name, prof.total())
         assert prof.ledger["lost_ring"] == 0
     switches = lib.Profile(os.path.join(p.out, [f for f in os.listdir(p.out) if f.endswith(".context-switches.col")
                                                 and f.startswith("profile_")][0]))
