@@ -22,7 +22,8 @@ static inline struct cursor cursor_make(const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
-	return (struct cursor){.start = p, .pos = p, .end = p + len};
+	// NULL + 0 is undefined in C (6.5.6); no bytes are no bytes all the same.
+	return (struct cursor){.start = p, .pos = p, .end = len ? p + len : p};
 }
 
 static inline size_t cursor_left(const struct cursor *c)

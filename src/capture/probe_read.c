@@ -164,7 +164,8 @@ static bool mount_line(char *line, const char **ret_type, const char **ret_point
 
 	for (int i = 0; i < 4 && field; i++) {
 		field = strchr(field, ' ');
-		field += field != NULL;
+		if (field)
+			field++;
 	}
 	if (!dash || !field || field > dash)
 		return false;

@@ -57,7 +57,10 @@ def test_perf_map_in_a_tmp_that_is_gone():
     exe, script = node()
     p = lib.start_gprofiler("-d", 7, "-f", 399)
     started(p)
-    inner = f"mount -t tmpfs tmpfs /tmp && exec {exe} --perf-basic-prof --no-turbo-inlining {script} 3"
+    # The tree itself may lie in /tmp: the program comes along into the new one.
+    text = open(script, encoding="utf-8").read()
+    inner = ("mount -t tmpfs tmpfs /tmp && cat >/tmp/fib.js <<'END'\n" + text + "\nEND\n"
+             f"exec {exe} --perf-basic-prof --no-turbo-inlining /tmp/fib.js 3")
     child = lib.env.start("unshare", "-m", "-p", "-f", "sh", "-c", inner, cwd="/")
     child.wait()
     assert child.returncode == 0
