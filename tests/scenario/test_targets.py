@@ -76,7 +76,7 @@ def test_perf_map_in_a_tmp_that_is_gone():
 
 def test_perf_map_of_a_living_node():
     exe, script = node()
-    child = lib.env.start(exe, "--perf-basic-prof", "--no-turbo-inlining", script, 30)
+    child = lib.env.start(exe, "--perf-basic-prof", "--no-turbo-inlining", script, 30, cwd=lib.env.dir)
     time.sleep(1)
     prof = lib.gprofiler("-d", 3, "-f", 399, "-p", child.pid)
     os.path.exists(f"/tmp/perf-{child.pid}.map") and os.unlink(f"/tmp/perf-{child.pid}.map")
