@@ -69,31 +69,11 @@ static void read_ledger(struct profile_meta *m, const json_t *j)
 	if (!json_is_object(j))
 		return;
 	m->has_ledger = true;
-#define ROW(name) l->name = number(j, #name)
-	ROW(expected);
-	ROW(entries);
-	ROW(idle);
-	ROW(filtered);
-	ROW(kernel_only);
-	ROW(complete);
-	ROW(handoff);
-	ROW(truncated);
-	ROW(broken);
-	ROW(lost_ring);
-	ROW(bits32);
-	ROW(no_user);
-	ROW(finished_complete);
-	ROW(finished_truncated);
-	ROW(finished_broken);
-	ROW(finished_late);
-	ROW(idle_silent);
-	ROW(not_delivered);
-	ROW(throttled);
-	ROW(side_band_lost);
-	ROW(frames);
-	ROW(frames_unnamed);
-	ROW(aggregation_full);
-#undef ROW
+#define LEDGER(name, ...) l->name = number(j, #name);
+#define CAPTURE(...)
+#include "config/counters.def"
+#undef LEDGER
+#undef CAPTURE
 	for (size_t i = 1; i < ARRAY_SIZE(l->broken_reasons) && i < REC_WHY_MAX; i++)
 		if (col_header_reasons[i])
 			l->broken_reasons[i] = number(reasons, col_header_reasons[i]);

@@ -46,31 +46,11 @@ static json_t *ledger(const struct profile_meta *m)
 				reasons, name, json_integer((json_int_t)l->broken_reasons[i]));
 	}
 	j = json_object();
-#define ROW(name) json_object_set_new(j, #name, json_integer((json_int_t)l->name))
-	ROW(expected);
-	ROW(entries);
-	ROW(idle);
-	ROW(filtered);
-	ROW(kernel_only);
-	ROW(complete);
-	ROW(handoff);
-	ROW(truncated);
-	ROW(broken);
-	ROW(lost_ring);
-	ROW(bits32);
-	ROW(no_user);
-	ROW(finished_complete);
-	ROW(finished_truncated);
-	ROW(finished_broken);
-	ROW(finished_late);
-	ROW(idle_silent);
-	ROW(not_delivered);
-	ROW(throttled);
-	ROW(side_band_lost);
-	ROW(frames);
-	ROW(frames_unnamed);
-	ROW(aggregation_full);
-#undef ROW
+#define LEDGER(name, ...) json_object_set_new(j, #name, json_integer((json_int_t)l->name));
+#define CAPTURE(...)
+#include "config/counters.def"
+#undef LEDGER
+#undef CAPTURE
 	json_object_set_new(j, "reasons", reasons);
 	return j;
 }
