@@ -149,6 +149,7 @@ def main(names):
     for i, (name, fn) in enumerate(tests, 1):
         case = os.path.basename(sys.argv[0])[:-3].removeprefix("test_") + "__" + name[5:]
         env = Env()
+        begin = time.monotonic()
         try:
             fn()
             print(f"ok {i} - {case}", flush=True)
@@ -162,6 +163,7 @@ def main(names):
                 raise
         finally:
             env.close()
+            note(f"{case} took {time.monotonic() - begin:.1f} s")
     sys.exit(1 if failed else 0)
 
 
