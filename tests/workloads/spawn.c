@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spawn N MS: starts N processes one after the other (two at a time), each an exec of itself that burns
- * CPU until it has used MS milliseconds, and exits. Prints the pids, one a line. `spawn child MS` is the child. */
+ * MS milliseconds of CPU in child_work(), what starting it took not counted, and exits. Prints the pids, one a line. `spawn child MS` is the child. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "tests/workloads/workload.h"
 
-NOINLINE void child_work(uint64_t ms)
+static uint64_t cpu_ns(void)
 {
 	struct timespec ts;
 
-	do {
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+NOINLINE void child_work(uint64_t ms)
+{
+	uint64_t end = cpu_ns() + ms * 1000000;
+
+	do
 		burn_here(20);
-		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	} while ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 < ms);
+	while (cpu_ns() < end);
 }
 
 static pid_t start(const char *self, const char *ms)
