@@ -56,13 +56,7 @@ def closed_url():
     return studio
 
 
-def wait_for(what, check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen in {seconds} s")
+wait_for = lib.wait_for
 
 
 def post(studio, body, headers=None, raw=None):

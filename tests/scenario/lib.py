@@ -167,6 +167,15 @@ def main(names):
     sys.exit(1 if failed else 0)
 
 
+def wait_for(what, check, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
 def need_root():
     if os.geteuid() != 0:
         skip("needs root")

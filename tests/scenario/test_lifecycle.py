@@ -13,13 +13,7 @@ def names(stacks):
     return {f for s in stacks for f in s.frames}
 
 
-def wait_for(what, check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen in {seconds} s")
+wait_for = lib.wait_for
 
 
 def started(p):

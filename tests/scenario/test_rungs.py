@@ -128,8 +128,7 @@ end = time.time() + 30
 while time.time() < end: sum(range(10000))
 """
     child = lib.env.start(sys.executable, "-c", script)
-    time.sleep(0.5)
-    assert "/dev/zero" in open(f"/proc/{child.pid}/maps").read()
+    lib.wait_for("the mapping", lambda: "/dev/zero" in open(f"/proc/{child.pid}/maps").read())
     strace = shutil.which("strace")
     if not strace:
         lib.skip("strace is absent")
