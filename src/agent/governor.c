@@ -113,6 +113,11 @@ void governor_read(struct governor_reading *ret, uint64_t bpf)
 		ret->pressure = strtod(at + strlen("full avg10="), NULL);
 }
 
+const char *governor_level_name(enum governor_level level)
+{
+	return level_names[level];
+}
+
 unsigned governor_divisor(enum governor_level level)
 {
 	static const unsigned divisors[GOVERNOR_LEVELS] = {

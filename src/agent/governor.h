@@ -59,6 +59,8 @@ void governor_read(struct governor_reading *ret, uint64_t bpf);
 enum governor_level governor_decide(struct governor *g, const struct governor_reading *now);
 /* By how much the rate is divided at a level; 0: paused. */
 unsigned governor_divisor(enum governor_level level);
+/* "full", "caches dropped" ... */
+const char *governor_level_name(enum governor_level level);
 /* What is told of the window that ends; the next begins. */
 struct governor_marks governor_window(struct governor *g);
 /* For the header of a profile; NULL without memory. */

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "agent/retention.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -12,6 +13,7 @@
 
 #define LOGGER "gprofiler"
 #define SECONDS_TRIED 8
+#define DROPS_MAX 64 // old results that make room for one on a full disk
 
 static const struct {
 	const char *name, *suffix, *link, *saved;
@@ -85,12 +87,36 @@ static int relink(const struct output_config *config, const char *link_name, con
 	return unlink(old) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* One try: written beside its name, room made for it, renamed. */
+static int write_whole(const struct output_config *config, enum output_format format,
+	const struct profile *p, const char *path)
+{
+	struct fs_atomic a;
+	int r = fs_atomic_open(&a, path, 0644);
+
+	if (r)
+		return r;
+	r = write_format(a.f, config, format, p);
+	if (!r && fflush(a.f))
+		r = -errno;
+	if (!r && config->keep_bytes &&
+		retention_make_room(
+			config->dir, fs_basename(path), config->keep_bytes, (uint64_t)ftello(a.f)))
+		log_once(LOG_LEVEL_WARNING, LOGGER,
+			"Results in %s take more than --keep-output: old ones cannot be removed",
+			config->dir);
+	if (r)
+		fs_atomic_abort(&a);
+	else
+		r = fs_atomic_commit(&a);
+	return r;
+}
+
 static int write_one(const struct output_config *config, enum output_format format,
 	const struct profile *p, const char *stem)
 {
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *link = NULL;
-	struct fs_atomic a;
 	const char *event = strchr(stem, '.');
 	int r;
 
@@ -101,13 +127,12 @@ static int write_one(const struct output_config *config, enum output_format form
 			     (int)(strchr(formats[format].link, '.') - formats[format].link),
 			     formats[format].link, event, strchr(formats[format].link, '.')) < 0)
 		return -ENOMEM;
-	r = fs_atomic_open(&a, path, 0644);
-	if (!r) {
-		r = write_format(a.f, config, format, p);
-		if (r)
-			fs_atomic_abort(&a);
-		else
-			r = fs_atomic_commit(&a);
+	r = write_whole(config, format, p, path);
+	// A disk that is full: who bounds the results has said which may go.
+	for (unsigned n = 0; r == -ENOSPC && config->keep_bytes && n < DROPS_MAX; n++) {
+		if (!retention_drop_oldest(config->dir, stem))
+			break;
+		r = write_whole(config, format, p, path);
 	}
 	if (!r)
 		r = relink(config, link ? link : formats[format].link, fs_basename(path));

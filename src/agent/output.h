@@ -3,7 +3,8 @@
  *
  * `profile_<end time>[.<event>].col` (and .html, .pb.gz, .speedscope.json), each written whole or not
  * at all, with the symlinks last_profile.col and last_flamegraph.html (and last_profile.<ext>) put on
- * the newest. --rotating-output removes what the symlink pointed at before. */
+ * the newest. --rotating-output removes what the symlink pointed at before,
+ * --keep-output the oldest results (retention.h). */
 #ifndef GP_AGENT_OUTPUT_H
 #define GP_AGENT_OUTPUT_H
 
@@ -21,6 +22,7 @@ struct output_config {
 	const char *dir;
 	unsigned formats; // bit set of 1 << enum output_format
 	bool rotating;
+	uint64_t keep_bytes; // most that results take, the oldest go first; 0 no limit
 	bool insert_dso_name;
 	bool line_numbers;
 	bool contexts; // index and container columns of the .col

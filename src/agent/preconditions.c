@@ -92,6 +92,29 @@ int precondition_lock(const char *name, int *ret_fd)
 	return LEAVE(1);
 }
 
+int precondition_lock_connect(const char *name, int *ret_fd)
+{
+	struct sockaddr_un addr;
+	socklen_t len = lock_address(name, &addr);
+	_cleanup_close_ int fd = lock_socket();
+
+	if (fd < 0)
+		return fd;
+	if (connect(fd, (struct sockaddr *)&addr, len) < 0)
+		return -errno;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+bool precondition_lock_held(const char *name)
+{
+	struct sockaddr_un addr;
+	socklen_t len = lock_address(name, &addr);
+	_cleanup_close_ int fd = lock_socket();
+
+	return fd >= 0 && bind(fd, (struct sockaddr *)&addr, len) < 0 && errno == EADDRINUSE;
+}
+
 int pid_file_write(const char *path)
 {
 	_cleanup_close_ int fd = -1;

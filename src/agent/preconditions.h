@@ -16,6 +16,11 @@ int precondition_pid_namespace(void);
  * exit status 0. */
 int precondition_lock(const char *name, int *ret_fd);
 
+/* A connection to the agent that holds the lock. Return 0, -ECONNREFUSED when nobody listens, -errno. */
+int precondition_lock_connect(const char *name, int *ret_fd);
+/* Does somebody hold it? Takes it for a moment if not. */
+bool precondition_lock_held(const char *name);
+
 /* Writes the pid, decimal, no newline. Return 0 or -errno. */
 int pid_file_write(const char *path);
 

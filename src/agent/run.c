@@ -13,6 +13,7 @@
 #include "agent/output.h"
 #include "agent/preconditions.h"
 #include "agent/session.h"
+#include "agent/watch.h"
 #include "agent/windows.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,6 +28,7 @@ struct run {
 	const struct options *options;
 	struct session_config session_config;
 	struct finish_config finish;
+	struct watch *watch;
 	struct selection selection;
 	struct command command;
 	struct process_identity controller; // pid 0: none
@@ -92,10 +94,14 @@ static int start_delivery(struct run *run)
 	if (delivery_configure(&config, run->options, run->hostname, &run->texts))
 		return 1 + 1;
 	config.spawn_real_ns = run->finish.spawn_real_ns;
-	return delivery_start(&config, &run->finish.delivery) ? 1 + 1 : 0;
+	if (delivery_start(&config, &run->finish.delivery))
+		return 1 + 1;
+	watch_delivery(run->watch, run->finish.delivery);
+	return 0;
 }
 
-static void end_delivery(struct run *run)
+/* clean: what was asked for was done. */
+static void end_delivery(struct run *run, bool clean)
 {
 	volatile sig_atomic_t *stop = &signals()->stop;
 	struct delivery *d = run->finish.delivery;
@@ -103,6 +109,8 @@ static void end_delivery(struct run *run)
 	if (*stop == SIGCHLD)
 		*stop = 0;
 	delivery_finish(d, (unsigned)run->options->server_upload_timeout * 1000, stop);
+	watch_ended(run->watch, clean);
+	watch_free(run->watch);
 	// A thread that hangs in a write may come back to it.
 	if (run->abandoned)
 		return;
@@ -177,6 +185,8 @@ static int prepare(struct run *run)
 		if (r)
 			log_warning(LOGGER, "Pid file %s: %s", o->pid_file, strerror(-r));
 	}
+	if (watch_new(o, run->finish.spawn_real_ns, run->lock, &run->watch))
+		return 1 + 1;
 	return start_delivery(run);
 }
 
@@ -218,6 +228,7 @@ static int configure(struct run *run)
 		// enum output_format and enum option_format are one order
 		.formats = o->output_dir ? o->format : 0,
 		.rotating = o->rotating_output,
+		.keep_bytes = o->keep_output,
 		.insert_dso_name = o->insert_dso_name,
 		.line_numbers = o->line_numbers,
 		.contexts = true,
@@ -268,6 +279,7 @@ static int run_session(struct run *run)
 		.controller = run->controller.pid ? &run->controller : NULL,
 		.session = c,
 		.selection = &run->selection,
+		.watch = run->watch,
 	};
 	uint32_t child = (uint32_t)run->command.pid;
 
@@ -296,6 +308,7 @@ int run_profile(const struct options *options)
 
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {
+		watch_free(run.watch);
 		delivery_texts_deinit(&run.texts);
 		selection_deinit(&run.selection);
 		return status - 1;
@@ -307,7 +320,7 @@ int run_profile(const struct options *options)
 	ask_for_latency(); // after the fork: the command runs as it would alone
 	if (!r)
 		r = run_session(&run);
-	end_delivery(&run);
+	end_delivery(&run, !r);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	selection_deinit(&run.selection);

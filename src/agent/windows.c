@@ -74,6 +74,7 @@ static int give_out(struct windows *w)
 		struct finished *f;
 		int r = finished_new(finish, w->s, event, &f);
 
+		watch_window(w->config->watch, r ? NULL : &f->profile.meta);
 		if (!r)
 			f->marks = marks;
 		if (!r && w->worker) {
@@ -166,6 +167,22 @@ static void govern(struct windows *w)
 		malloc_trim(0);
 }
 
+/* For those who look at us. */
+static void show(struct windows *w)
+{
+	const struct watch_now now = {
+		.governor = &w->governor,
+		.selection = w->config->selection,
+		.worker = w->worker,
+		.rung = w->s ? session_source(w->s) : NULL,
+		.event = w->s ? session_event_name(w->s, 0) : NULL,
+		.frequency = w->config->session->capture.frequency,
+		.runtimes_only = w->built_off,
+	};
+
+	watch_look(w->config->watch, &now);
+}
+
 /* A window whose naming fails is lost (and was logged); the next one is not. */
 static int next_window(struct windows *w)
 {
@@ -215,6 +232,7 @@ static bool look_around(struct windows *w)
 			log_warning(LOGGER, "The log file could not be reopened");
 		else
 			log_info(LOGGER, "Log file reopened");
+		watch_reloaded(c->watch);
 	}
 	if (c->controller && !process_identity_lives(c->controller)) {
 		log_info(LOGGER, "Controller process %u has exited; gProfiler stopping...",
@@ -267,6 +285,7 @@ static int loop(struct windows *w)
 		if (now - looked >= TICK_NS) {
 			looked = now;
 			govern(w);
+			show(w);
 			if (look_around(w))
 				break;
 		}
@@ -320,8 +339,13 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	if (!o->continuous && (!o->command || options_given(o, OPTION_duration)))
 		w.deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
 	command_go(config->command);
+	if (!r) {
+		show(&w);
+		watch_ready(config->watch);
+	}
 	if (!r)
 		r = loop(&w);
+	watch_stopping(config->watch);
 	if (!r)
 		r = end_session(&w);
 	else

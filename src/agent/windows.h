@@ -14,6 +14,7 @@
 #include "agent/command.h"
 #include "agent/finish.h"
 #include "agent/session.h"
+#include "agent/watch.h"
 #include "process/identity.h"
 
 /* Set by signals. */
@@ -30,6 +31,7 @@ struct windows_config {
 	const struct process_identity *controller; // NULL: none
 	const struct session_config *session;
 	struct selection *selection; // chosen already
+	struct watch *watch;
 };
 
 /* Samples until the time is over, the command or the controller has ended, or a signal came, and

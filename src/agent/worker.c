@@ -179,5 +179,6 @@ void worker_get_stats(struct worker *w, struct worker_stats *ret)
 {
 	pthread_mutex_lock(&w->lock);
 	*ret = w->stats;
+	ret->waiting = w->len;
 	pthread_mutex_unlock(&w->lock);
 }

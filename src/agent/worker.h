@@ -24,6 +24,7 @@ struct worker_stats {
 	uint64_t done, failed; // profiles
 	uint64_t brief; // written without their page
 	uint64_t dropped;
+	uint64_t waiting; // now
 };
 
 /* Return 0 or -errno. */

@@ -18,6 +18,7 @@ int cli_check(const struct options *options, int argc, char **argv);
 int cli_dump(const struct options *options, int argc, char **argv);
 int cli_convert(const struct options *options, int argc, char **argv);
 int cli_diff(const struct options *options, int argc, char **argv);
+int cli_status(const struct options *options, int argc, char **argv);
 int cli_top(const struct options *options, int argc, char **argv);
 int cli_upload_file(const struct options *options, int argc, char **argv);
 

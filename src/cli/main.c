@@ -20,6 +20,7 @@ static const struct cli_verb verbs[] = {
 	{"convert", "one form of a profile into another", cli_convert},
 	{"diff", "what changed between two profiles", cli_diff},
 	{"dump", "the stacks of a process, now", cli_dump},
+	{"status", "how the running agent is", cli_status},
 	{"top", "what runs now, on the terminal", cli_top},
 	{"upload-file", "a .col file to the studio", cli_upload_file},
 	{0},

@@ -120,7 +120,7 @@ static int give(struct scan *s, int id, char *value)
 		if (next)
 			value = s->argv[s->at++];
 		else if (row->flags & OPTION_OPTARG)
-			value = (char *)(uintptr_t) "all";
+			value = (char *)(uintptr_t)(row->flags & OPTION_REF ? "all" : row->values);
 		else
 			return label_error(s, named, "expected a value");
 	}

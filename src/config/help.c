@@ -26,7 +26,8 @@ void option_usage(struct buf *out, const char *verb)
 			"usage: gprofiler -o DIR [-d SECONDS] [-f HZ] [options]\n"
 			"       gprofiler [options] -p PID[,PID...]\n"
 			"       gprofiler [options] -- COMMAND [ARGUMENT...]\n"
-			"       gprofiler check | convert | diff | dump | top | upload-file [options]\n");
+			"       gprofiler check | convert | diff | dump | status | top |\n"
+			"                 upload-file [options]\n");
 }
 
 /* How a value is written: "fp|dwarf", "HZ"; nothing for a flag. */
@@ -43,7 +44,7 @@ static void append_metavar(struct buf *out, const struct option_row *named)
 		return;
 	}
 	if (row->type != OPTION_TYPE_ENUM && row->type != OPTION_TYPE_MASK) {
-		buf_printf(out, " %s", row->values);
+		buf_printf(out, row->flags & OPTION_OPTARG ? " [%s]" : " %s", row->values);
 		return;
 	}
 	buf_append_char(out, ' ');
@@ -204,6 +205,7 @@ void option_help(struct buf *out, const char *verb)
 		"  convert                 one form of a profile into another\n"
 		"  diff                    what changed between two profiles\n"
 		"  dump                    the stacks of a process, now\n"
+		"  status                  how the running agent is\n"
 		"  top                     what runs now, on the terminal\n"
 		"  upload-file             a .col file to the studio\n"
 		"  help VERB               options of a verb\n");
@@ -266,6 +268,7 @@ void option_man(struct buf *out)
 		"\\fBgprofiler convert\\fR [\\fIoptions\\fR] [\\fIFILE\\fR]\n"
 		"\\fBgprofiler diff\\fR [\\fIoptions\\fR] \\fIBEFORE\\fR \\fIAFTER\\fR\n"
 		"\\fBgprofiler dump\\fR \\fB\\-p\\fR \\fIPID\\fR\n"
+		"\\fBgprofiler status\\fR [\\fB\\-\\-json\\fR]\n"
 		"\\fBgprofiler top\\fR [\\fIoptions\\fR]\n"
 		"\\fBgprofiler upload\\-file\\fR \\fB\\-\\-file\\-path\\fR \\fIFILE\\fR\n"
 		".fi\n.SH DESCRIPTION\n"
@@ -291,5 +294,6 @@ void option_man(struct buf *out)
 		".TP\n2\nThe command line, environment or a config file is wrong.\n"
 		".PP\nWith \\-\\- COMMAND: the status of the command.\n"
 		".PP\ngprofiler check: 0 rung bpf, 10 ring, 11 ring for own processes, 12 reader, 1 "
-		"none.\n");
+		"none.\n"
+		".PP\ngprofiler status: 0 an agent answered, 3 none runs, 1 it cannot be asked.\n");
 }

@@ -71,6 +71,12 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 		"read, and said to be torn if it never held still. Native frames are not shown: where\n"
 		"they stand is in registers, which are only readable of a stopped thread.\n"
 		"Exit status: 0 done; 1 the process cannot be read; 2 wrong options.\n"},
+	[OPTION_GROUP_STATUS] = {"gprofiler status", "status", "[--json]",
+		"Asks the agent that runs on this machine, also in a container, how it is: what it\n"
+		"samples and through which rung, the memory it takes, what was lost, the last upload,\n"
+		"what waits in the spool, the governor, heartbeats, and how earlier runs ended. It\n"
+		"answers root and its own user.\n"
+		"Exit status: 0 it answered; 3 no agent runs; 1 it cannot be asked; 2 wrong options.\n"},
 	[OPTION_GROUP_TOP] = {"gprofiler top", "top", "[-p PID[,PID...]] [options]",
 		"Samples the machine and shows, for each second, the busiest processes and functions\n"
 		"of all runtimes, native code and the kernel, and what was lost. SELF: samples in which\n"

@@ -70,6 +70,7 @@ static void on_done(
 	queue_remove(&d->queue, item);
 	d->stats.sent++;
 	d->stats.sent_bytes += item->upload.member.len;
+	d->stats.last_sent_real_ns = clock_real_ns();
 	// A gpid stands for one process of ours: that of an earlier run is none of this one's.
 	if (!strcmp(item->upload.origin.run, d->run))
 		snprintf(d->gpid, sizeof(d->gpid), "%s", a->gpid);

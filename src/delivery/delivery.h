@@ -44,6 +44,7 @@ struct delivery_stats {
 	uint64_t lost_size, lost_age, lost_damaged; // of the spool
 	uint64_t lines_refused; // stack lines the server could not have read
 	uint64_t failures; // tries that did not succeed
+	uint64_t last_sent_real_ns; // when the server last took one; 0 not yet
 	uint64_t waiting, waiting_bytes; // uploads that are kept now
 };
 
