@@ -378,6 +378,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		return r;
 	note_jit(s, stack.process, event->time);
 	context.thread_comm = window_comm(w, rec->comm);
+	w->now = event->time;
 	r = window_add(w, &context, s->frames.frames, s->frames.count, rec->weight);
 	return r == -ENOSPC ? 0 : r;
 }
@@ -631,6 +632,8 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		return r;
 	ret->meta.start_real_ns = s->ended.real_to - (s->ended.to - s->ended.from);
 	ret->meta.duration_ns = elapsed;
+	// Times of the profile's timeline are from its start.
+	ret->timeline.base -= MIN(ret->timeline.base, replay ? s->recorded_from : s->ended.from);
 	ret->meta.frequency = s->source->frequency;
 	if (s->source->frequency && naming.weight_is_ns)
 		ret->meta.period = NSEC_PER_SEC / s->source->frequency;

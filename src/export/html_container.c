@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "export/html_time.h"
+
 #define CHUNK 4096
 #define VARINT_MAX 10
 
@@ -210,12 +212,60 @@ static void section_nodes(struct out *o, const struct html_tree *t)
 			out_signed(o, t->self[(size_t)t->order[i] * ntypes + v]);
 }
 
-static void section(struct out *o, enum html_section id, const struct html_tree *t,
-	const struct strings *s, const struct buf *meta)
+static void section_times(struct out *o, const struct html_tree *t, const struct html_time *h)
 {
+	const struct timeline *line = &t->p->timeline;
+	uint32_t node = 0, slot = 0;
+
+	out_varint(o, line->slot_ns / 1000);
+	out_varint(o, line->base / 1000);
+	out_varint(o, timeline_slots(line));
+	out_varint(o, h->ncounts);
+	for (size_t i = 0; i < h->ncounts; i++) {
+		out_varint(o, html_time_node(h->counts[i]) - node);
+		node = html_time_node(h->counts[i]);
+	}
+	node = HTML_NONE;
+	for (size_t i = 0; i < h->ncounts; i++) {
+		uint32_t at = html_time_slot(h->counts[i]);
+
+		out_varint(o, html_time_node(h->counts[i]) == node ? at - slot : at);
+		node = html_time_node(h->counts[i]);
+		slot = at;
+	}
+	for (size_t i = 0; i < h->ncounts; i++)
+		out_varint(o, html_time_samples(h->counts[i]));
+}
+
+/* What the sections are made of. */
+struct parts {
+	const struct html_tree *t;
+	const struct buf *meta;
+	struct strings strings;
+	struct html_time time;
+};
+
+static int parts_init(struct parts *p)
+{
+	int r = strings_init(&p->strings, p->t);
+
+	return r ? r : html_time_init(&p->time, p->t);
+}
+
+static void parts_deinit(struct parts *p)
+{
+	strings_deinit(&p->strings);
+	html_time_deinit(&p->time);
+}
+
+static void section(struct out *o, enum html_section id, const struct parts *p)
+{
+	const struct html_tree *t = p->t;
+	const struct strings *s = &p->strings;
+
 	switch (id) {
 	case HTML_SECTION_META:
-		out_bytes(o, buf_str(meta), meta->len);
+		out_bytes(o, buf_str(p->meta), p->meta->len);
 		break;
 	case HTML_SECTION_STR:
 		section_strings(o, t, s);
@@ -229,44 +279,54 @@ static void section(struct out *o, enum html_section id, const struct html_tree 
 	case HTML_SECTION_NODE:
 		section_nodes(o, t);
 		break;
+	case HTML_SECTION_TIME:
+		section_times(o, t, &p->time);
+		break;
 	}
 	out_flush(o);
 }
 
-static const enum html_section sections[] = {
-	HTML_SECTION_META, HTML_SECTION_STR, HTML_SECTION_FUN, HTML_SECTION_CTX, HTML_SECTION_NODE};
+/* The last one is only there for a profile with times. */
+static const enum html_section sections[] = {HTML_SECTION_META, HTML_SECTION_STR, HTML_SECTION_FUN,
+	HTML_SECTION_CTX, HTML_SECTION_NODE, HTML_SECTION_TIME};
+
+/* Two passes, so that the table can stand in front: sizes, then bytes. */
+static int write_sections(struct gzip_writer *w, const struct parts *p)
+{
+	uint64_t lengths[ARRAY_SIZE(sections)], offset;
+	size_t n = ARRAY_SIZE(sections) - !p->time.ncounts;
+	struct out o = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		o.count = 0;
+		section(&o, sections[i], p);
+		lengths[i] = o.count;
+		if (lengths[i] > UINT32_MAX / ARRAY_SIZE(sections))
+			return -EFBIG;
+	}
+	o.w = w;
+	offset = 12 + 12 * n;
+	out_bytes(&o, "GPF1", 4);
+	out_u32(&o, HTML_CONTAINER_VERSION);
+	out_u32(&o, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		out_u32(&o, sections[i]);
+		out_u32(&o, (uint32_t)offset);
+		out_u32(&o, (uint32_t)lengths[i]);
+		offset += lengths[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		section(&o, sections[i], p);
+	return o.error;
+}
 
 int html_container_write(struct gzip_writer *w, const struct html_tree *t, const struct buf *meta)
 {
-	uint64_t lengths[ARRAY_SIZE(sections)], offset;
-	struct strings s = {0};
-	struct out o = {0};
-	int r = strings_init(&s, t);
+	struct parts p = {.t = t, .meta = meta};
+	int r = parts_init(&p);
 
-	// Two passes, so that the table can stand in front: sizes, then bytes.
-	for (size_t i = 0; !r && i < ARRAY_SIZE(sections); i++) {
-		o.count = 0;
-		section(&o, sections[i], t, &s, meta);
-		lengths[i] = o.count;
-		if (lengths[i] > UINT32_MAX / ARRAY_SIZE(sections))
-			r = -EFBIG;
-	}
-	if (!r) {
-		o.w = w;
-		offset = 12 + 12 * ARRAY_SIZE(sections);
-		out_bytes(&o, "GPF1", 4);
-		out_u32(&o, HTML_CONTAINER_VERSION);
-		out_u32(&o, ARRAY_SIZE(sections));
-		for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
-			out_u32(&o, sections[i]);
-			out_u32(&o, (uint32_t)offset);
-			out_u32(&o, (uint32_t)lengths[i]);
-			offset += lengths[i];
-		}
-		for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
-			section(&o, sections[i], t, &s, meta);
-		r = o.error;
-	}
-	strings_deinit(&s);
+	if (!r)
+		r = write_sections(w, &p);
+	parts_deinit(&p);
 	return r;
 }

@@ -12,6 +12,9 @@
  *   CTX   count; columns kind, name, container, appid, pid, tid, uid
  *   NODE  count, value types; columns item (function, or functions + context), children, flags, then
  *         a column of signed self values a value type; preorder, node 0 is the root (item 0)
+ *   TIME  only of a profile with times: microseconds of a slot and from the profile's start to slot 0,
+ *         slots, count; columns node (difference to the one before), slot (difference where the node
+ *         is the one before, else absolute), samples of value 0. By node, then slot
  * All of it gzip -6. `ui/model.js` is the reader. */
 #ifndef GP_EXPORT_HTML_CONTAINER_H
 #define GP_EXPORT_HTML_CONTAINER_H
@@ -28,6 +31,7 @@ enum html_section {
 	HTML_SECTION_FUN,
 	HTML_SECTION_CTX,
 	HTML_SECTION_NODE,
+	HTML_SECTION_TIME,
 };
 
 /* Writes the container of t, uncompressed bytes through w. Return 0, -ENOMEM, -EFBIG (a section

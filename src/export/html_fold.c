@@ -116,6 +116,8 @@ static int compact(struct html_tree *t, const uint64_t *weight, uint64_t least)
 		for (unsigned v = 0; v < ntypes; v++)
 			self[(size_t)moved[i] * ntypes + v] += t->self[(size_t)i * ntypes + v];
 	}
+	for (size_t s = 0; t->sample_node && s < t->p->samples.len; s++)
+		t->sample_node[s] = moved[t->sample_node[s]];
 	free(t->nodes);
 	free(t->self);
 	t->nodes = steal_ptr(nodes);

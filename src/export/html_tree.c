@@ -382,6 +382,11 @@ static int build_nodes(struct build *b)
 	if (!b->memo || !b->memo_of || !b->chain)
 		return -ENOMEM;
 	memset(b->memo_of, 0xff, (p->nodes.len + 1ull) * sizeof(*b->memo_of));
+	if (p->timeline.counts.len) {
+		t->sample_node = calloc(p->samples.len + 1, sizeof(*t->sample_node));
+		if (!t->sample_node)
+			return -ENOMEM;
+	}
 	r = add_node(t, 0, HTML_NONE, 0); // the root
 	for (size_t i = 0; !r && i < p->samples.len; i++) {
 		const struct profile_sample *s = &p->samples.data[i];
@@ -392,6 +397,8 @@ static int build_nodes(struct build *b)
 			r = stack_nodes(b, thread, s->node, &node);
 		for (unsigned v = 0; !r && v < p->ntypes; v++)
 			t->self[(size_t)node * p->ntypes + v] += s->values[v];
+		if (!r && t->sample_node)
+			t->sample_node[i] = node;
 	}
 	return r;
 }
@@ -520,5 +527,6 @@ void html_tree_deinit(struct html_tree *t)
 	free(t->nodes);
 	free(t->self);
 	free(t->order);
+	free(t->sample_node);
 	*t = (struct html_tree){.fold_fun = HTML_NONE};
 }

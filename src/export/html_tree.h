@@ -65,6 +65,7 @@ struct html_tree {
 	int64_t *self; // p->ntypes a node
 	uint32_t nnodes, size;
 	uint32_t *order; // node indices in preorder
+	uint32_t *sample_node; // where each sample ended; NULL for a profile without times
 	uint32_t fold_fun; // HTML_NONE when nothing was folded
 	uint32_t folded; // nodes that "(small frames)" stands for
 	uint32_t processes, threads, containers;

@@ -17,6 +17,7 @@ struct importer {
 	struct frame_ids stack; // leaf first
 	uint32_t context;
 	uint64_t period;
+	uint64_t now; // of the sample at hand, 0 unknown
 	uint64_t first_ns, last_ns;
 	bool any;
 	int full; // -ENOSPC met in the sample at hand
@@ -82,6 +83,7 @@ static int begin(void *arg, const struct perf_script_header *h)
 	im->stack.len = 0;
 	im->full = 0;
 	im->period = h->period;
+	im->now = h->has_time ? h->time_ns : 0;
 	if (h->has_time) {
 		im->first_ns = MIN(im->first_ns, h->time_ns);
 		im->last_ns = MAX(im->last_ns, h->time_ns);
@@ -162,6 +164,9 @@ static int end(void *arg, bool malformed)
 		r = soft(im, profile_node(im->p, node, im->stack.data[i - 1], &node));
 	if (!r && !im->full)
 		r = soft(im, profile_add(im->p, im->context, node, values));
+	if (!r && !im->full && im->now)
+		r = timeline_add(
+			&im->p->timeline, profile_sample_id(im->p, im->context, node), im->now, 1);
 	if (!r)
 		im->stats->samples += !im->full;
 	im->stats->full += im->full != 0;
@@ -182,5 +187,6 @@ int import_perf_script(struct text_reader *reader, const struct import_perf_opti
 	frame_ids_deinit(&im.stack);
 	if (im.last_ns > im.first_ns)
 		p->meta.duration_ns = im.last_ns - im.first_ns;
+	p->timeline.base -= MIN(p->timeline.base, im.first_ns);
 	return r;
 }

@@ -339,21 +339,22 @@ static void count_names(struct naming_state *s, uint32_t node, uint64_t samples)
 	}
 }
 
-static int name_samples(struct naming_state *s)
+/* ids: by sample of the window, the profile's. */
+static int name_samples(struct naming_state *s, uint32_t *ids)
 {
 	for (uint32_t id = 1; id <= s->w->sample_keys.len; id++) {
 		const struct window_sample_key *key = window_sample_get(s->w, id);
 		const struct window_count *count = &s->w->counts.data[id - 1];
 		int64_t values[PROFILE_VALUES_MAX] = {
 			(int64_t)count->samples, (int64_t)count->weight};
-		uint32_t context;
+		uint32_t context, node = key->node ? s->nodes[key->node - 1] : 0;
 		int r = name_context(s, window_context_get(s->w, key->context), &context);
 
 		if (!r)
-			r = profile_add(
-				s->p, context, key->node ? s->nodes[key->node - 1] : 0, values);
+			r = profile_add(s->p, context, node, values);
 		if (r)
 			return r;
+		ids[id] = profile_sample_id(s->p, context, node);
 		count_names(s, key->node, count->samples);
 	}
 	return 0;
@@ -379,14 +380,15 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 {
 	_cleanup_free_ struct symbol_query *queries = NULL;
 	_cleanup_free_ struct named_frame *named = NULL;
-	_cleanup_free_ uint32_t *nodes = NULL;
+	_cleanup_free_ uint32_t *nodes = NULL, *samples = NULL;
 	struct naming_state s = {.n = n, .w = w, .p = ret};
 	int r;
 
 	queries = calloc(w->frames.len + 1u, sizeof(*queries));
 	named = calloc(w->frames.len + 1u, sizeof(*named));
 	nodes = calloc(w->nodes.len + 1u, sizeof(*nodes));
-	if (!queries || !named || !nodes)
+	samples = calloc(w->sample_keys.len + 1u, sizeof(*samples));
+	if (!queries || !named || !nodes || !samples)
 		return -ENOMEM;
 	s.queries = queries;
 	s.named = named;
@@ -398,7 +400,9 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 	if (!r)
 		r = name_nodes(&s);
 	if (!r)
-		r = name_samples(&s);
+		r = name_samples(&s, samples);
+	if (!r)
+		r = timeline_copy(&ret->timeline, &w->timeline, samples);
 	free(s.ids);
 	return r;
 }

@@ -29,6 +29,7 @@ void profile_init(struct profile *p, size_t max_samples, size_t max_bytes)
 	init_table(&p->contexts, max_samples, INTERNED(struct profile_context));
 	init_table(&p->sample_keys, max_samples, INTERNED(struct profile_sample_key));
 	profile_sample_vec_init(&p->samples, max_samples);
+	timeline_init(&p->timeline, MIN(max_samples, PROFILE_TIMES_MAX));
 }
 
 void profile_deinit(struct profile *p)
@@ -39,6 +40,7 @@ void profile_deinit(struct profile *p)
 	intern_deinit(&p->contexts);
 	intern_deinit(&p->sample_keys);
 	profile_sample_vec_deinit(&p->samples);
+	timeline_deinit(&p->timeline);
 	json_decref(p->header);
 	p->header = NULL;
 }
@@ -112,6 +114,13 @@ int profile_add(struct profile *p, uint32_t context, uint32_t node, const int64_
 	for (unsigned i = 0; i < p->ntypes && i < PROFILE_VALUES_MAX; i++)
 		sample->values[i] = add_saturating(sample->values[i], values[i]);
 	return 0;
+}
+
+uint32_t profile_sample_id(const struct profile *p, uint32_t context, uint32_t node)
+{
+	struct profile_sample_key key = {.context = context, .node = node};
+
+	return intern_find(&p->sample_keys, &key, sizeof(key));
 }
 
 const struct profile_frame *profile_frame_get(const struct profile *p, uint32_t id)

@@ -14,8 +14,11 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "profile/timeline.h"
 
 #define PROFILE_VALUES_MAX 4
+/* Of a page, about 2 bytes each. */
+#define PROFILE_TIMES_MAX ((size_t)1 << 17)
 
 /* What kind of code a frame is: origin in the page, suffix in collapsed text. */
 enum profile_frame_kind {
@@ -124,6 +127,7 @@ struct profile_meta {
 struct profile {
 	struct intern strings, frames, nodes, contexts, sample_keys;
 	struct profile_sample_vec samples; // samples[id of sample_keys - 1]
+	struct timeline timeline; // of sample_keys and value 0; empty where times are not known
 	struct profile_value_type types[PROFILE_VALUES_MAX];
 	unsigned ntypes;
 	struct profile_meta meta;
@@ -149,6 +153,9 @@ int profile_context(struct profile *p, const struct profile_context *context, ui
 /* Adds values[0..ntypes) to the sample of (context, leaf node); sums saturate.
  * Return 0, -ENOSPC, -ENOMEM, -EINVAL for ids that are not there. */
 int profile_add(struct profile *p, uint32_t context, uint32_t node, const int64_t *values);
+
+/* The id of the sample of (context, leaf node) for the timeline, 0 if there is none. */
+uint32_t profile_sample_id(const struct profile *p, uint32_t context, uint32_t node);
 
 /* An unknown id yields an all-zero struct. Pointers die at the next insertion of their kind. */
 const struct profile_frame *profile_frame_get(const struct profile *p, uint32_t id);

@@ -16,6 +16,7 @@ void window_init(struct window *w, uint32_t max_samples)
 	intern_init(&w->sample_keys, max_samples, (size_t)max_samples * 16);
 	intern_init(&w->strings, max_samples, (size_t)max_samples * BYTES_PER_STRING);
 	window_count_vec_init(&w->counts, max_samples);
+	timeline_init(&w->timeline, max_samples);
 }
 
 void window_deinit(struct window *w)
@@ -26,6 +27,7 @@ void window_deinit(struct window *w)
 	intern_deinit(&w->sample_keys);
 	intern_deinit(&w->strings);
 	window_count_vec_deinit(&w->counts);
+	timeline_deinit(&w->timeline);
 }
 
 void window_clear(struct window *w)
@@ -36,6 +38,7 @@ void window_clear(struct window *w)
 	intern_clear(&w->sample_keys);
 	intern_clear(&w->strings);
 	window_count_vec_clear(&w->counts);
+	timeline_clear(&w->timeline);
 	w->samples = w->full = w->frame_hits = 0;
 }
 
@@ -61,6 +64,7 @@ static int window_path(
 
 static int window_count(struct window *w, struct window_sample_key key, uint64_t weight)
 {
+	unsigned times = w->times ? w->times : 1;
 	uint32_t id;
 	int r = intern_add(&w->sample_keys, &key, sizeof(key), &id);
 
@@ -71,9 +75,9 @@ static int window_count(struct window *w, struct window_sample_key key, uint64_t
 		if (r)
 			return r;
 	}
-	w->counts.data[id - 1].samples += w->times ? w->times : 1;
+	w->counts.data[id - 1].samples += times;
 	w->counts.data[id - 1].weight += weight;
-	return 0;
+	return w->now ? timeline_add(&w->timeline, id, w->now, times) : 0;
 }
 
 int window_add(struct window *w, const struct window_context *context,

@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "bpf/abi/record.h"
+#include "profile/timeline.h"
 
 /* Interned as bytes: every byte is set. */
 struct window_frame {
@@ -67,6 +68,8 @@ struct window {
 	struct intern frames, nodes, contexts, sample_keys, strings;
 	struct window_count_vec counts; // counts[id of sample_keys - 1]
 	unsigned times; // a sample counts for this many, 0: one
+	uint64_t now; // time of what is added, 0: not known
+	struct timeline timeline; // of sample_keys
 	uint64_t samples, full;
 	uint64_t frame_hits; // frames over all samples
 };

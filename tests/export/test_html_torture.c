@@ -33,6 +33,8 @@ static void make(struct profile *p, int64_t extra)
 		assert_ok(profile_node(p, i % 7 ? node : 0, c, &node));
 		assert_ok(profile_context(p, &who, &c));
 		assert_ok(profile_add(p, c, node, &value));
+		assert_ok(timeline_add(&p->timeline, profile_sample_id(p, c, node),
+			(i + 1) * 30000000ull, (uint64_t)value));
 	}
 }
 

@@ -37,6 +37,7 @@ static int fill(struct window *w)
 
 		// A thread's name may be done without.
 		context.thread_comm = window_comm(w, "worker");
+		w->now = (i + 1) * 20000000;
 		r = context.thread_comm ? window_add(w, &context, frames, ARRAY_SIZE(frames), 10)
 					: -ENOMEM;
 	}

@@ -96,6 +96,30 @@ static void window__deep_stacks_cost_their_depth_once(void **state)
 	window_deinit(&w);
 }
 
+static void window__times_are_kept_where_they_are_known(void **state)
+{
+	struct window_context context = {.uid = 1};
+	struct window_frame frame = kernel_frame(1);
+	struct window w;
+
+	(void)state;
+	window_init(&w, 64);
+	assert_ok(window_add(&w, &context, &frame, 1, 1));
+	assert_int_equal(w.timeline.counts.len, 0);
+	window_clear(&w);
+	w.now = 5000000000;
+	w.times = 3;
+	assert_ok(window_add(&w, &context, &frame, 1, 1));
+	w.now += 1000000000;
+	assert_ok(window_add(&w, &context, &frame, 1, 1));
+	assert_int_equal(w.timeline.counts.len, 2);
+	assert_int_equal(w.timeline.counts.data[0].count + w.timeline.counts.data[1].count,
+		w.counts.data[0].samples);
+	window_clear(&w);
+	assert_int_equal(w.timeline.counts.len, 0);
+	window_deinit(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,6 +127,7 @@ int main(void)
 		cmocka_unit_test(window__contexts_are_kept_apart),
 		cmocka_unit_test(window__full_is_counted_and_earlier_samples_stay),
 		cmocka_unit_test(window__deep_stacks_cost_their_depth_once),
+		cmocka_unit_test(window__times_are_kept_where_they_are_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

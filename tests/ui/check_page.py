@@ -84,12 +84,35 @@ def decode(page):
     flags = [r.varint() for _ in range(n)]
     values = [[r.signed() for _ in range(n)] for _ in range(ntypes)]
     assert r.at == len(s[5]) and len(flags) == n
-    return meta, names, kinds, contexts, items, children, values
+    return meta, names, kinds, contexts, items, children, values, times(s.get(6), n)
+
+
+def times(data, nodes):
+    """None, or (microseconds of a slot, slots, [(node, slot, samples)])."""
+    if data is None:
+        return None
+    r = Reader(data)
+    slot_us, _, slots, n = r.varint(), r.varint(), r.varint(), r.varint()
+    node, at, last = 0, [], None
+    for _ in range(n):
+        node += r.varint()
+        at.append(node)
+    slot, rows = 0, []
+    for node in at:
+        slot = slot + r.varint() if node == last else r.varint()
+        last = node
+        rows.append((node, slot))
+    rows = [(node, slot, r.varint()) for node, slot in rows]
+    assert r.at == len(data), "nothing stands after the times"
+    assert all(node < nodes and slot < slots and count > 0 for node, slot, count in rows)
+    assert rows == sorted(rows), "by node, then slot"
+    return slot_us, slots, rows
 
 
 def stacks(page):
-    meta, names, kinds, contexts, items, children, values = decode(page)
+    meta, names, kinds, contexts, items, children, values, when = decode(page)
     out, path, left = Counter(), [], []
+    at, by_slot = [], Counter()
     for i, item in enumerate(items):
         while left and left[-1] == 0:
             left.pop()
@@ -104,18 +127,24 @@ def stacks(page):
         else:
             path.append(b"")
         left.append(children[i])
+        at.append(b";".join(path[1:]))
         if values and values[0][i]:
-            out[b";".join(path[1:])] += values[0][i]
+            out[at[i]] += values[0][i]
+    for node, slot, count in when[2] if when else []:
+        by_slot[b"%d;%s" % (slot, at[node])] += count
+    if when:
+        assert sum(by_slot.values()) == sum(out.values()), "every sample has its time"
+        meta["times"] = when[:2], by_slot
     while left and left[-1] == 0:
         left.pop()
     assert not left, "the tree closes"
     return meta, out
 
 
-def oracle(path):
+def oracle(path, skip=0):
     out = Counter()
     with open(path, "rb") as f:
-        for line in f.read().split(b"\n"):
+        for line in f.read().split(b"\n")[skip:]:
             stack, _, count = line.rpartition(b" ")
             if stack:
                 out[stack] += int(count)
@@ -123,14 +152,27 @@ def oracle(path):
 
 
 def same_stacks(make, kind, tmp):
-    page, col = os.path.join(tmp, kind + ".html"), os.path.join(tmp, kind + ".col")
-    subprocess.run([make, kind, page, col], check=True)
+    page, col, slots = (os.path.join(tmp, kind + end) for end in (".html", ".col", ".times"))
+    subprocess.run([make, kind, page, col, slots], check=True)
     meta, got = stacks(open(page, "rb").read())
     want = oracle(col)
     assert sum(got.values()) == sum(want.values()), "sums differ"
     if not meta["folded"]:
         assert got == want, f"stacks differ: {list((got - want) + (want - got))[:3]}"
+        same_times(meta, slots)
     return meta, page
+
+
+def same_times(meta, path):
+    with open(path, "rb") as f:
+        head = f.readline().split()
+    want = oracle(path, 1)
+    if not want:
+        assert "times" not in meta, "no times, no section"
+        return
+    (slot_us, slots), got = meta["times"]
+    assert [slots, slot_us] == [int(v) for v in head], head
+    assert got == want, f"times differ: {list((got - want) + (want - got))[:3]}"
 
 
 def case_small(make, tmp):
@@ -141,6 +183,18 @@ def case_small(make, tmp):
 
 def case_tiny(make, tmp):
     same_stacks(make, "tiny", tmp)
+
+
+def case_short_keeps_its_times(make, tmp):
+    meta, _ = same_stacks(make, "short", tmp)
+    (slot_us, slots), got = meta["times"]
+    assert slot_us == 5000 and slots == 239, (slot_us, slots)
+    assert got[b"0;;app/7;app/7;main|1;load|3"] == 1 and sum(got.values()) == 140
+
+
+def case_folded_keeps_its_times(make, tmp):
+    meta, _ = same_stacks(make, "folded", tmp)
+    assert meta["folded"] and meta["times"][0][1] <= 512
 
 
 def case_deep(make, tmp):

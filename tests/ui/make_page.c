@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* make_page -- writes pages of synthetic profiles, for the tests of the page in a browser.
  *
- *   make_page KIND OUT.html [OUT.col]
+ *   make_page KIND OUT.html [OUT.col [OUT.times]]
  * KIND: small (known truth), hostile, empty, one, tiny, huge (200,000 frames), folded (over
- * the budget), million, deep, wide,
- * bytes, compare, damaged. The optional second file is the same profile as collapsed text with
- * contexts, the oracle of the browser tests: "container;process/pid;thread/tid;frames count". */
+ * its budget), million, deep, wide,
+ * bytes, compare, small-second (the other side of compare), short (1.2 s, one process). The optional second file is the same profile as collapsed text with
+ * contexts, the oracle of the browser tests: "container;process/pid;thread/tid;frames count". The third one is
+ * the same by slots of time: "slot;stack count", the first line "slots microseconds". */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@
 struct maker {
 	struct profile p;
 	uint64_t random;
+	uint64_t now, step_ns; // the time of the next part of a sample; 0: no times
+	unsigned parts; // a sample comes in as many, one after the other
 };
 
 static void die(const char *what, int r)
@@ -97,13 +100,24 @@ static void sample(struct maker *m, uint32_t context_id, const uint32_t *frames,
 		r = profile_node(&m->p, node, frames[i], &node);
 	if (!r)
 		r = profile_add(&m->p, context_id, node, values);
+	for (unsigned i = 0; !r && m->step_ns && i < m->parts; i++) {
+		int64_t count = values[0] / m->parts + (i < values[0] % m->parts);
+
+		if (count)
+			r = timeline_add(&m->p.timeline, profile_sample_id(&m->p, context_id, node),
+				m->now, (uint64_t)count);
+		m->now += m->step_ns;
+	}
 	if (r)
 		die("sample", r);
 }
 
 static void start(struct maker *m, size_t cap)
 {
-	*m = (struct maker){.random = 0x9e3779b97f4a7c15ull};
+	*m = (struct maker){.random = 0x9e3779b97f4a7c15ull,
+		.now = 40000000,
+		.step_ns = 100000000,
+		.parts = 10};
 	profile_init(&m->p, cap, 256 << 20);
 	m->p.meta.start_real_ns = 1790000000ull * 1000000000ull;
 	m->p.meta.duration_ns = 10ull * 1000000000ull;
@@ -229,6 +243,8 @@ static void make_random(struct maker *m, uint32_t want_nodes, uint32_t nnames)
 	uint32_t *frames = calloc(nnames, sizeof(*frames)), stack[80], names[80], contexts[40];
 	char name[256];
 
+	m->parts = 1;
+	m->step_ns = 700000;
 	for (uint32_t i = 0; i < nnames; i++) {
 		size_t k = pick(m, 100) < 70 ? pick(m, 2) : pick(m, ARRAY_SIZE(kinds));
 
@@ -310,24 +326,63 @@ static void make_bytes(struct maker *m)
 	sample(m, c, stack, 3, (int64_t[]){-(1 << 20), -400});
 }
 
+static void write_stack(FILE *f, const struct profile *p, const struct profile_sample *s)
+{
+	static uint32_t frames[STACK_MAX];
+	const struct profile_context *c = profile_context_get(p, s->context);
+	size_t n = profile_stack(p, s->node, frames, STACK_MAX);
+
+	fprintf(f, "%s;%s/%u;%s/%u", profile_text(p, c->container), profile_text(p, c->comm),
+		c->pid, profile_text(p, c->thread_comm), c->tid);
+	for (size_t i = 0; i < MIN(n, (size_t)STACK_MAX); i++)
+		fprintf(f, ";%s|%u", profile_text(p, profile_frame_get(p, frames[i])->name),
+			profile_frame_get(p, frames[i])->kind);
+}
+
 /* The same profile as text, for the oracle. */
 static void write_oracle(const struct profile *p, const char *path)
 {
-	static uint32_t frames[STACK_MAX];
 	_cleanup_fclose_ FILE *f = fopen(path, "we");
 
 	if (!f)
 		die(path, -errno);
 	vec_foreach (s, &p->samples) {
-		const struct profile_context *c = profile_context_get(p, s->context);
-		size_t n = profile_stack(p, s->node, frames, STACK_MAX);
-
-		fprintf(f, "%s;%s/%u;%s/%u", profile_text(p, c->container),
-			profile_text(p, c->comm), c->pid, profile_text(p, c->thread_comm), c->tid);
-		for (size_t i = 0; i < MIN(n, (size_t)STACK_MAX); i++)
-			fprintf(f, ";%s|%u", profile_text(p, profile_frame_get(p, frames[i])->name),
-				profile_frame_get(p, frames[i])->kind);
+		write_stack(f, p, s);
 		fprintf(f, " %" PRId64 "\n", s->values[0]);
+	}
+}
+
+static void write_times(const struct profile *p, const char *path)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "we");
+
+	if (!f)
+		die(path, -errno);
+	fprintf(f, "%u %" PRIu64 "\n", timeline_slots(&p->timeline), p->timeline.slot_ns / 1000);
+	vec_foreach (c, &p->timeline.counts) {
+		fprintf(f, "%u;", c->slot);
+		write_stack(f, p, &p->samples.data[c->sample - 1]);
+		fprintf(f, " %u\n", c->count);
+	}
+}
+
+/* Work that changes: a second of loading, then serving, at the end a burst of the collector. */
+static void make_short(struct maker *m)
+{
+	uint32_t main_f = frame(m, "main", PROFILE_FRAME_NATIVE, "/usr/bin/app", 0);
+	uint32_t load = frame(m, "load", PROFILE_FRAME_CPP, "/usr/bin/app", 0);
+	uint32_t serve = frame(m, "serve", PROFILE_FRAME_CPP, "/usr/bin/app", 0);
+	uint32_t gc = frame(m, "collect", PROFILE_FRAME_JIT, NULL, 0);
+	uint32_t one = context(m, NULL, "app", 7, "app", 7);
+	uint32_t two = context(m, NULL, "app", 7, "gc", 8);
+
+	m->parts = 1;
+	m->step_ns = 10000000;
+	for (int i = 0; i < 120; i++) {
+		uint32_t work = i < 60 || i % 30 < 10 ? load : serve;
+
+		sample(m, i < 110 ? one : two, (uint32_t[]){main_f, i < 110 ? work : gc}, 2,
+			(int64_t[]){i < 110 ? 1 : 3});
 	}
 }
 
@@ -335,6 +390,7 @@ static void make(struct maker *m, const char *kind)
 {
 	start(m, 2500000);
 	if (strcmp(kind, "bytes") == 0) {
+		m->step_ns = 0;
 		add_value(m, "alloc_space", "bytes");
 		add_value(m, "alloc_objects", "count");
 	} else {
@@ -342,6 +398,10 @@ static void make(struct maker *m, const char *kind)
 	}
 	if (strcmp(kind, "small") == 0)
 		make_small(m, 10, false);
+	else if (strcmp(kind, "small-second") == 0)
+		make_small(m, 10, true);
+	else if (strcmp(kind, "short") == 0)
+		make_short(m);
 	else if (strcmp(kind, "hostile") == 0)
 		make_hostile(m);
 	else if (strcmp(kind, "one") == 0)
@@ -353,7 +413,7 @@ static void make(struct maker *m, const char *kind)
 	else if (strcmp(kind, "huge") == 0)
 		make_random(m, 59000, 15864);
 	else if (strcmp(kind, "folded") == 0)
-		make_random(m, 200000, 15864);
+		make_random(m, 30000, 15864);
 	else if (strcmp(kind, "million") == 0)
 		make_random(m, 1000000, 40000);
 	else if (strcmp(kind, "deep") == 0)
@@ -364,7 +424,8 @@ static void make(struct maker *m, const char *kind)
 		make_bytes(m);
 	else if (strcmp(kind, "empty") != 0)
 		die(kind, -EINVAL);
-	ledger(m, strcmp(kind, "small") == 0 ? 8 : 80);
+	ledger(m, strncmp(kind, "small", 5) == 0 ? 8 : 80);
+	m->p.meta.duration_ns = MAX(m->p.meta.duration_ns, m->now);
 }
 
 static int make_compare(const char *path, bool swapped)
@@ -428,6 +489,7 @@ static int time_page(const char *path)
 
 int main(int argc, char **argv)
 {
+	struct html_options options = {0};
 	struct maker m;
 	_cleanup_fclose_ FILE *f = NULL;
 	int r;
@@ -445,12 +507,17 @@ int main(int argc, char **argv)
 		die(argv[2], -errno);
 	make(&m, argv[1]);
 	// Past the budget on purpose: the browser must cope with more than the writer would give it.
-	r = html_write(f, &m.p,
-		&(struct html_options){.budget = strcmp(argv[1], "million") ? 0 : 2000000});
+	if (strcmp(argv[1], "million") == 0)
+		options.budget = 2000000;
+	else if (strcmp(argv[1], "folded") == 0)
+		options.budget = 20000;
+	r = html_write(f, &m.p, &options);
 	if (r)
 		die("html", r);
 	if (argc > 3)
 		write_oracle(&m.p, argv[3]);
+	if (argc > 4)
+		write_times(&m.p, argv[4]);
 	profile_deinit(&m.p);
 	return 0;
 }
