@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 
-RANKS = ["format", "model", "transform", "layout", "label", "color", "search", "state", "view", "render", "dom",
-         "table", "camera", "details", "panel", "input", "access", "export", "toolbar", "commands", "main"]
+RANKS = ["format", "model", "transform", "time", "compare", "layout", "label", "color", "search", "state", "view", "render", "dom",
+         "table", "camera", "strip", "details", "panel", "input", "access", "export", "toolbar", "commands", "main"]
 
 
 def joined(source):

@@ -17,6 +17,7 @@ export function addCamera(app) {
 
   const pixels = app.pixels = () => Math.max(50, graph.clientWidth || byId("left").clientWidth - 16);
   const rowHeight = app.rowHeight = () => Number(prefs.get("row", 0)) || (coarse.matches ? 24 : 18);
+  app.forced = () => forced.matches;
   app.scene = (over) => {
     const theme = over && over.theme || app.theme;
     const changes = model.compare || app.view.signed;

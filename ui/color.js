@@ -18,6 +18,7 @@ export const ORIGINS = {
   dotnet: {word: ".NET", light: "#c796bf", dark: "#ae6fbe"},
   jit: {word: "JIT", light: "#1f9995", dark: "#8fd9d1", sign: "dots"},
   meta: {word: "note", light: "#bebebe", dark: "#85868b", sign: "dots"},
+  type: {word: "object type", light: "#c796bf", dark: "#ae6fbe", sign: "dots"},
   unknown: {word: "no symbol", light: "#bebebe", dark: "#85868b", sign: "hatch"},
   context: {word: "process or thread", light: "#eceff3", dark: "#2a2f37", darkText: "#e6e9ee", sign: "bold"},
 };

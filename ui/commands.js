@@ -3,9 +3,10 @@
 // lets the update follow; those that need no state act at once.
 
 import {byId, el} from "./dom.js";
-import {clip, count, visible} from "./format.js";
+import {clip, count, percent, visible} from "./format.js";
 import {rowNeighbour, widestChild} from "./layout.js";
 import {nextMatch} from "./search.js";
+import {tableOf} from "./transform.js";
 import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 import {defaultLevels} from "./view.js";
 import {notice, openDialog, openMenu, PRESETS, showHelp, showStatus, VERBS} from "./panel.js";
@@ -152,6 +153,8 @@ export function addCommands(app) {
         push({ f: filtersText(list.slice(0, -1)) });
       else if (store.get().x)
         push({ x: contextsText(contextsOf(store.get()).slice(0, -1)) });
+      else if (store.get().tr)
+        push({ tr: "" });
     },
     escape() {
       const s = store.get();
@@ -199,7 +202,10 @@ export function addCommands(app) {
     },
     flip: () => push({ y: store.get().y === "f" ? "i" : "f" }),
     callersFirst: () => push({ d: store.get().d === "b" ? "t" : "b", z: "", a: "", s: "", p: "", w: "g" }),
-    nextOrder: () => store.change({ o: store.get().o === "n" ? "w" : "n" }),
+    nextOrder: () => app.commands.orderBy({ n: "w", w: model.times ? "t" : "n", t: "n" }[store.get().o]),
+    // In the order of time a call is many boxes: paths of one order do not lead far in the other.
+    orderBy: (o) =>
+        store.change(o === "t" || store.get().o === "t" ? { o, z: "", a: "", s: "" } : { o }),
     nextRecursion: (e) => push({
       r: e && e.key === "R" ? (store.get().r === "2" ? "0" : "2") : String((Number(store.get().r) + 1) % 2),
       l: "",
@@ -229,6 +235,20 @@ export function addCommands(app) {
         a: "",
         s: ""
       });
+    },
+    // Another process, thread, container or origin instead: the largest of all samples.
+    otherContext(c, from) {
+      const kind = { c: 0, p: 1, t: 2 }[c.kind], { n } = model.fun, box = from.getBoundingClientRect();
+      const key = c.kind === "o" ? (i) => i < n ? model.fun.kind[i] : -1
+                                 : (i) => i >= n && model.context(i).kind === kind ? i : -1;
+      const { total: [sums] } = tableOf(model.tree, model.nitems, key);
+      const most = Array.from(sums.keys()).filter((k) => sums[k]).sort((a, b) => sums[b] - sums[a]).slice(0, 20);
+      const text = (k) => c.kind === "o" ? model.meta.kinds[k] : model.name(k);
+      openMenu(most.map((k) => ({
+                          text: `${percent(sums[k], app.view.all)}  ${clip(text(k), 60)}`,
+                          run: () => c.kind === "o" ? app.commands.onlyOrigin(text(k)) : app.commands.onlyContext(k)
+                        })),
+          box.left, box.bottom, from);
     },
     onlyOrigin: (origin) => push({
       x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== "o"), { kind: "o", id: origin }]),
@@ -345,7 +365,7 @@ export function addCommands(app) {
     return [
       app.view.zoom && `zoomed to ${model.name(itemAt(app.view.zoom))}`, s.q && `search ${s.q}`,
       ...filtersOf(s).map((f) => `${VERBS.find(([v]) => v === f.verb)[1]} ${f.pattern}`),
-      ...contextsOf(s).map((c) => `only ${c.id}`), s.d === "b" && "callers first"
+      ...contextsOf(s).map((c) => `only ${c.id}`), s.tr && `time ${s.tr.replace(",", " to ")} ms`, s.d === "b" && "callers first"
     ].filter(Boolean)
         .join(" · ");
   };

@@ -54,12 +54,22 @@ function foundBy(flags) {
   return words.join("; ") || "by unwind table or runtime";
 }
 
+// A stack that does not begin at its thread's first frame begins with a note of why.
+function rootOf(model, tree, i) {
+  let root = -1;
+  for (let p = i; p > 0; p = tree.parent[p])
+    if (!model.isContext(tree.item[p])) root = tree.item[p];
+  const cut = root >= 0 && model.origin(root) === "meta" && /^\[(truncated|incomplete)/.test(model.rawName(root));
+  return cut ? el("span", { class: "badge warn" }, `! root ${model.name(root)}`) : null;
+}
+
 function badges(app, tree, i) {
   const { model } = app, item = tree.item[i];
   const badge = (...content) => el("span", { class: "badge" }, ...content);
   return el("div", {},
       item >= 0 ? badge(app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
       tree.flags[i] & 1 ? badge("inlined") : null, tree.flags[i] & 8 ? badge("no symbol") : null,
+      rootOf(model, tree, i),
       tree.repeat && tree.repeat[i] ? badge(`${tree.repeat[i] + 1} frames as one`) : null);
 }
 

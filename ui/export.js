@@ -95,7 +95,7 @@ export function preparePrint(app) {
       alt: `Flame graph, rows ${page * perPage + 1} to ${Math.min(rows, (page + 1) * perPage)}`
     }));
   }
-  const { meta } = app.model, l = meta.ledger && ledgerSums(meta.ledger);
+  const { meta } = app.model, sides = meta.compare ? [["A: ", meta.compare.a], ["B: ", meta.compare.b]] : [["", meta]];
   const legend =
       app.model.compare
           ? CHANGE.light.map((c, i) => [i < 4   ? "less"
@@ -107,11 +107,14 @@ export function preparePrint(app) {
                 .map((k) => [(ORIGINS[k] || ORIGINS.unknown).word, (ORIGINS[k] || ORIGINS.unknown).light,
                          (ORIGINS[k] || ORIGINS.unknown).sign]);
   fill(byId("print"),
-      l ? el("p", {},
-              `Samples reported ${count(l.reported)}: whole ${count(l.whole)}, truncated ${
-                  count(l.truncated)}, broken ${count(l.broken)}; lost ${count(l.lost)}; idle ${
-                  count(l.idle)}.`)
-        : el("p", {}, "No loss ledger."),
+      ...sides.map(([word, { ledger }]) => {
+        const l = ledger && ledgerSums(ledger);
+        return el("p", {},
+            word + (l ? `Samples reported ${count(l.reported)}: whole ${count(l.whole)}, truncated ${
+                            count(l.truncated)}, broken ${count(l.broken)}; lost ${count(l.lost)}; idle ${
+                            count(l.idle)}.`
+                      : "no loss ledger."));
+      }),
       el("p", {}, visible(app.viewWords())), ...images,
       el("p", {},
           ...legend.map(([word, color, sign]) => el("span", {},

@@ -29,7 +29,7 @@ export const KEYS = [
   ["n, N", "next, previous match", ["n", "N"], "match"],
   ["f", "flip: root on top or at the bottom", ["f"], "flip"],
   ["b", "callers first, or callees first", ["b"], "callersFirst"],
-  ["o", "order: name, weight", ["o"], "nextOrder"],
+  ["o", "order: name, weight, time", ["o"], "nextOrder"],
   ["r", "recursion: as is, direct repeats, cycles", ["r", "R"], "nextRecursion"],
   ["c", "colour: origin, module, heat, plain", ["c"], "nextColor"],
   ["p", "callers and callees of the selection", ["p"], "pivot"],
@@ -61,7 +61,7 @@ const LOCK_MS = 180; // what a wheel began, its inertia may not turn into someth
 const DRAG_PX = 4;
 
 export function listen(app) {
-  const graph = byId("graph"), commands = app.commands;
+  const graph = byId("graph"), { commands, signal } = app;
   const at = (e) => {
     const box = graph.getBoundingClientRect();
     return [e.clientX - box.left, e.clientY - box.top];
@@ -177,7 +177,13 @@ export function listen(app) {
     } else if (e.key === "Escape" && !typing && !graph.contains(e.target)) {
       commands.escape(e);
     }
-  });
+  }, { signal });
+  // A page dropped on this one is compared with it.
+  document.addEventListener("dragover", (e) => e.preventDefault(), { signal });
+  document.addEventListener("drop", (e) => {
+    e.preventDefault();
+    if (e.dataTransfer.files.length) app.compareWith(e.dataTransfer.files[0]);
+  }, { signal });
   listenOverview(app);
   listenDivider(app);
 }

@@ -2,25 +2,36 @@
 // main.js -- boot: read the container, wire state, view, drawing and panels; say what went wrong.
 
 import {byId, el} from "./dom.js";
-import {fromBase64, inflate, parseContainer} from "./model.js";
+import {fromBase64, inflate, parseSteps} from "./model.js";
 import {clip, count, percent, valueFormat, visible} from "./format.js";
 import {coveredNodes} from "./transform.js";
 import {ORIGINS} from "./color.js";
 import {findItems, matchedInverted, matchedSum, ticks} from "./search.js";
-import {createStore, DEFAULTS} from "./state.js";
+import {createStore, DEFAULTS, encodeHash} from "./state.js";
 import {createViewer} from "./view.js";
+import {containerText, union} from "./compare.js";
 import {createRenderer} from "./render.js";
 import {createTable} from "./table.js";
 import {addCamera} from "./camera.js";
-import {notice, showChips, showHeader, showLedger, showLegend, showNothing, showStatus} from "./panel.js";
+import {createStrip} from "./strip.js";
+import {
+  notice,
+  showChips,
+  showHeader,
+  showLedger,
+  showLegend,
+  showNothing,
+  showStatus
+} from "./panel.js";
 import {showDetails} from "./details.js";
 import {createAccess} from "./access.js";
-import {setTheme, showTab, showToolbar, wire} from "./toolbar.js";
+import {setTheme, showDetailsTab, showTab, showToolbar, wire} from "./toolbar.js";
 import {addCommands, HINT} from "./commands.js";
 
 const TINY = 100;
 const SETTLE_MS = 60;
-const ROUND = ["w", "x", "f", "g", "r", "l", "u", "p", "d", "n"]; // what chips and legend depend on
+const CARRIED = ["y", "q", "qf", "f", "p", "w", "d"]; // what of a view outlives the step to a comparison
+const ROUND = ["w", "x", "f", "tr", "g", "r", "l", "u", "p", "d", "n"]; // what chips and legend depend on
 
 function preferences() {
   const known = {};
@@ -50,14 +61,15 @@ function fail(error) {
 
 // The page's address. Replacing it takes milliseconds, so it waits until keys have stopped; one who
 // goes elsewhere meanwhile goes there.
-function address() {
+function address(signal) {
   let timer = 0, waiting = null, from = "";
   const settle = () => {
     clearTimeout(timer);
     if (waiting !== null && location.hash === from) history.replaceState(history.state, "", waiting);
     waiting = null;
   };
-  addEventListener("pagehide", settle);
+  addEventListener("pagehide", settle, { signal });
+  signal.addEventListener("abort", settle);
   return {
     settle,
     hash() {
@@ -77,10 +89,11 @@ function address() {
   };
 }
 
-export function start(model) {
+// Until signal is aborted: a comparison takes the place of what was compared.
+export function start(model, signal) {
   const graph = byId("graph"), prefs = preferences();
-  const host = address(), store = createStore(host, (text) => notice(text, "hash"));
-  const app = { model, store, prefs, commands: {}, wholeShare: 1, idleStatus: HINT };
+  const host = address(signal), store = createStore(host, (text) => notice(text, "hash"));
+  const app = { model, store, prefs, signal, commands: {}, wholeShare: 1, idleStatus: HINT };
   app.link = () => {
     host.settle();
     return location.href;
@@ -108,13 +121,14 @@ export function start(model) {
       requestAnimationFrame(() => {
         const run = pendingFrames.get(name);
         pendingFrames.delete(name);
-        run();
+        if (!signal.aborted) run();
       });
     pendingFrames.set(name, f);
   };
 
   addCamera(app);
   addCommands(app);
+  app.strip = createStrip(app);
 
   // A flame grows from its foot: that is what stays in place.
   app.resize = () => {
@@ -129,10 +143,12 @@ export function start(model) {
   };
 
   function update(state, before) {
+    if (signal.aborted) return;
     app.view = app.viewer.derive(state, app.pixels());
     const { view } = app;
     byId("app").dataset.view = state.w;
     showNothing(app);
+    app.frame("strip", app.strip.draw);
     byId("spacer").style.height = `${view.rows * app.rowHeight()}px`;
     for (const k of ["hover", "run"]) app.marks[k] = null;
     searchUpdate(state);
@@ -153,20 +169,17 @@ export function start(model) {
     if (chosen) app.scrollTo(chosen, 1);
     app.glide(view.window);
     if (state.s !== before.s || state.z !== before.z || !app.ready || shape || state.u !== before.u ||
-        state.f !== before.f || state.x !== before.x)
+        state.f !== before.f || state.x !== before.x || state.tr !== before.tr)
       showDetails(app);
-    if (state.s !== before.s && state.s && !app.fromTable) showTab(app, "details");
+    if (state.s !== before.s && state.s && !app.fromTable) showDetailsTab(app);
     // The picture first; what is read after it may wait for the next frame.
-    if (app.ready)
-      app.frame("words", words);
-    else
-      words();
+    app.frame("words", words);
     notice(view.missing.length
                ? `The ${view.missing.join(" and ")} of this link is not in this profile or not in this view.`
                : "",
         "missing");
     notice(view.bad.length ? `A filter could not be read: ${view.bad.join("; ")}` : "", "filter");
-    if (state.f !== before.f || state.x !== before.x)
+    if (state.f !== before.f || state.x !== before.x || state.tr !== before.tr)
       app.access.say(`${percent(view.base.total[view.u][0], view.all)} of all samples left`);
     showStatus(app, null);
   }
@@ -201,7 +214,7 @@ export function start(model) {
       if (!z && tree.item[0] >= 0 && found.bits[tree.item[0]]) part.sum = tree.total[u][0];
     }
     // Whatever the grouping, a view of all stacks with all their frames has the share of all.
-    const asAll = !view.turned && !view.zoom && view.pivot < 0 && !state.x && !state.f && state.r === "0" &&
+    const asAll = !view.turned && !view.zoom && view.pivot < 0 && !state.x && !state.f && !state.tr && state.r === "0" &&
                   !state.l && !found.bits.includes(1, model.fun.n);
     const whole = asAll ? part : matchedSum(model.tree, model.tree.total[u], found);
     Object.assign(found, { share: part.sum, ofAll: whole.sum, frames: part.frames });
@@ -224,7 +237,7 @@ export function start(model) {
   app.access = createAccess(app);
   showHeader(app);
   showLedger(app);
-  showTab(app, "functions");
+  showTab(app, "graph");
   if (prefs.get("panel", 0)) byId("panel").style.width = `${prefs.get("panel", 0)}px`;
   wire(app);
   store.listen(update);
@@ -243,11 +256,55 @@ export function start(model) {
   return app;
 }
 
+async function read(text) {
+  const steps = parseSteps(await inflate(fromBase64(text)));
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    await new Promise((next) => setTimeout(next));
+  }
+}
+
 async function boot() {
-  try {
-    const bytes = await inflate(fromBase64(byId("profile").textContent));
-    const app = start(parseContainer(bytes));
+  const untouched = byId("app").cloneNode(true);
+  let stop = null;
+  function run(model) {
+    if (stop) {
+      stop.abort();
+      byId("app").replaceWith(untouched.cloneNode(true));
+    }
+    stop = new AbortController();
+    const app = start(model, stop.signal);
     window.gprofiler = { app, ready: performance.now() };
+    app.compareWith = (file) => compareWith(app, file);
+  }
+  // Another view of other data: of the address stays what means the same in both.
+  function goTo(app, model) {
+    const state = {...DEFAULTS };
+    for (const k of CARRIED) state[k] = app.store.get()[k];
+    history.pushState({ gprofiler: true }, "", encodeHash(state));
+    run(model);
+  }
+  function showCompared(from, mine, a, b) {
+    goTo(from, union(a, b));
+    const { app } = window.gprofiler, leave = (f) => ({ run: () => f() });
+    notice("Joined in the page: a link leads to one of them. `gprofiler diff A B` writes the comparison as a file.",
+        "compare", { text: "Swap A and B", ...leave(() => showCompared(app, mine, b, a)) },
+        { text: "Back to one", ...leave(() => goTo(app, mine)) });
+  }
+  // What began first is A.
+  async function compareWith(app, file) {
+    const mine = app.model;
+    try {
+      const other = await read(containerText(await file.text()));
+      const first = (other.meta.start || 0) < (mine.meta.start || 0);
+      showCompared(app, mine, first ? other : mine, first ? mine : other);
+    } catch (error) {
+      notice(`${visible(file.name)} cannot be compared with: ${error.message}.`, "compare");
+    }
+  }
+  try {
+    run(await read(byId("profile").textContent));
     document.documentElement.dataset.ready = "1";
   } catch (error) {
     fail(error);

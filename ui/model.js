@@ -23,9 +23,11 @@ const SECTIONS = {
   STR: 2,
   FUN: 3,
   CTX: 4,
-  NODE: 5
+  NODE: 5,
+  TIME: 6
 };
 const MAX_NODES = 1 << 26;
+const MAX_SLOTS = 1 << 16;
 
 function damaged(section, why) {
   const e = new Error(`section ${section} of the profile is damaged: ${why}`);
@@ -105,8 +107,8 @@ function sections(bytes) {
     if (offset + length > bytes.length) throw damaged(id, "it ends too early");
     found[id] = bytes.subarray(offset, offset + length);
   }
-  return (name) => {
-    if (!found[SECTIONS[name]]) throw damaged(name, "it is absent");
+  return (name, optional) => {
+    if (!found[SECTIONS[name]] && !optional) throw damaged(name, "it is absent");
     return found[SECTIONS[name]];
   };
 }
@@ -194,7 +196,8 @@ export function sums(tree) {
   return tree;
 }
 
-function readNodes(bytes, nitems) {
+// Yields between its two halves, see parseSteps().
+function* readNodes(bytes, nitems) {
   const r = reader(bytes, "NODE");
   const n = r.count(Math.min(bytes.length, MAX_NODES));
   const ntypes = r.count(16);
@@ -205,10 +208,30 @@ function readNodes(bytes, nitems) {
   const self = [];
   for (let v = 0; v < ntypes; v++) self.push(r.signedColumn(n));
   item[0] = -1;
+  yield;
   return makeTree(item, children, flags, self);
 }
 
-export function parseContainer(bytes) {
+// When samples of value 0 were taken: slots of time, and counts {node, slot, samples} by node, then
+// slot. null where the profile knows no times.
+function readTimes(bytes, nodes) {
+  if (!bytes) return null;
+  const r = reader(bytes, "TIME");
+  const slotMs = r.varint() / 1000, startMs = r.varint() / 1000, slots = r.count(MAX_SLOTS);
+  const n = r.count(bytes.length);
+  const node = r.column(n, Int32Array, nodes), slot = r.column(n, Int32Array, slots);
+  for (let i = 1; i < n; i++) {
+    if (node[i] === 0) slot[i] += slot[i - 1];
+    node[i] += node[i - 1];
+    if (node[i] >= nodes || slot[i] >= slots) throw damaged("TIME", "a number is out of range");
+  }
+  if (!(slotMs > 0) || !n) throw damaged("TIME", "it is empty");
+  return { slotMs, startMs, slots, node, slot, samples: r.column(n, Int32Array, 2 ** 31) };
+}
+
+// A large file is read in steps of some 20 ms, so that a page can breathe between them; the last one
+// returns the model.
+export function* parseSteps(bytes) {
   const section = sections(bytes);
   let meta;
   try {
@@ -217,10 +240,21 @@ export function parseContainer(bytes) {
     throw e.section ? e : damaged("META", e.message);
   }
   const strings = readStrings(section("STR"));
+  yield;
   const fun = readFunctions(section("FUN"), strings.length);
   const contexts = readContexts(section("CTX"), strings);
-  const tree = readNodes(section("NODE"), fun.n + contexts.length);
-  return makeModel({ meta, strings, fun, contexts, tree });
+  const tree = yield* readNodes(section("NODE"), fun.n + contexts.length);
+  yield;
+  const times = readTimes(section("TIME", true), tree.n);
+  return makeModel({ meta, strings, fun, contexts, tree, times });
+}
+
+export function parseContainer(bytes) {
+  const steps = parseSteps(bytes);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
 
 // Processes of one name can be shown as one: such a row is a context of its own, after the file's.
@@ -252,7 +286,9 @@ export function makeModel(model) {
     if (item < 0) return "all";
     if (shown[item] === undefined)
       shown[item] = visible(
-          item >= fun.n ? contextName(contexts[item - fun.n]) : strings[fun.name[item]] || "[unknown]");
+          item >= fun.n                   ? contextName(contexts[item - fun.n])
+          : model.origin(item) === "type" ? `◆ ${strings[fun.name[item]]}`
+                                          : strings[fun.name[item]] || "[unknown]");
     return shown[item];
   };
   model.origin = (item) =>

@@ -181,6 +181,7 @@ export function nodeWords(app, {pane, node}) {
 
 export function showStatus(app, hit) {
   const status = byId("status");
+  app.say = (text) => fill(status, text || app.idleStatus || "");
   if (!hit) {
     fill(status, app.idleStatus || "");
   } else if (hit.run) {
@@ -208,9 +209,12 @@ export function showChips(app) {
   contextsOf(state).forEach((c, i, list) => {
     const word = { p: "process", t: "thread", c: "container", o: "origin" }[c.kind];
     const known = c.kind === "p" && model.contexts.find((k) => k.kind === 1 && String(k.pid) === c.id);
-    chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`, "Only these stacks",
-        () => {}, () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
+    chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`,
+        "Only these stacks; click for another", (e) => app.commands.otherContext(c, e.target), () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
   });
+  if (state.tr)
+    chip(`time ${state.tr.split(",").map((ms) => nanoseconds(ms * 1e6).replace(/^0 ns$/, "0")).join(" – ")}`,
+        "Only what ran then", () => byId("strip-box").focus(), () => store.change({ tr: "" }, { push: true }));
   if (app.view.pivot >= 0)
     chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {},
         () => store.change({ p: "", w: "g", z: "", a: "" }, { push: true }));
@@ -218,7 +222,7 @@ export function showChips(app) {
   fill(byId("chips"), ...chips,
       chips.length > 1 ? el("button", {
         type: "button",
-        onclick: () => store.change({ f: "", x: "", p: "", w: "g", z: "", a: "" }, { push: true })
+        onclick: () => store.change({ f: "", x: "", tr: "", p: "", w: "g", z: "", a: "" }, { push: true })
       },
                              "Remove all")
                        : null);
@@ -269,11 +273,13 @@ export function showLegend(app) {
   }));
 }
 
-export function notice(text, key) {
+// actions: {text, run} each, as buttons of the notice.
+export function notice(text, key, ...actions) {
   const box = byId("notices");
   for (const old of box.querySelectorAll(`[data-key="${key}"]`)) old.remove();
   if (!text) return;
   const n = el("div", { class: "notice", "data-key": key }, el("span", {}, text));
+  for (const { text: word, run } of actions) n.append(el("button", { type: "button", onclick: run }, word));
   n.append(el("button", { type: "button", "aria-label": "Dismiss", onclick: () => n.remove() }, "×"));
   box.append(n);
 }
@@ -299,15 +305,22 @@ export function showNothing(app) {
         el("p", {}, el("code", {}, "gprofiler check")));
     return;
   }
+  const state = app.store.get(), u = view.u, whole = model.tree.total[u][0], left = view.left.map((l) => l[u]);
+  const took = (what, before, after) => el("li", {},
+      `${visible(what)}: ${before - after ? `takes ${percent(before - after, whole)} away` : "takes nothing away"}, ${
+          percent(after, whole)} left`);
+  const contexts = contextsOf(state), rows = [];
+  if (contexts.length) rows.push(took(`only ${contexts.map((c) => c.id.replace(/^=/, "")).join(", ")}`, whole, left[0]));
+  filtersOf(state).forEach(
+      (f, i) => rows.push(took(`${VERBS.find(([v]) => v === f.verb)[1]} ${f.pattern}`, left[i], left[i + 1])));
+  if (state.tr) rows.push(took(`time ${state.tr.replace(",", " to ")} ms`, left.at(-1), 0));
   fill(box, el("h2", {}, "The filters leave nothing"),
-      el("p", {}, `The profile holds ${app.format(0).text(all)}; together these filters remove them all:`),
-      el("ul", {},
-          ...filtersOf(app.store.get())
-              .map((f) => el("li", {}, `${VERBS.find(([v]) => v === f.verb)[1]} ${visible(f.pattern)}`)),
-          ...contextsOf(app.store.get()).map((c) => el("li", {}, `only ${visible(c.id)}`))),
-      el("button",
-          { type: "button", onclick: () => app.store.change({ f: "", x: "", p: "" }, { push: true }) },
-          "Remove all filters"));
+      el("p", {}, `The profile holds ${app.format(0).text(all)}; these filters, one after the other:`),
+      el("ul", {}, ...rows), el("button", {
+        type: "button",
+        onclick: () => app.store.change({ f: "", x: "", tr: "", p: "" }, { push: true })
+      },
+                                  "Remove all filters"));
 }
 
 // ---- menu and help ----
@@ -357,6 +370,7 @@ export function openMenu(entries, x, y, back) {
 
 export function openDialog(title, ...content) {
   const d = byId("dialog");
+  d.setAttribute("aria-label", title);
   fill(d, el("h2", {}, title), ...content);
   d.onclick = (e) => {
     if (e.target === d) d.close();

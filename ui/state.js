@@ -2,10 +2,11 @@
 // state.js -- one state, its hash, its history. No DOM: location and history are handed in.
 //
 //   hash = "#v=1" *("&" key "=" value)          value = percent-encoded UTF-8
-//   w=g|s|t view · y=i|f icicle, flame · d=t|b callees or callers first · o=n|w order
+//   w=g|s|t view · y=i|f icicle, flame · d=t|b callees or callers first · o=n|w|t order
 //   g=levels of c,n,p,t · c=o|m|h|d colour · r=0|1|2 recursion · l=1 fold chains · u=value type
 //   z=path zoom · a=x0,x1 range in millionths · s=path selection · v2=A|B|m width in compare
 //   q=search · qf=[i][r] · p=function pivot · t=column[-] table sort
+//   tr=from,to part of the time, in milliseconds from the profile's start
 //   f=verb~pattern,... filters · x=p.pid.start|t.tid|c.name|o.origin,... contexts · n=total|dur|none|factor
 //   path = ["^"] [depth "~"] fun *("." fun)     fun = FNV-1a 32 of the name, base 36, ["!" n]
 // "!" n tells siblings of one name apart (n-th), "^" stands for the callers' half of the sandwich.
@@ -33,6 +34,7 @@ export const DEFAULTS = Object.freeze({
   t: "self-",
   f: "",
   x: "",
+  tr: "",
   n: "total",
 });
 
@@ -40,7 +42,7 @@ const VALID = {
   w: /^[gst]$/,
   y: /^[if]$/,
   d: /^[tb]$/,
-  o: /^[nw]$/,
+  o: /^[nwt]$/,
   g: /^(-|[cnpt](,[cnpt])*)?$/,
   c: /^[omhd]$/,
   r: /^[012]$/,
@@ -56,6 +58,7 @@ const VALID = {
   t: /^[a-z]+-?$/,
   f: /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/,
   x: /^([ptco]\.[^,]*(,[ptco]\.[^,]*)*)?$/,
+  tr: /^(\d{1,12},\d{1,12})?$/,
   n: /^(total|dur|none|\d+(\.\d+)?)$/,
 };
 

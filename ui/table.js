@@ -95,7 +95,9 @@ export function createTable(app) {
       el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect),
           el("label", {}, "of ", scopeSelect), info),
       scroller);
-  new ResizeObserver(() => paint()).observe(scroller);
+  const observer = new ResizeObserver(() => paint());
+  observer.observe(scroller);
+  app.signal.addEventListener("abort", () => observer.disconnect());
 
   function columns() {
     const c = [{ id: "mark", text: "", width: "22px" }, { id: "name", text: "Function" }];

@@ -4,6 +4,7 @@
 import {byId, fill, options} from "./dom.js";
 import {defaultLevels} from "./view.js";
 import {listen} from "./input.js";
+import {openMenu} from "./panel.js";
 import {preparePrint} from "./export.js";
 
 export function showToolbar(app, state) {
@@ -14,7 +15,8 @@ export function showToolbar(app, state) {
   fill(byId("b-callers"), "Callers first");
   byId("b-callers").title = "Merge by callers: leaves at the root (b)";
   byId("b-callers").setAttribute("aria-pressed", state.d === "b");
-  options(byId("s-order"), [["n", "name"], ["w", "weight"]], state.d === "b" ? "w" : state.o);
+  options(byId("s-order"), [["n", "name"], ["w", "weight"], ...(model.times ? [["t", "time"]] : [])],
+      state.d === "b" ? "w" : state.o);
   byId("s-order").disabled = state.d === "b";
   options(byId("s-group"),
       [
@@ -32,23 +34,32 @@ export function showToolbar(app, state) {
   byId("l-color").hidden = model.compare || app.view.signed;
   byId("l-width").hidden = byId("l-norm").hidden = !model.compare;
   options(byId("s-width"), [["m", "the larger"], ["A", "A"], ["B", "B"]], state.v2);
-  options(byId("s-norm"), [["total", "by total"], ["dur", "by duration"], ["none", "as counted"]], state.n);
+  const norms = [["total", "by total"], ["dur", "by duration"], ["none", "as counted"]];
+  if (Number(state.n)) norms.push([state.n, `B × ${state.n}`]);
+  options(byId("s-norm"), norms, state.n);
   fill(byId("b-reset"), "Whole");
   byId("b-reset").title = "Zoom out to everything (0)";
   byId("b-reset").disabled = !state.z && !state.a;
   byId("q-case").setAttribute("aria-pressed", state.qf.includes("i"));
   byId("q-regex").setAttribute("aria-pressed", state.qf.includes("r"));
-  fill(byId("b-theme"), app.theme === "dark" ? "Light" : "Dark");
 }
 
+// On a screen as narrow as a telephone the graph is a tab of its own.
+const narrow = () => matchMedia("(max-width: 600px)");
+const TABS = ["graph", "functions", "details", "ledger"];
+
 export function showTab(app, name) {
-  for (const k of ["functions", "details", "ledger"]) {
+  if (name === "graph" && !narrow().matches) name = "functions";
+  byId("app").dataset.tab = name;
+  for (const k of TABS) {
     byId(`tab-${k}`).setAttribute("aria-selected", k === name);
     byId(`tab-${k}`).tabIndex = k === name ? 0 : -1;
-    byId(`pane-${k}`).hidden = k !== name;
+    if (k !== "graph") byId(`pane-${k}`).hidden = k !== name;
   }
   if (name === "functions") app.table.repaint();
 }
+
+export const showDetailsTab = (app) => narrow().matches || showTab(app, "details");
 
 export function setTheme(app) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -58,7 +69,7 @@ export function setTheme(app) {
 }
 
 export function wire(app) {
-  const { store, prefs, model } = app, graph = byId("graph");
+  const { store, prefs, model, signal } = app, graph = byId("graph");
   const push = (patch) => store.change(patch, { push: true });
   const c = app.commands, on = (id, f) => byId(id).addEventListener("click", f),
         changed = (id, f) => byId(id).addEventListener("change", () => f(byId(id).value));
@@ -68,12 +79,30 @@ export function wire(app) {
   on("rows", () => c.ends({ key: "End" }));
   on("b-reset", c.whole);
   on("b-export", c.exportMenu);
+  byId("b-compare").hidden = model.compare;
+  on("b-compare", () => byId("compare-file").click());
+  byId("compare-file").addEventListener("change", (e) => e.target.files.length && app.compareWith(e.target.files[0]));
   on("b-help", c.help);
+  // Kept on this machine, not in the address: how it looks is nobody else's business.
   on("b-theme", () => {
-    prefs.set("theme", app.theme === "dark" ? "light" : "dark");
-    setTheme(app);
-    app.table.repaint();
-    app.resize();
+    const box = byId("b-theme").getBoundingClientRect();
+    const entry = (key, value, otherwise, text) => ({
+      text: `${prefs.get(key, otherwise) === value ? "● " : "○ "}${text}`,
+      run() {
+        prefs.set(key, value);
+        setTheme(app);
+        app.table.repaint();
+        app.resize();
+      }
+    });
+    openMenu(
+        [
+          entry("theme", "", "", "Colours as the system has them"), entry("theme", "light", "", "Light"),
+          entry("theme", "dark", "", "Dark"), "-", entry("font", 0, 0, "Labels of 12 px"),
+          entry("font", 2, 0, "Labels of 14 px"), "-", entry("row", 0, 0, "Rows to fit mouse or finger"),
+          entry("row", 18, 0, "Rows of 18 px"), entry("row", 24, 0, "Rows of 24 px")
+        ],
+        box.left, box.bottom, byId("b-theme"));
   });
   on("ledger-bar", () => showTab(app, "ledger"));
   on("q-prev", () => c.match({ key: "N" }));
@@ -85,7 +114,7 @@ export function wire(app) {
       if (!has) set.add(flag);
       store.change({ qf: ["i", "r"].filter((f) => set.has(f)).join("") });
     });
-  changed("s-order", (v) => store.change({ o: v }));
+  changed("s-order", c.orderBy);
   changed("s-group", (v) => push({ g: v === defaultLevels(model) ? "" : v, z: "", a: "", s: "" }));
   changed("s-color", (v) => store.change({ c: v }));
   changed(
@@ -107,24 +136,25 @@ export function wire(app) {
       return;
     e.preventDefault();
   });
-  const tabs = ["functions", "details", "ledger"];
-  for (const name of tabs) on(`tab-${name}`, () => showTab(app, name));
+  for (const name of TABS) on(`tab-${name}`, () => showTab(app, name));
+  narrow().addEventListener("change", (e) => showTab(app, e.matches ? "graph" : "functions"), { signal });
   byId("tabs").addEventListener("keydown", (e) => {
-    const at = tabs.findIndex((t) => byId(`tab-${t}`).getAttribute("aria-selected") === "true"),
+    const tabs = narrow().matches ? TABS : TABS.slice(1), at = tabs.indexOf(byId("app").dataset.tab),
           step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
     if (!step) return;
-    const to = tabs[(at + step + 3) % 3];
+    const to = tabs[(at + step + tabs.length) % tabs.length];
     showTab(app, to);
     byId(`tab-${to}`).focus();
   });
-  addEventListener("popstate", () => store.reload());
-  addEventListener("hashchange", () => store.reload());
-  addEventListener("beforeprint", () => preparePrint(app));
+  for (const event of ["popstate", "hashchange"]) addEventListener(event, () => store.reload(), { signal });
+  addEventListener("beforeprint", () => preparePrint(app), { signal });
   for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(pointer: coarse)"])
     matchMedia(query).addEventListener("change", () => {
       setTheme(app);
       app.resize();
-    });
-  new ResizeObserver(() => app.frame("resize", app.resize)).observe(byId("left"));
+    }, { signal });
+  const observer = new ResizeObserver(() => app.frame("resize", app.resize));
+  observer.observe(byId("left"));
+  signal.addEventListener("abort", () => observer.disconnect());
   listen(app);
 }

@@ -2,7 +2,8 @@
 // transform.js -- trees made of trees: filters, grouping, recursion, callers. No DOM.
 //
 // Every function returns a new tree and leaves its input alone. Sums are exact: a filter drops
-// samples, a fold moves them to the nearest frame above, nothing is scaled.
+// samples, a fold moves them to the nearest frame above, nothing is scaled. `where` of a new tree says
+// where the samples of each node of the old one are now, -1 if they are gone.
 
 import {FLAG, CONTEXT, sums} from "./model.js";
 
@@ -56,7 +57,7 @@ export function matchItems(model, pattern, among) {
 // ---- rebuilding ----
 
 // Open addressing over (parent, item) pairs; sized once, for at most n entries.
-function pairTable(n) {
+export function pairTable(n) {
   let size = 16;
   while (size < n * 2) size *= 2;
   const parents = new Int32Array(size), items = new Int32Array(size), values = new Int32Array(size).fill(-1);
@@ -74,8 +75,16 @@ function pairTable(n) {
   };
 }
 
+// where of the second step, seen from before the first.
+export function compose(first, second) {
+  if (!first) return second;
+  const out = new Int32Array(first.length);
+  for (let i = 0; i < out.length; i++) out[i] = first[i] < 0 ? -1 : second[first[i]];
+  return out;
+}
+
 // Nodes in any order whose parents precede them -> a tree in preorder, siblings by item.
-function preorder(n, item, parent, flags, self, extra, nitems) {
+export function preorder(n, item, parent, flags, self, extra, nitems) {
   const head = new Int32Array(nitems + 1).fill(-1), chain = new Int32Array(n);
   const first = new Int32Array(n).fill(-1), next = new Int32Array(n).fill(-1);
   for (let i = 1; i < n; i++) {
@@ -91,7 +100,7 @@ function preorder(n, item, parent, flags, self, extra, nitems) {
   return emit(n, item, parent, flags, self, extra, first, next);
 }
 
-function emit(n, item, parent, flags, self, extra, first, next) {
+export function emit(n, item, parent, flags, self, extra, first, next) {
   const place = new Int32Array(n);
   const out = {
     n,
@@ -172,8 +181,9 @@ export function rebuild(src, nitems, choose, countFolds = false) {
   return out;
 }
 
-// Keeps nodes that still have samples below them (of any value type); self replaced by `self`.
-function prune(src, self) {
+// Keeps nodes that still have samples below them (of any value type); self replaced by `self`. `home`:
+// to which node the samples of each went, -1 gone; by default those that have a value stay.
+export function prune(src, self, home) {
   const n = src.n;
   const live = new Uint8Array(n);
   for (let i = n - 1; i >= 0; i--) {
@@ -205,6 +215,14 @@ function prune(src, self) {
     out.flags[t] = src.flags[i];
     if (src.repeat) out.repeat[t] = src.repeat[i];
     for (let v = 0; v < self.length; v++) out.self[v][t] = self[v][i];
+  }
+  if (home) {
+    out.where = compose(home, to);
+  } else {
+    out.where = new Int32Array(n).fill(-1);
+    for (const column of self)
+      for (let i = 0; i < n; i++)
+        if (column[i]) out.where[i] = to[i];
   }
   return sums(out);
 }
@@ -246,21 +264,26 @@ export function startAt(tree, bits, nitems, isContext) {
   const covered = coveredNodes(tree, bits);
   const kept = keepStacks(tree, bits);
   const cover = kept.n === tree.n ? covered : coveredNodes(kept, bits);
-  return rebuild(kept, nitems, (i) => cover[i] || isContext(kept.item[i]) ? kept.item[i] : -1);
+  const out = rebuild(kept, nitems, (i) => cover[i] || isContext(kept.item[i]) ? kept.item[i] : -1);
+  out.where = compose(kept.where, out.where);
+  return out;
 }
 
 // What a matched frame calls becomes its own.
 export function cutBelow(tree, bits) {
   const self = tree.self.map((column) => Float64Array.from(column));
+  const home = new Int32Array(tree.n);
+  for (let i = 0; i < tree.n; i++) home[i] = i;
   for (let i = 1; i < tree.n; i++) {
     if (!bits[tree.item[i]]) continue;
+    home.fill(i, i, tree.end[i]);
     for (let v = 0; v < self.length; v++) {
       self[v].fill(0, i + 1, tree.end[i]);
       self[v][i] = tree.total[v][i];
     }
     i = tree.end[i] - 1;
   }
-  return prune(tree, self);
+  return prune(tree, self, home);
 }
 
 export function applyVerb(model, tree, {verb, pattern}) {
@@ -285,6 +308,7 @@ export function applyVerb(model, tree, {verb, pattern}) {
 
 // filters: [{kind: "p"|"t"|"c"|"o", id, start}]. Of one kind any may hold, of different kinds all must.
 export function selectContexts(model, tree, filters) {
+  let where = null;
   for (const kind of ["c", "p", "t", "o"]) {
     const some = filters.filter((f) => f.kind === kind);
     if (!some.length) continue;
@@ -292,6 +316,7 @@ export function selectContexts(model, tree, filters) {
     for (let item = 0; item < model.nitems; item++)
       bits[item] = some.some((f) => contextMatches(model, item, f)) ? 1 : 0;
     tree = keepStacks(tree, bits);
+    tree.where = where = compose(where, tree.where);
   }
   return tree;
 }

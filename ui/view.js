@@ -7,6 +7,7 @@ import {
   applyVerb,
   byWeight,
   callees,
+  compose,
   foldChains,
   foldRecursion,
   groupBy,
@@ -15,6 +16,7 @@ import {
   selfSeeds,
   totalSeeds
 } from "./transform.js";
+import {chronological, sliceTime, slotRange, slotSums} from "./time.js";
 import {layOut, selfWidths} from "./layout.js";
 import {changeClass} from "./color.js";
 import {contextsOf, filtersOf, followPath, hasher, pathOf} from "./state.js";
@@ -48,7 +50,7 @@ function factors(model, n) {
 
 export function createViewer(model) {
   const hashOf = hasher(model);
-  const stages = { filtered: stage(), grouped: stage(), measured: stage(), panes: stage() };
+  const stages = { filtered: stage(), timed: stage(), grouped: stage(), panes: stage(), strip: stage() };
   const negative = model.tree.self.map((column) => column.some((v) => v < 0));
   let itemsByHash = null;
 
@@ -73,26 +75,53 @@ export function createViewer(model) {
   function filtered(state) {
     return stages.filtered(`${state.x}|${state.f}`, () => {
       let tree = selectContexts(model, model.tree, contextsOf(state));
-      const bad = [];
+      let where = tree === model.tree ? null : tree.where;
+      const bad = [], left = [tree.total.map((t) => t[0])];
       for (const filter of filtersOf(state)) {
         try {
           tree = applyVerb(model, tree, filter);
+          where = compose(where, tree.where);
         } catch (e) {
           bad.push(`${filter.pattern}: ${e.message}`);
         }
+        left.push(tree.total.map((t) => t[0]));
       }
-      return { tree, bad };
+      return { tree, where, bad, left };
+    });
+  }
+
+  // Filters first, then the part of the time: they commute, and the strip shows what the first left.
+  function timed(state) {
+    const whole = filtered(state), range = slotRange(model.times, state.tr);
+    if (!range) return {...whole, range };
+    return stages.timed(`${state.x}|${state.f}|${range}`, () => {
+      const tree = sliceTime(model, whole.tree, whole.where, range);
+      return {...whole, tree, where: tree.where, range };
+    });
+  }
+
+  // Samples by slot and kind of code, of what the filters left.
+  function strip(state) {
+    if (!model.times) return null;
+    return stages.strip(`${state.x}|${state.f}`, () => {
+      const { where } = filtered(state), { item } = model.tree, { kind, n } = model.fun;
+      const sums = slotSums(model, where, 33, (i) => item[i] >= 0 && item[i] < n ? Math.min(kind[item[i]], 31) : 32);
+      return { where, sums };
     });
   }
 
   function grouped(state, source, u) {
-    return stages.grouped(`${state.x}|${state.f}|${state.g}|${state.r}|${state.l}|${u}`, () => {
+    return stages.grouped(`${state.x}|${state.f}|${state.tr}|${state.g}|${state.r}|${state.l}|${u}`, () => {
       const levels = state.g === "" ? defaultLevels(model) : state.g;
-      let tree = groupBy(model, source, levels);
-      const where = tree.where;
-      if (state.r !== "0") tree = foldRecursion(tree, model.nitems, Number(state.r));
-      if (state.l) tree = foldChains(model, tree, u);
-      return { tree, where: tree.where === where ? where : null };
+      let { tree, where } = source;
+      const step = (next) => {
+        where = compose(where, next.where);
+        tree = next;
+      };
+      step(groupBy(model, tree, levels));
+      if (state.r !== "0") step(foldRecursion(tree, model.nitems, Number(state.r)));
+      if (state.l) step(foldChains(model, tree, u));
+      return { tree, where };
     });
   }
 
@@ -130,11 +159,11 @@ export function createViewer(model) {
     return lay;
   }
 
-  function panes(state, base, u, norm, px) {
+  function panes(state, base, where, range, u, norm, px) {
     const lazy = state.d === "b" || state.p ? `${state.z}|${state.a}|${px}` : "";
     const key = [
-      state.x, state.f, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p, state.y,
-      lazy
+      state.x, state.f, state.tr, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p,
+      state.y, lazy
     ].join("|");
     return stages.panes(key, () => {
       const item = state.p ? itemOf(state.p, base, u) : -1;
@@ -144,6 +173,8 @@ export function createViewer(model) {
         let whole = 0;
         for (const t of base.total) whole = Math.max(whole, Math.abs(t[0]));
         tree = turned(base, selfSeeds(base), whole, state, px, state.z);
+      } else if (state.o === "t" && model.times) {
+        tree = chronological(model, base, where, range);
       }
       const lay = measured(tree, state, u, norm);
       const flame = state.y === "f";
@@ -196,17 +227,19 @@ export function createViewer(model) {
   function derive(state, px) {
     const u = Math.min(Number(state.u), model.tree.self.length - 1);
     const norm = factors(model, state.n);
-    const { tree: source, bad } = filtered(state);
-    const { tree: base, where } = grouped(state, source, u);
-    const p = panes(state, base, u, norm, Math.max(px, 200));
+    const { tree: source, where: kept, bad, left, range } = timed(state);
+    const { tree: base, where } = grouped(state, { tree: source, where: kept }, u);
+    const p = panes(state, base, where, range, u, norm, Math.max(px, 200));
     const view = {
       model,
       u,
       norm,
       source,
       base,
-      where,
       bad,
+      left,
+      range,
+      strip: strip(state),
       panes: p.list,
       rows: p.rows,
       pivot: p.item,
@@ -218,6 +251,7 @@ export function createViewer(model) {
     view.selected = state.s ? place(view, state.s) : null;
     if (state.s && !view.selected) missing.push("selected frame");
     if (state.p && p.item < 0) missing.push("pivot function");
+    if (!model.times && (state.o === "t" || state.tr)) missing.push("time (this profile knows none)");
     view.missing = missing;
     view.window = windowOf(view, state);
     view.all = model.tree.total[u] ? model.tree.total[u][0] : 0;

@@ -239,6 +239,22 @@ function addMethods(page, call, close) {
   page.type = async (text) => {
     for (const c of text) await page.key(c);
   };
+  // Chooses files in an input, as its dialog would.
+  page.choose = async (selector, files) => {
+    const { result } =
+        await call("Runtime.evaluate", { expression: `document.querySelector(${JSON.stringify(selector)})` });
+    await call("DOM.setFileInputFiles", { files, objectId: result.objectId });
+    await page.settle();
+  };
+  // From one point to others with the button held.
+  page.drag = async ([x, y], ...to) => {
+    const mouse = (type, at, more) =>
+        call("Input.dispatchMouseEvent", { type, x: at[0], y: at[1], button: "left", ...more });
+    await mouse("mousePressed", [x, y], { clickCount: 1 });
+    for (const at of to) await mouse("mouseMoved", at, { buttons: 1 });
+    await mouse("mouseReleased", to.at(-1), { clickCount: 1 });
+    await page.settle();
+  };
   page.move = (x, y) => call("Input.dispatchMouseEvent", { type: "mouseMoved", x, y });
   page.click = async (x, y, { button = "left", modifiers = 0, count = 1 } = {}) => {
     await page.move(x, y);

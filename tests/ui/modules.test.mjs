@@ -13,7 +13,7 @@ const load = (name) => import(join(UI, `${name}.js`));
 const format = await load("format"), M = await load("model"), T = await load("transform"),
       L = await load("layout");
 const label = await load("label"), color = await load("color"), search = await load("search"),
-      S = await load("state"), V = await load("view");
+      S = await load("state"), V = await load("view"), time = await load("time"), C = await load("compare");
 
 // ---- a model from [container, "comm/pid", "thread/tid", frames, count] ----
 
@@ -468,4 +468,135 @@ test("view__chains_and_recursion_keep_sums", () => {
   const viewer = V.createViewer(model);
   for (const patch of [{ l: "1" }, { r: "1" }, { r: "2" }, { g: "c,p,t" }])
     assert.equal(sane(viewer.derive({...S.DEFAULTS, ...patch }, 1000).base).total[0][0], ALL);
+});
+
+// ---- times: stack s of STACKS ran in the slots of when[s], evenly ----
+
+const WHEN = [[0, 1, 2, 3, 4, 5, 6], [2, 3, 4], [4], [0, 4], [1, 5, 9], [9], [8]];
+function withTimes(stacks = STACKS, when = WHEN) {
+  const m = modelOf(stacks), counts = [];
+  stacks.forEach((s, k) => {
+    let i = 0; // follow the stack
+    for (const want of [s[0], s[1].split("/")[0], s[2].split("/")[0], ...s[3]]) {
+      const numbers = [, ...s[1].split("/").slice(1), ...s[2].split("/").slice(1)];
+      for (let c = i + 1, end = m.tree.end[i]; c < end; c = m.tree.end[c]) {
+        const x = m.isContext(m.tree.item[c]) && m.context(m.tree.item[c]);
+        if (m.rawName(m.tree.item[c]) === want && (!x || !x.kind || String(x.pid || x.tid) === numbers[x.kind])) {
+          i = c;
+          break;
+        }
+      }
+    }
+    when[k].forEach((slot, j) => {
+      const n = Math.floor(s[4] / when[k].length) + (j < s[4] % when[k].length ? 1 : 0);
+      counts.push([i, slot, n]);
+    });
+  });
+  counts.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  const column = (k) => Int32Array.from(counts, (c) => c[k]);
+  m.times = { slotMs: 100, startMs: 40, slots: 10, node: column(0), slot: column(1), samples: column(2) };
+  return m;
+}
+// Samples of a stack in slots [from, to).
+const ranIn = ([from, to]) => (s) => {
+  const slots = WHEN[STACKS.indexOf(s)];
+  return slots.reduce((sum, slot, j) => sum + (slot >= from && slot < to ? Math.floor(s[4] / slots.length) +
+                                                       (j < s[4] % slots.length ? 1 : 0) : 0), 0);
+};
+
+test("time__where_follows_every_sample_through_every_filter", () => {
+  const m = withTimes(), { times } = m;
+  const moved = (tree) => { // self sums again, from the file's nodes by where
+    const self = new Float64Array(tree.n);
+    for (let i = 0; i < m.tree.n; i++)
+      if (m.tree.self[0][i] && tree.where[i] >= 0) self[tree.where[i]] += m.tree.self[0][i];
+    assert.deepEqual(self, tree.self[0]);
+  };
+  assert.equal(times.samples.reduce((a, b) => a + b, 0), ALL);
+  for (const [v, pattern] of [["k", "=b"], ["d", "=b"], ["m", "=b"], ["s", "=b"], ["x", "=a"], ["m", "=main"],
+           ["k", "nothing"], ["x", "=main"]])
+    moved(T.applyVerb(m, m.tree, { verb: v, pattern }));
+  moved(T.groupBy(m, m.tree, "n"));
+  moved(T.groupBy(m, m.tree, "-"));
+  moved(T.selectContexts(m, m.tree, [{ kind: "p", id: "1" }, { kind: "o", id: "kernel" }]));
+  for (const mode of [1, 2]) moved(T.foldRecursion(m.tree, m.nitems, mode));
+  moved(T.foldChains(m, m.tree, 0));
+});
+
+test("time__a_part_of_the_time_has_its_own_sums", () => {
+  const m = withTimes(), viewer = V.createViewer(m);
+  const of = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, 1000);
+  const all = [0, 10];
+  for (const range of [all, [0, 1], [4, 5], [2, 6], [9, 10], [7, 8]]) {
+    const tr = time.rangeText(m.times, range), sum = (f) => STACKS.filter(f).reduce((n, s) => n + ranIn(range)(s), 0);
+    assert.deepEqual(time.slotRange(m.times, tr), range);
+    for (const more of [{}, { o: "t" }, { o: "w" }, { g: "c,p,t" }, { r: "1" }, { l: "1" }, { d: "b" }])
+      assert.equal(of({ tr, ...more }).panes[0].lay.whole, sum(() => true), JSON.stringify([tr, more]));
+    assert.equal(of({ tr, f: "k~=b" }).base.total[0][0], sum((s) => s[3].includes("b")));
+    assert.equal(of({ tr, f: "d~=b", o: "t" }).panes[0].lay.whole, sum((s) => !s[3].includes("b")));
+    assert.equal(of({ tr, x: "p.1" }).base.total[0][0], sum((s) => s[1] === "app/1"));
+  }
+  const { strip } = of({ f: "k~=b" });
+  for (let slot = 0; slot < 10; slot++)
+    assert.equal(strip.sums.reduce((n, column) => n + column[slot], 0),
+        STACKS.filter((s) => s[3].includes("b")).reduce((n, s) => n + ranIn([slot, slot + 1])(s), 0));
+  assert.deepEqual(of({ tr: "5,10" }).missing, []);
+  const plain = V.createViewer(model).derive({...S.DEFAULTS, o: "t", tr: "0,100" }, 1000);
+  assert.equal(plain.base.total[0][0], ALL);
+  assert.match(plain.missing.join(), /time/);
+});
+
+test("time__order_of_time_is_the_order_of_slots", () => {
+  const stacks = [["", "p/1", "p/1", ["main", "a", "b"], 4], ["", "p/1", "p/1", ["main", "c"], 2],
+    ["", "p/1", "p/1", ["main", "a"], 1]];
+  const m = withTimes(stacks, [[0, 1, 5, 6], [3, 4], [5]]);
+  const view = V.createViewer(m).derive({...S.DEFAULTS, o: "t" }, 1000), { tree } = view.panes[0].lay;
+  sane(tree);
+  const main = Array.from(tree.item).findIndex((it) => m.rawName(it) === "main"), list = [];
+  for (let c = main + 1; c < tree.end[main]; c = tree.end[c]) list.push([m.rawName(tree.item[c]), tree.total[0][c]]);
+  assert.deepEqual(list, [["a", 2], ["c", 2], ["a", 3]]);
+  assert.equal(view.panes[0].lay.whole, 7);
+});
+
+test("time__container_and_damage", { skip: !process.env.SMALL_PAGE && "no page was written" }, () => {
+  const m = M.parseContainer(containerOf(process.env.SMALL_PAGE));
+  assert.equal(m.times.samples.reduce((a, b) => a + b, 0), m.tree.total[0][0]);
+  for (const [k, node] of m.times.node.entries())
+    assert.ok(m.times.samples[k] <= m.tree.self[0][node] && m.times.slot[k] < m.times.slots);
+});
+
+// ---- two pages as one ----
+
+test("compare__union_has_both_sides", () => {
+  const meta = { values: [{ name: "samples", unit: "count" }] };
+  const a = modelOf(STACKS, meta), more = [...STACKS.slice(0, 5), ["", "new/9", "new/9", ["main", "fresh"], 7]];
+  const b = modelOf(more.map(([c, p, t, f, n]) => [c, p.replace(/\d+/, (d) => d * 7), t, f, n * 2]), meta);
+  for (const m of [a, b]) { // modelOf deals them out by number
+    m.fun.module.fill(m.fun.n + 1);
+    m.fun.kind.fill(0);
+  }
+  const u = C.union(a, b);
+  assert.ok(u.compare);
+  assert.deepEqual(u.tree.total.map((t) => t[0]), [ALL, 2 * more.reduce((s, k) => s + k[4], 0)]);
+  const of = (name) => T.tableOf(u.tree, u.fun.n, (i) => i < u.fun.n ? i : -1).total.map((t) => t[itemOf(name, u)]);
+  for (const name of ["main", "a", "b", "k", "x"])
+    assert.deepEqual(of(name),
+        [where((s) => s[3].includes(name)), 2 * more.reduce((n, s) => n + (s[3].includes(name) ? s[4] : 0), 0)]);
+  assert.deepEqual(of("fresh"), [0, 14]);
+  const back = C.union(b, a);
+  assert.equal(back.tree.n, u.tree.n);
+  assert.deepEqual(Array.from(back.tree.total[0]), Array.from(u.tree.total[1]));
+  assert.throws(() => C.union(u, a), /comparison already/);
+  assert.throws(() => C.union(a, modelOf(STACKS, { values: [{ name: "space", unit: "bytes" }] })), /different things/);
+});
+
+test("color__tokens_are_those_of_the_specification", () => {
+  const tokens = {
+    kernel: "f58d49 ec9730", native: "e2d8d0 a69c95", cpp: "e3c150 e1cc5a", rust: "bc783a bc7533",
+    go: "68cdee 4abece", java: "91b187 2c9f63", python: "71a4f4 809be5", ruby: "df587b ef6664",
+    php: "937bc5 c7bbff", node: "a6e590 90c27f", dotnet: "c796bf ae6fbe", jit: "1f9995 8fd9d1",
+    unknown: "bebebe 85868b", context: "eceff3 2a2f37"
+  };
+  for (const [name, pair] of Object.entries(tokens))
+    assert.equal(`${color.ORIGINS[name].light} ${color.ORIGINS[name].dark}`, `#${pair.replace(" ", " #")}`, name);
 });
