@@ -29,7 +29,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define STEPS_MAX (REC_RUNTIME_WORDS_MAX + REC_USER_WORDS_MAX + 2)
 #define PIECE_NATIVE 0 // indices of `pieces`
 #define PIECE_PYTHON 1
-#define HANDOFF_PAGES 3 // whole pages copied after the first, partial one
+/* Whole pages of the stack copied after the first, partial one: as many as there is room for, and few
+ * when the ring fills up. */
+#define LARGE_PAGES 14
+#define SMALL_PAGES 3
+#define LARGE_HEAD 8192 // what comes before them: the record, its words, the registers
+#define LARGE_BYTES (LARGE_HEAD + REC_STACK_PAGE + LARGE_PAGES * REC_STACK_PAGE)
 
 #define WORDS_MAX (REC_KERNEL_WORDS_MAX + REC_RUNTIME_WORDS_MAX + REC_USER_WORDS_MAX)
 #define WORDS_MASK 4095u
@@ -39,16 +44,20 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 _Static_assert(WORDS_MAX <= WORDS_MASK, "a word index is masked");
 _Static_assert(WORDS_MAX * 8 + sizeof(struct rec_handoff) <= AREA_BYTES, "all words and a handoff");
-_Static_assert(HANDOFF_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_MAX, "slice fits");
+_Static_assert(SMALL_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_SMALL, "slice fits");
+_Static_assert(LARGE_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_MAX, "slice fits");
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct thread_struct {
 	unsigned long fsbase;
 };
+struct mm_struct {
+	unsigned long start_stack;
+};
 struct task_struct {
 	unsigned int flags;
 	int tgid;
-	void *mm;
+	struct mm_struct *mm;
 	void *stack;
 	struct task_struct *real_parent;
 	unsigned long long parent_exec_id; // u32 before Linux 5.7: BPF_CORE_READ takes care
@@ -86,6 +95,7 @@ const volatile __u32 have_attach_cookie = 0;
 const volatile __u32 wake_bytes = 65536; // fill of the ring that wakes the reader
 
 __u32 epoch = 0;
+__u32 filter_groups = 0; // 1: only tasks of `groups` and `members`
 
 /* A segment of it. */
 struct big_pool {
@@ -167,6 +177,25 @@ struct {
 	__type(value, __u8);
 } chosen SEC(".maps");
 
+/* The cgroups that were chosen and all below them, by id; processes of those that have none (cgroup v1).
+ * The value is user space's. Where nobody chooses cgroups, user space makes these two as small as they
+ * can be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REC_GROUPS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} groups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REC_MEMBERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} members SEC(".maps");
+
 /* Without Python user space makes these two as small as they can be. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -190,9 +219,10 @@ struct {
 	__type(value, struct sample_buf);
 } bufs SEC(".maps");
 
+/* One element an event. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, REC_EVENTS_MAX);
 	__type(key, __u32);
 	__type(value, struct rec_counters);
 } counters SEC(".maps");
@@ -229,9 +259,15 @@ static __always_inline void *only(void *map)
 #define WALK_EPOCH(env) epoch
 #include "bpf/walk/native.h"
 
-static __always_inline void count(__u32 outcome, __u32 reason, __u32 frames)
+static __always_inline struct rec_counters *counters_of(__u32 event)
 {
-	struct rec_counters *c = only(&counters);
+	return bpf_map_lookup_elem(&counters, &event);
+}
+
+static __always_inline void count(const struct sample_buf *s, __u32 outcome, __u32 frames)
+{
+	struct rec_counters *c = counters_of(s->rec.event);
+	__u32 reason = s->rec.reason;
 
 	if (!c)
 		return;
@@ -356,7 +392,7 @@ static __always_inline int python_frame(struct sample_buf *s)
 
 static __always_inline void python_end(struct sample_buf *s)
 {
-	struct rec_counters *c = only(&counters);
+	struct rec_counters *c = counters_of(s->rec.event);
 
 	// By this address user space may learn that it is an interpreter.
 	if (config.mode == BPF_UNWIND_OFF && s->w.outcome == REC_OUT_NO_USER && !s->py.on)
@@ -374,20 +410,17 @@ static __always_inline void python_end(struct sample_buf *s)
 	}
 }
 
-/* The registers of the frame at which the walk stopped, and the stack above it, piece by piece: an
- * absent page costs only itself. Returns the bytes. */
-static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
+/* The registers of the frame at which the walk stopped, after the words. Returns where they are. */
+static __always_inline struct rec_handoff *attach_registers(struct sample_buf *s, __u64 words)
 {
 	const struct walk_state *w = &s->w;
-	__u64 off = (__u64)words * 8, addr = w->sp, first;
+	__u64 off = words * 8;
 	struct rec_handoff *h;
-	__u8 *dst;
-	int pages;
 
+	WALK_BAR(off);
 	if (off > AREA_BYTES - sizeof(*h))
-		return 0;
-	dst = (__u8 *)s->words + off;
-	h = (struct rec_handoff *)dst;
+		return NULL;
+	h = (struct rec_handoff *)((__u8 *)s->words + off);
 	h->valid =
 		w->regs_valid | 1ull << WALK_REG_FP | 1ull << WALK_REG_SP | 1ull << REC_REG_X86_IP;
 	for (int i = 0; i < 17; i++)
@@ -395,35 +428,104 @@ static __always_inline __u32 attach_stack(struct sample_buf *s, __u32 words)
 	h->regs[WALK_REG_FP] = w->fp;
 	h->regs[WALK_REG_SP] = w->sp;
 	h->regs[REC_REG_X86_IP] = w->ip;
-	h->stack_base = addr;
+	h->stack_base = w->sp;
 	h->stack_len = 0;
 	h->absent = 0;
 	for (int i = 0; i < REC_EVAL_RANGES; i++) {
 		h->eval[i].start = s->py.on ? s->py.proc.eval[i].start : 0;
 		h->eval[i].end = s->py.on ? s->py.proc.eval[i].end : 0;
 	}
-	// The bound is to be on the very register that is added.
-	WALK_BAR(off);
-	if (off > AREA_BYTES - sizeof(*h) - REC_STACK_MAX)
-		return sizeof(*h);
-	dst = (__u8 *)s->words + off + sizeof(*h);
-	// A ring that fills up gets shorter pieces of more samples: outer frames can still be read
-	// from the process, a lost sample cannot.
-	pages = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > 2ull * wake_bytes ? 0 : HANDOFF_PAGES;
-	first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
-	if (bpf_probe_read_user(dst, first, (void *)addr))
-		h->absent |= 1;
+	return h;
+}
+
+/* Copies a piece of the stack. Returns 1 if it is absent, without a jump: each would double the paths
+ * that the verifier follows. */
+static __always_inline __u64 copy_piece(void *dst, __u64 len, __u64 addr)
+{
+	__u64 r = (__u64)bpf_probe_read_user(dst, len, (void *)addr);
+
+	WALK_BAR(r);
+	r >>= 63;
+	WALK_BAR(r);
+	return r;
+}
+
+/* The stack above the frame at which the walk stopped, page by page: an absent page costs only itself,
+ * two of them are the end of the stack. dst has room for a page and for `pages` more. */
+static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, __u64 addr, int pages)
+{
+	__u64 first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
+	__u64 absent = copy_piece(dst, first, addr), before = 0;
+	__u64 len = first;
+
 	dst += first;
 	addr += first;
 #pragma unroll
-	for (int i = 0; i < HANDOFF_PAGES; i++) {
-		if (i < pages && bpf_probe_read_user(dst, REC_STACK_PAGE, (void *)addr))
-			h->absent |= 2u << i;
+	for (int i = 0; i < pages; i++) {
+		__u64 bad = copy_piece(dst, REC_STACK_PAGE, addr);
+
+		absent |= bad << (i + 1);
+		len += REC_STACK_PAGE;
 		dst += REC_STACK_PAGE;
 		addr += REC_STACK_PAGE;
+		// Not after each page: every way out is verified with all that follows.
+		if ((i & 3) == 1 && (bad & before))
+			break;
+		before = bad;
 	}
-	h->stack_len = (__u32)first + (__u32)pages * REC_STACK_PAGE;
-	return sizeof(*h) + h->stack_len;
+	h->stack_len = (__u32)len;
+	h->absent = (__u32)absent;
+}
+
+/* Bytes of the stack above sp, or more: the main thread's begins where execve() put the arguments, another
+ * one's below what the C library keeps of the thread, which the thread pointer leads to. */
+static __always_inline __u64 stack_left(const struct sample_buf *s)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 left = BPF_CORE_READ(task, mm, start_stack) - s->w.sp;
+	__u64 below_tp = BPF_CORE_READ(task, thread.fsbase) - s->w.sp;
+
+	return left < below_tp ? left : below_tp;
+}
+
+/* A frame that is met for the first time may have many above it that are, too, and a process that goes
+ * on running changes them before user space could look: so the slice is a large one, written right into
+ * the ring. len: of the record, up to and with the registers. 0: there is no room. */
+static __always_inline int emit_large(struct sample_buf *s, struct rec_handoff *h, __u64 len)
+{
+	__u8 *to;
+
+	WALK_BAR(len);
+	if (len > LARGE_HEAD)
+		return 0;
+	to = bpf_ringbuf_reserve(&ring, LARGE_BYTES, 0);
+	if (!to)
+		return 0;
+	copy_stack(h, to + len, s->w.sp, LARGE_PAGES);
+	s->rec.len = (__u32)len + h->stack_len;
+	bpf_probe_read_kernel(to, len, &s->rec);
+	bpf_ringbuf_submit(to, BPF_RB_FORCE_WAKEUP);
+	return 1;
+}
+
+/* A ring that fills up gets shorter pieces of more samples: outer frames can still be read from the
+ * process, a lost sample cannot. Returns the bytes after the registers. */
+static __always_inline __u32 attach_small(
+	struct sample_buf *s, struct rec_handoff *h, __u64 words, __u64 waiting)
+{
+	__u64 off = words * 8 + sizeof(*h);
+	__u8 *dst;
+
+	// The bound is to be on the very register that is added.
+	WALK_BAR(off);
+	if (off > AREA_BYTES - REC_STACK_SMALL)
+		return 0;
+	dst = (__u8 *)s->words + off;
+	if (waiting > 2ull * wake_bytes)
+		copy_stack(h, dst, s->w.sp, 0);
+	else
+		copy_stack(h, dst, s->w.sp, SMALL_PAGES);
+	return h->stack_len;
 }
 
 static __always_inline void begin_walk(struct sample_buf *s)
@@ -464,14 +566,50 @@ static __always_inline int from_leaf(const struct sample_buf *s)
 	if (config.stop_at_sample)
 		return s->regs.rip != 0;
 	return s->w.outcome == REC_OUT_HANDOFF && s->w.reason == REC_WHY_COMPLEX &&
-	       s->w.sp - s->regs.rsp < REC_STACK_MAX / 2;
+	       s->w.sp - s->regs.rsp < REC_STACK_SMALL / 2;
+}
+
+/* Sends a sample that user space goes on with. Returns 0, or not 0: the ring is full. */
+static __always_inline long hand_over(struct sample_buf *s, __u64 words)
+{
+	__u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	__u64 len = sizeof(s->rec) + words * 8; // 64 bits wide, or the bound lands on a copy of it
+	struct rec_handoff *h = attach_registers(s, words);
+
+	if (!h)
+		return 1;
+	len += sizeof(*h);
+	s->rec.flags |= REC_F_HANDOFF;
+	s->rec.handoff_exact = s->w.exact;
+	s->rec.handoff_mark = s->w.mark;
+	if (config.stack_bytes > REC_STACK_SMALL && waiting <= wake_bytes &&
+		stack_left(s) > SMALL_PAGES * REC_STACK_PAGE && emit_large(s, h, len))
+		return 0;
+	len += attach_small(s, h, words, waiting);
+	WALK_BAR(len);
+	if (len > sizeof(s->rec) + sizeof(s->words))
+		return 1;
+	s->rec.len = (__u32)len;
+	return bpf_ringbuf_output(&ring, &s->rec, len, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline long send(struct sample_buf *s, __u64 words)
+{
+	__u64 len = sizeof(s->rec) + words * 8;
+	__u64 flags = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes ? BPF_RB_FORCE_WAKEUP
+									       : BPF_RB_NO_WAKEUP;
+
+	WALK_BAR(len);
+	if (len > sizeof(s->rec) + sizeof(s->words))
+		return 1;
+	s->rec.len = (__u32)len;
+	return bpf_ringbuf_output(&ring, &s->rec, len, flags);
 }
 
 static __always_inline void emit(struct sample_buf *s)
 {
-	__u64 flags = BPF_RB_NO_WAKEUP;
-	__u64 len; // 64 bits wide, or the bound lands on a copy of it
-	__u32 words;
+	__u64 words;
+	long lost;
 
 	s->rec.outcome = s->w.outcome;
 	s->rec.reason = s->w.reason;
@@ -484,24 +622,11 @@ static __always_inline void emit(struct sample_buf *s)
 	words = words_used(s);
 	if (words > WORDS_MAX)
 		words = WORDS_MAX;
-	len = sizeof(s->rec) + words * 8;
-	if (s->w.outcome == REC_OUT_HANDOFF || (config.stop_at_sample && s->regs.rip)) {
-		s->rec.flags |= REC_F_HANDOFF;
-		s->rec.handoff_exact = s->w.exact;
-		s->rec.handoff_mark = s->w.mark;
-		len += attach_stack(s, words);
-		flags = BPF_RB_FORCE_WAKEUP;
-	} else if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes) {
-		flags = BPF_RB_FORCE_WAKEUP;
-	}
-	WALK_BAR(len);
-	if (len > sizeof(s->rec) + sizeof(s->words))
-		len = sizeof(s->rec);
-	s->rec.len = (__u32)len;
-	if (bpf_ringbuf_output(&ring, &s->rec, len, flags))
-		count(REC_OUT_LOST_RING, 0, 0);
+	if (s->w.outcome == REC_OUT_HANDOFF || (config.stop_at_sample && s->regs.rip))
+		lost = hand_over(s, words);
 	else
-		count(s->w.outcome, s->w.reason, s->rec.user_words);
+		lost = send(s, words);
+	count(s, lost ? REC_OUT_LOST_RING : s->w.outcome, lost ? 0 : s->rec.user_words);
 	// To this very thread: it takes the signal before it runs on, another one would not stop it in
 	// time.
 	if (config.stop_at_sample)
@@ -573,7 +698,7 @@ static __always_inline int amid_exec(const struct sample_buf *s)
 }
 
 /* Everything before the walk. 1: walk; 0: the sample is finished. */
-static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s)
+static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s, __u32 event)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	const struct uw_process *p;
@@ -591,8 +716,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	s->rec.pid = pid;
 	s->rec.tid = (__u32)id;
 	s->rec.cpu = bpf_get_smp_processor_id();
-	if (have_attach_cookie)
-		s->rec.event = (__u8)bpf_get_attach_cookie(ctx);
+	s->rec.event = (__u8)event;
 	bpf_get_current_comm(s->rec.comm, sizeof(s->rec.comm));
 	kernel_stack(ctx, s);
 	walk_stop(&s->w, pid ? REC_OUT_KERNEL_ONLY : REC_OUT_IDLE, REC_WHY_NONE);
@@ -627,10 +751,35 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	return 1;
 }
 
-/* Not for us: counted, nothing else is done. */
-static __always_inline int filtered(void)
+/* Which of the sampled events this is. */
+static __always_inline __u32 event_of(struct bpf_perf_event_data *ctx)
 {
-	struct rec_counters *c = only(&counters);
+	return have_attach_cookie && config.events > 1
+		       ? bpf_get_attach_cookie(ctx) & (REC_EVENTS_MAX - 1)
+		       : 0;
+}
+
+/* Is it in a cgroup that was chosen? A process that was just forked is where its parent is; user space
+ * says so some time later. Interpreters are sampled wherever they are. */
+static __always_inline int in_groups(__u32 pid)
+{
+	__u64 group = bpf_get_current_cgroup_id();
+	struct task_struct *task, *parent;
+
+	if (bpf_map_lookup_elem(&groups, &group) || bpf_map_lookup_elem(&members, &pid))
+		return 1;
+	if (config.runtimes && bpf_map_lookup_elem(&py_procs, &pid))
+		return 1;
+	task = (void *)bpf_get_current_task();
+	parent = BPF_CORE_READ(task, real_parent);
+	pid = BPF_CORE_READ(parent, tgid);
+	return bpf_map_lookup_elem(&members, &pid) != NULL;
+}
+
+/* Not for us: counted, nothing else is done. */
+static __always_inline int filtered(__u32 event)
+{
+	struct rec_counters *c = counters_of(event);
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 
 	if (!c)
@@ -640,7 +789,8 @@ static __always_inline int filtered(void)
 		c->outcomes[REC_OUT_IDLE]++;
 		return 1;
 	}
-	if (config.filter_pids && !bpf_map_lookup_elem(&chosen, &pid)) {
+	if ((config.filter_pids && !bpf_map_lookup_elem(&chosen, &pid)) ||
+		(filter_groups && !in_groups(pid))) {
 		c->outcomes[REC_OUT_FILTERED]++;
 		return 1;
 	}
@@ -662,17 +812,29 @@ static long walk_step(__u32 i, void *ctx)
 	return 0;
 }
 
+/* A function of its own: verified once, and not again for each way that leads to it. (The other shape has
+ * tail calls, which older kernels do not allow beside functions everywhere.) */
+__attribute__((noinline)) int emit_apart(void)
+{
+	struct sample_buf *s = only(&bufs);
+
+	if (s)
+		emit(s);
+	return 0;
+}
+
 SEC("perf_event")
 int sample_loop(struct bpf_perf_event_data *ctx)
 {
 	struct sample_buf *s = only(&bufs);
+	__u32 event = event_of(ctx);
 
-	if (filtered() || !s)
+	if (filtered(event) || !s)
 		return 0;
-	s->walks = (__u32)begin(ctx, s);
+	s->walks = (__u32)begin(ctx, s, event);
 	if (s->asks || s->walks)
 		bpf_loop(STEPS_MAX, walk_step, NULL, 0);
-	emit(s);
+	emit_apart();
 	return 0;
 }
 
@@ -680,12 +842,13 @@ SEC("perf_event")
 int sample_tail(struct bpf_perf_event_data *ctx)
 {
 	struct sample_buf *s = only(&bufs);
-	struct rec_counters *c = only(&counters);
+	__u32 event = event_of(ctx);
+	struct rec_counters *c = counters_of(event);
 
-	if (filtered() || !s || !c)
+	if (filtered(event) || !s || !c)
 		return 0;
 	s->pieces = 0;
-	s->walks = (__u32)begin(ctx, s);
+	s->walks = (__u32)begin(ctx, s, event);
 	if (s->asks) {
 		bpf_tail_call(ctx, &pieces, PIECE_PYTHON);
 		c->tail_call_failed++;

@@ -134,7 +134,7 @@ function ledgerOf(meta, heading) {
     Object.keys(l.reasons).length ? el("h3", {}, "Why broken") : null,
     Object.keys(l.reasons).length ? ledgerTable(Object.entries(l.reasons), s.reported) : null,
     el("h3", {}, "Frames"),
-    ledgerTable([["frames", l.frames], ["without a name", l.frames_unnamed]], l.frames),
+    ledgerTable([["frames", l.frames], ["without a name", l.frames_unnamed], ["… where no symbols exist", l.frames_no_symbols || 0]], l.frames),
     l.side_band_lost ? el("p", { class: "warn" },
                            `${count(l.side_band_lost)} process records were lost; names may be missing.`)
                      : null,

@@ -21,7 +21,9 @@ struct bpf_config {
 	__u32 stop_at_sample; // test builds: bpf_send_signal(SIGSTOP) at each sample
 	__u32 stack_bytes; // bytes of stack handed over, <= REC_STACK_MAX
 	__u32 runtimes; // bit n: interpreters of this enum rec_frame_kind are walked
+	__u32 events; // sampled at once, <= REC_EVENTS_MAX
+	__u32 pad;
 };
-ABI_SIZE(struct bpf_config, 32);
+ABI_SIZE(struct bpf_config, 40);
 
 #endif

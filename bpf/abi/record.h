@@ -17,9 +17,13 @@
 #define REC_KERNEL_WORDS_MAX 127 // bpf_get_stack(): PERF_MAX_STACK_DEPTH
 #define REC_RUNTIME_WORDS_MAX 2112 // words, not frames: a runtime's frame takes several
 #define REC_USER_WORDS_MAX 1536 // words, not frames: an eval frame takes two
-#define REC_STACK_MAX 16384 // bytes of user stack handed over
+#define REC_STACK_MAX 61440 // bytes of user stack handed over
+#define REC_STACK_SMALL 16384 // the same where the ring has little room
 #define REC_STACK_PAGE 4096 // the stack is copied in pieces that end at page bounds
 #define REC_COMM_LEN 16
+#define REC_EVENTS_MAX 8 // events sampled at once; a power of two
+#define REC_GROUPS_MAX 4096 // cgroups chosen, those below them included
+#define REC_MEMBERS_MAX 8192 // processes of cgroups that have no id
 
 enum rec_type {
 	REC_SAMPLE = 1,
@@ -143,7 +147,7 @@ struct rec_sample {
 };
 ABI_SIZE(struct rec_sample, 72);
 
-/* Per-CPU counters of the sampling program. */
+/* Per-CPU counters of the sampling program, of one event. */
 struct rec_counters {
 	__u64 entries; // times the program ran
 	__u64 outcomes[REC_OUT_MAX]; // sums to entries

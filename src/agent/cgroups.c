@@ -501,21 +501,19 @@ bool cgroups_has(const struct cgroups *c, uint64_t id, uint32_t pid)
 	return map_get(&c->ids, id) || map_get(&c->pids, pid);
 }
 
-void cgroups_forked(struct cgroups *c, uint32_t parent, uint32_t child)
+bool cgroups_forked(struct cgroups *c, uint32_t parent, uint32_t child)
 {
-	if (map_get(&c->pids, parent))
-		(void)map_set(&c->pids, child, 1);
+	return map_get(&c->pids, parent) && !map_set(&c->pids, child, 1);
 }
 
-void cgroups_made(struct cgroups *c, const char *path, uint64_t id)
+bool cgroups_made(struct cgroups *c, const char *path, uint64_t id)
 {
 	for (size_t len = strlen(path); len > 0; len--) {
 		const struct cgroups_group *g =
 			path[len] == '/' || !path[len] ? find_group(c, path, len) : NULL;
 
-		if (g && g->chosen && g->where & CGROUPS_V2) {
-			(void)map_set(&c->ids, id, 1);
-			return;
-		}
+		if (g && g->chosen && g->where & CGROUPS_V2)
+			return !map_set(&c->ids, id, 1);
 	}
+	return false;
 }

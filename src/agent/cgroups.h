@@ -72,8 +72,8 @@ int cgroups_refresh(struct cgroups *c);
 /* Does a task of this v2 id and this process belong to a chosen group? */
 bool cgroups_has(const struct cgroups *c, uint64_t id, uint32_t pid);
 /* A process was forked; a v2 group (path relative to its root) was made. */
-void cgroups_forked(struct cgroups *c, uint32_t parent, uint32_t child);
-void cgroups_made(struct cgroups *c, const char *path, uint64_t id);
+bool cgroups_forked(struct cgroups *c, uint32_t parent, uint32_t child);
+bool cgroups_made(struct cgroups *c, const char *path, uint64_t id);
 
 /* Length of the start of path that names a container's topmost group, 0 if it is none: the component
  * with a container id, as Docker, containerd, CRI-O, Podman and Kubernetes write it. */

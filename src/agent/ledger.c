@@ -88,7 +88,7 @@ static void against_clock(
 void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct ledger_cut *cut,
 	struct ledger_window *ret)
 {
-	const struct rec_counters *now = &cut->stats.kernel;
+	const struct rec_counters *now = cut->kernel;
 
 	*ret = (struct ledger_window){.samples = *l};
 	for (unsigned o = 0; o < REC_OUT_MAX; o++) {
@@ -140,6 +140,7 @@ void ledger_fill(const struct ledger_inputs *in, struct profile_meta *ret_meta)
 	led->side_band_lost = w->lost_records;
 	led->frames = in->naming->frames;
 	led->frames_unnamed = in->naming->unnamed;
+	led->frames_no_symbols = in->naming->no_symbols;
 	led->aggregation_full = in->window->full;
 	if (in->naming->weight_is_ns && !in->no_clock) {
 		led->expected = w->expected;
@@ -193,8 +194,12 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	if (user)
 		buf_printf(out, "  %-38s %10s %5.1f %% of user stacks\n", "whole", "",
 			100.0 * (double)whole / (double)user);
-	if (l->frames)
-		buf_printf(out, "  %-38s %10llu %5.2f %% of frames\n", "frames without a name",
-			(unsigned long long)l->frames_unnamed,
-			100.0 * (double)l->frames_unnamed / (double)l->frames);
+	if (!l->frames)
+		return;
+	buf_printf(out, "  %-38s %10llu %5.2f %% of frames\n", "frames without a name",
+		(unsigned long long)l->frames_unnamed,
+		100.0 * (double)l->frames_unnamed / (double)l->frames);
+	buf_printf(out, "  %-38s %10llu %5.2f %% of frames\n", "  of them where no symbols exist",
+		(unsigned long long)l->frames_no_symbols,
+		100.0 * (double)l->frames_no_symbols / (double)l->frames);
 }

@@ -42,6 +42,7 @@ struct ledger_base {
 
 struct ledger_cut {
 	struct capture_stats stats; // as of now
+	const struct rec_counters *kernel; // of them, those of the event
 	uint64_t ticks; // that a CPU should have had since the last cut
 	uint64_t idle_ns; // of all CPUs in that time
 	unsigned frequency, ncpus;

@@ -228,6 +228,7 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(side_band_lost);
 	LEDGER(frames);
 	LEDGER(frames_unnamed);
+	LEDGER(frames_no_symbols);
 	for (size_t i = 1; i < REC_WHY_MAX; i++)
 		if (col_header_reasons[i] && l->broken_reasons[i])
 			json_object_set_new(reasons, col_header_reasons[i],

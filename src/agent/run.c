@@ -242,6 +242,7 @@ static int configure(struct run *run)
 				.include_idle = o->include_idle,
 				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
 				.python = python(o),
+				.groups = o->perf_use_cgroups,
 			},
 		.python = python(o),
 		.python_versions = o->python_add_versions,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -178,12 +179,31 @@ bool selection_wants(
 	       cgroups_has(&s->cgroups, rec->cgroup, rec->pid);
 }
 
-void selection_event(struct selection *s, const struct capture_event *event)
+bool selection_event(struct selection *s, const struct capture_event *event)
 {
 	if (s->native != SELECTION_CGROUPS)
-		return;
+		return false;
 	if (event->type == CAPTURE_FORK && event->tid == event->pid)
-		cgroups_forked(&s->cgroups, event->fork.ppid, event->pid);
-	else if (event->type == CAPTURE_CGROUP && event->cgroup.path)
-		cgroups_made(&s->cgroups, event->cgroup.path, event->cgroup.id);
+		return cgroups_forked(&s->cgroups, event->fork.ppid, event->pid);
+	return event->type == CAPTURE_CGROUP && event->cgroup.path &&
+	       cgroups_made(&s->cgroups, event->cgroup.path, event->cgroup.id);
+}
+
+int selection_groups(const struct selection *s, struct capture_groups *ret, uint64_t **ret_ids,
+	uint32_t **ret_pids)
+{
+	*ret = (struct capture_groups){0};
+	if (s->native != SELECTION_CGROUPS)
+		return 0;
+	*ret_ids = calloc(s->cgroups.ids.len + 1, sizeof(**ret_ids));
+	*ret_pids = calloc(s->cgroups.pids.len + 1, sizeof(**ret_pids));
+	if (!*ret_ids || !*ret_pids)
+		return -ENOMEM;
+	map_foreach (slot, &s->cgroups.ids)
+		(*ret_ids)[ret->nids++] = slot->key;
+	map_foreach (slot, &s->cgroups.pids)
+		(*ret_pids)[ret->npids++] = (uint32_t)slot->key;
+	ret->ids = *ret_ids;
+	ret->pids = *ret_pids;
+	return 1;
 }

@@ -8,7 +8,7 @@
 #define GP_AGENT_SELECTION_H
 
 #include "agent/cgroups.h"
-#include "capture/event.h"
+#include "capture/source.h"
 #include "config/options.h"
 #include "process/identity.h"
 #include "process/process.h"
@@ -46,8 +46,13 @@ bool selection_look(struct selection *s);
 /* Is a sample of this process wanted? */
 bool selection_wants(
 	const struct selection *s, const struct process *p, const struct rec_sample *rec);
-/* Forks, exits and new groups, in their order among the samples. */
-void selection_event(struct selection *s, const struct capture_event *event);
+/* Forks, exits and new groups, in their order among the samples. True: a process or a group was added to
+ * the chosen ones. */
+bool selection_event(struct selection *s, const struct capture_event *event);
+/* What was chosen, for the sampler, in arrays that the caller frees. Return 1, 0 if groups do not matter,
+ * -ENOMEM. */
+int selection_groups(const struct selection *s, struct capture_groups *ret, uint64_t **ret_ids,
+	uint32_t **ret_pids);
 
 /* Processes of the machine, kernel threads included; 0 if /proc cannot be read. */
 unsigned selection_count_processes(const char *proc);

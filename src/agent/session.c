@@ -38,7 +38,7 @@
 struct ended_window {
 	uint64_t from, to; // CLOCK_MONOTONIC ns
 	uint64_t real_to; // CLOCK_REALTIME ns
-	struct ledger_window counts;
+	struct ledger_window counts[CAPTURE_EVENTS_MAX];
 };
 
 struct session {
@@ -63,8 +63,8 @@ struct session {
 	uint64_t shown; // time of the last progress
 	uint64_t pumped; // time of the last emptying of the rings while naming
 	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
-	struct ledger ledger;
-	struct ledger_base base;
+	struct ledger ledgers[CAPTURE_EVENTS_MAX];
+	struct ledger_base bases[CAPTURE_EVENTS_MAX];
 	struct ended_window ended;
 	uint64_t overflow_records; // process records dropped while naming
 	bool started, processes_built, resolver_built, seen;
@@ -138,13 +138,19 @@ static int build_runtimes(struct session *s)
 	return r;
 }
 
+/* Whose event it is. */
+static unsigned event_of(const struct session *s, const struct rec_sample *rec)
+{
+	return rec->event < s->source->nevents ? rec->event : 0;
+}
+
 /* What comes while a window is named, and fits in no memory, is gone: the tables must stand still. */
 static int on_overflow(void *arg, const struct capture_event *event)
 {
 	struct session *s = arg;
 
 	if (event->type == CAPTURE_SAMPLE)
-		ledger_overflow(&s->ledger, event->sample.rec);
+		ledger_overflow(&s->ledgers[event_of(s, event->sample.rec)], event->sample.rec);
 	else
 		s->overflow_records++;
 	return 0;
@@ -190,6 +196,11 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	}
 	if (!r)
 		r = choose_source(s, why);
+	if (!r && config->replay) {
+		s->processes.recorded = true;
+		s->processes.vdso = s->source->vdso;
+		s->processes.vdso_len = s->source->vdso_len;
+	}
 	if (!r)
 		s->source_name = s->source->ops->name;
 	if (!r && config->record)
@@ -252,6 +263,24 @@ static int start_source(struct session *s)
 	return s->source->ops->start(s->source);
 }
 
+int session_select(struct session *s)
+{
+	const struct capture_source_ops *ops = s->source->ops;
+	_cleanup_free_ uint64_t *ids = NULL;
+	_cleanup_free_ uint32_t *pids = NULL;
+	struct capture_groups groups;
+	int r;
+
+	if (!s->config.selection || !ops->set_groups)
+		return 0;
+	r = selection_groups(s->config.selection, &groups, &ids, &pids);
+	if (r < 0)
+		return r;
+	// More groups than fit: samples are looked at one by one, as on the other rungs.
+	r = ops->set_groups(s->source, r ? &groups : NULL);
+	return r == -ENOSPC ? 0 : r;
+}
+
 int session_start(struct session *s)
 {
 	const struct capture_source_ops *ops = s->source->ops;
@@ -265,6 +294,8 @@ int session_start(struct session *s)
 		r = process_table_scan(&s->processes);
 	if (!r)
 		r = process_table_take_dirty(&s->processes, publish, s);
+	if (!r)
+		r = session_select(s);
 	if (!r && early)
 		r = start_source(s);
 	s->started = !r;
@@ -326,12 +357,13 @@ static int on_sample(struct session *s, const struct capture_event *event)
 {
 	const struct capture_sample *sample = &event->sample;
 	const struct rec_sample *rec = sample->rec;
-	struct window *w = &s->windows[rec->event < s->source->nevents ? rec->event : 0];
+	struct window *w = &s->windows[event_of(s, rec)];
+	struct ledger *ledger = &s->ledgers[event_of(s, rec)];
 	struct window_context context = {.tid = rec->tid};
 	struct frames_stack stack = {.sample = sample, .now = event->time};
 	int r;
 
-	ledger_delivered(&s->ledger, rec);
+	ledger_delivered(ledger, rec);
 	if (!s->seen) {
 		s->seen = true;
 		log_debug(LOGGER, "First sample (ms_since_start=%llu)",
@@ -344,7 +376,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		if (!wanted(s, stack.process) ||
 			(s->config.selection &&
 				!selection_wants(s->config.selection, stack.process, rec))) {
-			ledger_not_wanted(&s->ledger, rec);
+			ledger_not_wanted(ledger, rec);
 			return 0;
 		}
 		stack.process->sampled = true;
@@ -365,11 +397,11 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		stack.outcome = rec->outcome;
 		stack.reason = rec->reason;
 	}
-	ledger_sample(&s->ledger, rec, &stack);
+	ledger_sample(ledger, rec, &stack);
 	if (s->runtimes.only && stack.process) {
 		r = runtimes_meet_all(&s->runtimes, stack.process);
 		if (!r && !rec->runtime_words)
-			ledger_not_wanted(&s->ledger, rec);
+			ledger_not_wanted(ledger, rec);
 		if (r || !rec->runtime_words)
 			return r;
 	}
@@ -390,8 +422,10 @@ static int on_event(void *arg, const struct capture_event *event)
 	if (!s->recorded_from)
 		s->recorded_from = event->time;
 	s->recorded_to = event->time;
-	if (s->config.selection && event->type != CAPTURE_SAMPLE)
-		selection_event(s->config.selection, event);
+	if (s->config.selection && event->type != CAPTURE_SAMPLE &&
+		selection_event(s->config.selection, event) && s->source->ops->add_group)
+		s->source->ops->add_group(s->source,
+			event->type == CAPTURE_CGROUP ? event->cgroup.id : 0, event->pid);
 	switch (event->type) {
 	case CAPTURE_SAMPLE:
 		return on_sample(s, event);
@@ -499,7 +533,7 @@ int session_set_divisor(struct session *s, unsigned divisor)
 
 void session_shed(struct session *s)
 {
-	intern_deinit(&s->resolver.strings);
+	resolver_shed(&s->resolver);
 	for (unsigned i = 0; i < s->source->nevents; i++) {
 		unsigned times = s->windows[i].times;
 
@@ -542,8 +576,11 @@ static void end_window(struct session *s, uint64_t end, bool last)
 	s->ended.to = end;
 	s->ended.real_to = end + s->real_offset;
 	s->source->ops->stats(s->source, &cut.stats);
-	ledger_cut(&s->base, &s->ledger, &cut, &s->ended.counts);
-	s->ledger = (struct ledger){0};
+	for (unsigned i = 0; i < s->source->nevents; i++) {
+		cut.kernel = &cut.stats.events[i];
+		ledger_cut(&s->bases[i], &s->ledgers[i], &cut, &s->ended.counts[i]);
+		s->ledgers[i] = (struct ledger){0};
+	}
 }
 
 int session_cut(struct session *s)
@@ -559,19 +596,27 @@ int session_cut(struct session *s)
 	return r;
 }
 
+static bool drop_module(void *arg, struct module *m)
+{
+	return unwind_forget_module(arg, m);
+}
+
 int session_window_done(struct session *s)
 {
 	struct capture_event lost = {.type = CAPTURE_LOST, .lost.count = s->overflow_records};
 	int r = 0;
 
-	for (unsigned i = 0; i < s->source->nevents; i++)
+	for (unsigned i = 0; i < s->source->nevents; i++) {
 		window_clear(&s->windows[i]);
+		s->ledgers[i].overflow_records += s->overflow_records;
+	}
 	if (s->overflow_records)
 		r = process_table_apply(&s->processes, &lost);
-	s->ledger.overflow_records += s->overflow_records;
 	s->overflow_records = 0;
 	runtime_frames_clear(&s->runtimes.frames);
 	process_table_sweep(&s->processes);
+	if (!r)
+		r = process_table_sweep_modules(&s->processes, drop_module, s->unwind);
 	return r;
 }
 
@@ -621,7 +666,7 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	bool replay = s->config.replay != NULL;
 	uint64_t elapsed = replay ? s->recorded_to - s->recorded_from : s->ended.to - s->ended.from;
 	struct ledger_inputs inputs = {
-		.counts = &s->ended.counts,
+		.counts = &s->ended.counts[event],
 		.window = &s->windows[event],
 		.naming = &naming,
 		.no_clock = by_thread || replay,

@@ -51,6 +51,10 @@ void session_free(struct session *s);
 /* Starts sampling. */
 int session_start(struct session *s);
 
+/* Tells the sampler what the selection wants now, where it can tell tasks apart itself. Return 0 or
+ * -errno. */
+int session_select(struct session *s);
+
 /* Runs until the CLOCK_MONOTONIC deadline (0: none) or until *stop becomes non-zero.
  * Return 0 or -errno. */
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop);

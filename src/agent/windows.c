@@ -196,6 +196,8 @@ static int next_window(struct windows *w)
 	}
 	if (!r)
 		r = session_cut(w->s);
+	if (!r)
+		r = session_select(w->s);
 	if (r)
 		return r;
 	give_out(w);
@@ -225,6 +227,7 @@ static int idle_window(struct windows *w, uint64_t now)
 static bool look_around(struct windows *w)
 {
 	const struct windows_config *c = w->config;
+	bool all_ended;
 
 	if (c->signals->hangup) {
 		c->signals->hangup = 0;
@@ -239,8 +242,12 @@ static bool look_around(struct windows *w)
 			c->controller->pid);
 		return true;
 	}
+	all_ended = selection_look(c->selection);
+	// Processes of the first cgroup version were looked for again.
+	if (w->s && c->selection->native == SELECTION_CGROUPS && c->selection->cgroups.pids.len)
+		session_select(w->s);
 	// A run over chosen processes is over with them; a continuous one waits for its end.
-	return selection_look(c->selection) && !c->options->continuous;
+	return all_ended && !c->options->continuous;
 }
 
 /* When the sampling loop is to come back. */

@@ -41,6 +41,7 @@ struct bpf_sampler {
 	void *arg;
 	unsigned ncpus;
 	uint32_t runtimes; // struct bpf_config
+	uint32_t groups_round; // of set_groups(): what is older goes
 };
 
 static _printf_(2, 0) int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -67,6 +68,10 @@ static void size_maps(struct sample_bpf *k, const struct bpf_object_config *conf
 	bool python = config->bpf.runtimes & 1u << REC_FRAME_PYTHON;
 
 	bpf_map__set_max_entries(k->maps.ring, config->ring_bytes);
+	if (!config->groups) {
+		bpf_map__set_max_entries(k->maps.groups, 1);
+		bpf_map__set_max_entries(k->maps.members, 1);
+	}
 	if (!python) {
 		bpf_map__set_max_entries(k->maps.py_procs, 1);
 		bpf_map__set_max_entries(k->maps.py_layouts, 1);
@@ -76,6 +81,8 @@ static void size_maps(struct sample_bpf *k, const struct bpf_object_config *conf
 	bpf_map__set_map_flags(k->maps.procs, 0);
 	bpf_map__set_map_flags(k->maps.chosen, 0);
 	bpf_map__set_map_flags(k->maps.py_procs, 0);
+	bpf_map__set_map_flags(k->maps.groups, 0);
+	bpf_map__set_map_flags(k->maps.members, 0);
 	if (python)
 		bpf_map__set_max_entries(k->maps.py_procs, PY_PROCESSES_PREALLOC);
 }
@@ -321,6 +328,53 @@ int bpf_sampler_set_layout(struct bpf_sampler *s, uint8_t kind, uint32_t index, 
 		       : 0;
 }
 
+/* A full hash says E2BIG. */
+static int add_to(const struct bpf_sampler *s, const struct bpf_map *map, const void *key)
+{
+	if (!bpf_map_update_elem(bpf_map__fd(map), key, &s->groups_round, BPF_ANY))
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno;
+}
+
+/* Takes out what an earlier round put in. key and next have the size of the map's. */
+static void drop_older(
+	const struct bpf_sampler *s, const struct bpf_map *map, void *key, void *next)
+{
+	size_t size = bpf_map__key_size(map);
+	int fd = bpf_map__fd(map), end = bpf_map_get_next_key(fd, NULL, next);
+
+	while (!end) {
+		uint32_t round;
+
+		memcpy(key, next, size);
+		end = bpf_map_get_next_key(fd, key, next);
+		if (!bpf_map_lookup_elem(fd, key, &round) && round != s->groups_round)
+			bpf_map_delete_elem(fd, key);
+	}
+}
+
+int bpf_sampler_set_groups(struct bpf_sampler *s, const struct capture_groups *groups)
+{
+	uint64_t ids[2];
+	uint32_t pids[2];
+	int r = 0;
+
+	s->groups_round++;
+	for (size_t i = 0; groups && i < groups->nids && !r; i++)
+		r = add_to(s, s->skel->maps.groups, &groups->ids[i]);
+	for (size_t i = 0; groups && i < groups->npids && !r; i++)
+		r = add_to(s, s->skel->maps.members, &groups->pids[i]);
+	__atomic_store_n(&s->skel->bss->filter_groups, groups && !r, __ATOMIC_RELEASE);
+	drop_older(s, s->skel->maps.groups, &ids[0], &ids[1]);
+	drop_older(s, s->skel->maps.members, &pids[0], &pids[1]);
+	return r;
+}
+
+int bpf_sampler_add_group(struct bpf_sampler *s, uint64_t id, uint32_t pid)
+{
+	return id ? add_to(s, s->skel->maps.groups, &id) : add_to(s, s->skel->maps.members, &pid);
+}
+
 int bpf_sampler_fd(const struct bpf_sampler *s)
 {
 	return ring_buffer__epoll_fd(s->ring);
@@ -336,15 +390,14 @@ int bpf_sampler_drain(struct bpf_sampler *s, bpf_record_fn fn, void *arg)
 	return r < 0 ? r : 0;
 }
 
-int bpf_sampler_counters(struct bpf_sampler *s, struct rec_counters *ret)
+int bpf_sampler_counters(struct bpf_sampler *s, uint32_t event, struct rec_counters *ret)
 {
 	_cleanup_free_ struct rec_counters *all = calloc(s->ncpus, sizeof(*all));
-	__u32 zero = 0;
 
 	*ret = (struct rec_counters){0};
 	if (!all)
 		return -ENOMEM;
-	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.counters), &zero, all))
+	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.counters), &event, all))
 		return -errno;
 	for (unsigned cpu = 0; cpu < s->ncpus; cpu++) {
 		const __u64 *from = (const __u64 *)&all[cpu];

@@ -22,6 +22,7 @@ struct bpf_object_config {
 	struct bpf_config bpf; // knobs, abi/config.h
 	enum bpf_walk_shape shape;
 	uint32_t ring_bytes; // power of two
+	bool groups; // bpf_sampler_set_groups() will be called
 };
 
 struct bpf_object_info {
@@ -52,6 +53,10 @@ int bpf_sampler_remove_process(struct bpf_sampler *s, uint32_t pid);
 int bpf_sampler_set_runtime(struct bpf_sampler *s, uint8_t kind, uint32_t pid, const void *process);
 int bpf_sampler_set_layout(struct bpf_sampler *s, uint8_t kind, uint32_t index, const void *layout);
 
+/* As set_groups and add_group of struct capture_source_ops. */
+int bpf_sampler_set_groups(struct bpf_sampler *s, const struct capture_groups *groups);
+int bpf_sampler_add_group(struct bpf_sampler *s, uint64_t id, uint32_t pid);
+
 /* Readable when a drain is worthwhile. */
 int bpf_sampler_fd(const struct bpf_sampler *s);
 /* Hands over every record that is in the ring. fn as in libbpf: 0 goes on, else it ends and is
@@ -59,8 +64,8 @@ int bpf_sampler_fd(const struct bpf_sampler *s);
 typedef int (*bpf_record_fn)(void *arg, void *data, size_t len);
 int bpf_sampler_drain(struct bpf_sampler *s, bpf_record_fn fn, void *arg);
 
-/* Sums over CPUs. */
-int bpf_sampler_counters(struct bpf_sampler *s, struct rec_counters *ret);
+/* Sums over CPUs, of one event. */
+int bpf_sampler_counters(struct bpf_sampler *s, uint32_t event, struct rec_counters *ret);
 void bpf_sampler_info(struct bpf_sampler *s, struct bpf_object_info *ret);
 
 #endif

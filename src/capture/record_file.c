@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "capture/record_file.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "base/cursor.h"
 #include "capture/cpu_list.h"
@@ -48,6 +50,19 @@ static int write_payload(struct record_writer *w, uint32_t type)
 	return write_bytes(w, w->payload.data, w->payload.len);
 }
 
+/* All processes have the same one; ours lies in our memory, whole, up to its section headers. Empty if
+ * there is none. */
+static int write_vdso(struct record_writer *w)
+{
+	const Elf64_Ehdr *e = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	uint64_t len = e ? e->e_shoff + (uint64_t)e->e_shnum * e->e_shentsize : 0;
+
+	buf_clear(&w->payload);
+	if (len >= sizeof(*e) && len <= RECORD_VDSO_MAX)
+		buf_append(&w->payload, e, len);
+	return write_payload(w, RECORD_VDSO);
+}
+
 int record_writer_open(
 	struct record_writer *w, const char *path, const struct capture_source *source)
 {
@@ -77,6 +92,8 @@ int record_writer_open(
 		buf_append(b, name, sizeof(name));
 	}
 	r = b->bad ? -ENOMEM : write_bytes(w, b->data, b->len);
+	if (!r)
+		r = write_vdso(w);
 	if (r)
 		record_writer_close(w);
 	return r;
@@ -235,6 +252,22 @@ static int read_events(struct record_reader *r)
 	return 0;
 }
 
+static int read_vdso(struct record_reader *r)
+{
+	uint32_t head[2];
+
+	if (read_bytes(r, head, sizeof(head)) != 1 || head[1] != RECORD_VDSO ||
+		head[0] > RECORD_VDSO_MAX)
+		return -EBADMSG;
+	if (!head[0])
+		return 0;
+	r->vdso = malloc(head[0]);
+	if (!r->vdso)
+		return -ENOMEM;
+	r->vdso_len = head[0];
+	return read_bytes(r, r->vdso, head[0]) == 1 ? 0 : -EBADMSG;
+}
+
 int record_reader_init(struct record_reader *r, FILE *f)
 {
 	int err;
@@ -244,6 +277,8 @@ int record_reader_init(struct record_reader *r, FILE *f)
 	err = r->payload ? read_header(r) : -ENOMEM;
 	if (!err)
 		err = read_events(r);
+	if (!err)
+		err = read_vdso(r);
 	if (err)
 		record_reader_deinit(r);
 	return err;
@@ -254,6 +289,7 @@ void record_reader_deinit(struct record_reader *r)
 	if (r->f)
 		fclose(r->f);
 	free(r->payload);
+	free(r->vdso);
 	*r = (struct record_reader){0};
 }
 

@@ -22,10 +22,12 @@
 #include "capture/source.h"
 
 #define RECORD_MAGIC "GPRECORD"
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2 // 2: counters of each event, vDSO
 #define RECORD_NAME_LEN 32
 #define RECORD_PAYLOAD_MAX (256u << 10)
 #define RECORD_STATS 0x100 // the last record: struct capture_stats, as it lies in memory
+#define RECORD_VDSO 0x101 // the first record: the kernel's vDSO, which is in no file
+#define RECORD_VDSO_MAX 65536u
 
 struct record_writer {
 	struct fs_atomic file;
@@ -52,6 +54,8 @@ struct record_reader {
 	void *payload; // of the last record
 	bool has_stats;
 	struct capture_stats stats; // of the last record
+	uint8_t *vdso; // NULL none
+	size_t vdso_len;
 };
 
 /* Takes over f. Return 0 or -errno, -EBADMSG: no such file format, another version, malformed. */

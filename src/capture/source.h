@@ -19,7 +19,7 @@
 #include "bpf/abi/unwind_table.h"
 #include "capture/event.h"
 
-#define CAPTURE_EVENTS_MAX 8
+#define CAPTURE_EVENTS_MAX REC_EVENTS_MAX
 
 /* One thing to sample. */
 struct capture_perf_event {
@@ -42,11 +42,22 @@ struct capture_config {
 	bool own_only; // unprivileged: exclude_kernel, own processes
 	bool stop_at_sample; // twin tests
 	bool python; // walk Python frames in the kernel
+	bool groups; // set_groups() will be called
+};
+
+/* Whose tasks are sampled: a cgroup of the v2 tree by its id, and each below it by its own; processes of
+ * groups that have no id (v1). */
+struct capture_groups {
+	const uint64_t *ids;
+	size_t nids;
+	const uint32_t *pids;
+	size_t npids;
 };
 
 /* What the source counted; monotonic. */
 struct capture_stats {
 	struct rec_counters kernel; // exact outcomes; the ring source fills the same fields
+	struct rec_counters events[CAPTURE_EVENTS_MAX]; // the same of each event: they sum to it
 	uint64_t samples; // handed to the callback
 	uint64_t records; // side-band records handed to the callback
 	uint64_t lost_samples; // dropped in a sample ring
@@ -84,7 +95,7 @@ struct capture_source_ops {
 	/* Samples at hz from now on, 0: not at all for now; source.frequency stays what was asked for.
 	 * May be NULL: it cannot. Return 0 or -errno. */
 	int (*set_rate)(struct capture_source *s, unsigned hz);
-	/* The five below may be NULL: no in-kernel walker. */
+	/* The five that follow may be NULL: no in-kernel walker. */
 	int (*set_process)(struct capture_source *s, uint32_t pid, const struct uw_process *p);
 	int (*remove_process)(struct capture_source *s, uint32_t pid);
 	/* Returns after every walker that may still read replaced tables has left. */
@@ -97,6 +108,12 @@ struct capture_source_ops {
 		struct capture_source *s, uint8_t kind, uint32_t pid, const void *process);
 	int (*set_runtime_layout)(
 		struct capture_source *s, uint8_t kind, uint32_t index, const void *layout);
+	/* Only tasks of these cgroups are sampled from now on, instead of those said before; NULL: all.
+	 * Others are counted as filtered, and nothing else is done for them. -ENOSPC: more than fit, and
+	 * all are sampled. Both may be NULL: samples must be looked at by who gets them. */
+	int (*set_groups)(struct capture_source *s, const struct capture_groups *groups);
+	/* One more of either, the other is 0. */
+	int (*add_group)(struct capture_source *s, uint64_t id, uint32_t pid);
 };
 
 struct capture_source {
@@ -107,6 +124,8 @@ struct capture_source {
 	unsigned frequency;
 	unsigned ncpus; // CPUs sampled
 	int poll_fd; // an epoll descriptor, readable when a drain is worthwhile; -1
+	const uint8_t *vdso; // of a recording, NULL: it is this machine's, or was not recorded
+	size_t vdso_len;
 };
 
 /* Each returns 0 with *ret, or -errno with a sentence for people (subject, reason, remedy) in why,

@@ -312,7 +312,14 @@ static void bpf_stats(struct capture_source *s, struct capture_stats *ret)
 		.bpf_run_ns = info.run_ns,
 		.bpf_memory = info.memory + sb.memory,
 	};
-	bpf_sampler_counters(b->sampler, &ret->kernel);
+	for (unsigned i = 0; i < b->base.nevents; i++) {
+		const uint64_t *from = (const uint64_t *)&ret->events[i];
+		uint64_t *to = (uint64_t *)&ret->kernel;
+
+		bpf_sampler_counters(b->sampler, i, &ret->events[i]);
+		for (size_t k = 0; k < sizeof(ret->kernel) / sizeof(*to); k++)
+			to[k] += from[k];
+	}
 	ret->lost_samples = ret->kernel.outcomes[REC_OUT_LOST_RING] + b->order.stats.malformed;
 }
 
@@ -336,6 +343,16 @@ static int bpf_set_layout(
 	struct capture_source *s, uint8_t kind, uint32_t index, const void *layout)
 {
 	return bpf_sampler_set_layout(bpf_of(s)->sampler, kind, index, layout);
+}
+
+static int bpf_set_groups(struct capture_source *s, const struct capture_groups *groups)
+{
+	return bpf_sampler_set_groups(bpf_of(s)->sampler, groups);
+}
+
+static int bpf_add_group(struct capture_source *s, uint64_t id, uint32_t pid)
+{
+	return bpf_sampler_add_group(bpf_of(s)->sampler, id, pid);
 }
 
 /* MEMBARRIER_CMD_GLOBAL is synchronize_rcu() in the kernel (kernel/sched/membarrier.c), and a
@@ -392,6 +409,8 @@ static const struct capture_source_ops bpf_ops = {
 	.synchronize = bpf_synchronize,
 	.set_runtime = bpf_set_runtime,
 	.set_runtime_layout = bpf_set_layout,
+	.set_groups = bpf_set_groups,
+	.add_group = bpf_add_group,
 };
 
 static uint32_t ring_bytes(size_t ncpus)
@@ -417,7 +436,9 @@ static int open_sampler(struct source_bpf *b, const struct capture_config *c, ch
 				.stop_at_sample = c->stop_at_sample,
 				.stack_bytes = REC_STACK_MAX,
 				.runtimes = c->python ? 1u << REC_FRAME_PYTHON : 0,
+				.events = MAX(c->nevents, 1u),
 			},
+		.groups = c->groups,
 		.ring_bytes = ring_bytes(b->cpus.len),
 	};
 	int r = bpf_sampler_open(&config, &b->sampler, why);

@@ -38,13 +38,19 @@ static void replay_stop(struct capture_source *s)
 	(void)s;
 }
 
+static void count_sample(struct rec_counters *c, const struct rec_sample *rec)
+{
+	c->entries++;
+	c->outcomes[rec->outcome]++;
+	c->reasons[rec->reason]++;
+}
+
 static void count(struct capture_stats *st, const struct capture_event *e)
 {
 	if (e->type == CAPTURE_SAMPLE) {
 		st->samples++;
-		st->kernel.entries++;
-		st->kernel.outcomes[e->sample.rec->outcome]++;
-		st->kernel.reasons[e->sample.rec->reason]++;
+		count_sample(&st->kernel, e->sample.rec);
+		count_sample(&st->events[e->sample.rec->event % CAPTURE_EVENTS_MAX], e->sample.rec);
 		return;
 	}
 	st->records++;
@@ -152,6 +158,8 @@ int source_replay_new(FILE *f, const char *name, struct capture_source **ret, ch
 	r->base.nevents = r->reader.nevents;
 	r->base.frequency = r->reader.frequency;
 	r->base.ncpus = r->reader.ncpus;
+	r->base.vdso = r->reader.vdso;
+	r->base.vdso_len = r->reader.vdso_len;
 	*ret = &r->base;
 	return 0;
 }

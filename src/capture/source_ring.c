@@ -45,8 +45,8 @@ struct source_ring {
 	struct map chosen; // pids, if given
 	bool filter;
 	struct sample_parts parts;
-	uint64_t outcomes[REC_OUT_MAX], reasons[REC_WHY_MAX];
-	uint64_t user_frames, samples, records, lost_noticed, throttled, malformed;
+	struct rec_counters counters[CAPTURE_EVENTS_MAX];
+	uint64_t samples, records, lost_noticed, throttled, malformed;
 	unsigned draining; // index of the set whose ring is read
 	capture_event_fn fn;
 	void *arg;
@@ -116,6 +116,7 @@ static int take_record(void *arg, uint32_t cpu, const struct perf_event_header *
 {
 	struct source_ring *r = arg;
 	struct rec_sample *rec = &r->parts.rec;
+	struct rec_counters *counters = &r->counters[r->draining];
 	struct capture_event e;
 
 	if (h->type != PERF_RECORD_SAMPLE)
@@ -128,12 +129,12 @@ static int take_record(void *arg, uint32_t cpu, const struct perf_event_header *
 	// process where there were too few descriptors for events by thread.
 	if (r->filter && rec->outcome != REC_OUT_IDLE && !map_get(&r->chosen, rec->pid))
 		rec->outcome = REC_OUT_FILTERED;
-	r->outcomes[rec->outcome]++;
+	counters->outcomes[rec->outcome]++;
 	if (rec->outcome == REC_OUT_FILTERED)
 		return 0;
 	if (rec->outcome == REC_OUT_HANDOFF || rec->outcome == REC_OUT_BROKEN)
-		r->reasons[rec->reason]++;
-	r->user_frames += rec->user_words;
+		counters->reasons[rec->reason]++;
+	counters->user_frames += rec->user_words;
 	return order_push(&r->order, &e);
 }
 
@@ -191,10 +192,23 @@ static int ring_drain(struct capture_source *s, uint64_t until, capture_event_fn
 	return err ? err : order_finish(&r->order, order_horizon(now, until));
 }
 
+/* Entries are what their outcomes sum to. */
+static void add_counters(struct rec_counters *of, struct rec_counters *sum)
+{
+	for (unsigned i = 0; i < REC_OUT_MAX; i++) {
+		of->entries += of->outcomes[i];
+		sum->outcomes[i] += of->outcomes[i];
+	}
+	for (unsigned i = 0; i < REC_WHY_MAX; i++)
+		sum->reasons[i] += of->reasons[i];
+	sum->entries += of->entries;
+	sum->user_frames += of->user_frames;
+}
+
 static void ring_stats(struct capture_source *s, struct capture_stats *ret)
 {
 	struct source_ring *r = ring_of(s);
-	uint64_t lost = 0, malformed = r->malformed;
+	uint64_t lost = 0, malformed = r->malformed, lost_of[CAPTURE_EVENTS_MAX] = {0};
 	struct sideband_stats sb;
 
 	sideband_get_stats(r->sideband, &sb);
@@ -206,18 +220,20 @@ static void ring_stats(struct capture_source *s, struct capture_stats *ret)
 		.bpf_memory = sb.memory,
 	};
 	for (unsigned i = 0; i < r->nsets; i++) {
-		lost += ring_set_read_lost(&r->sets[i]);
+		lost_of[i] = ring_set_read_lost(&r->sets[i]);
+		lost += lost_of[i];
 		malformed += ring_set_malformed(&r->sets[i]);
 		ret->bpf_memory += ring_set_memory(&r->sets[i]);
 	}
 	// Notices come late, and the last of them never; the descriptors know (Linux 6.0).
 	ret->lost_samples = MAX(lost, r->lost_noticed) + malformed + r->order.stats.malformed;
-	memcpy(ret->kernel.outcomes, r->outcomes, sizeof(r->outcomes));
-	memcpy(ret->kernel.reasons, r->reasons, sizeof(r->reasons));
-	ret->kernel.outcomes[REC_OUT_LOST_RING] = ret->lost_samples;
-	for (unsigned i = 0; i < REC_OUT_MAX; i++)
-		ret->kernel.entries += ret->kernel.outcomes[i];
-	ret->kernel.user_frames = r->user_frames;
+	// What no descriptor tells of is the first event's.
+	lost_of[0] += ret->lost_samples - lost;
+	for (unsigned i = 0; i < r->nsets; i++) {
+		ret->events[i] = r->counters[i];
+		ret->events[i].outcomes[REC_OUT_LOST_RING] = lost_of[i];
+		add_counters(&ret->events[i], &ret->kernel);
+	}
 }
 
 static const struct capture_source_ops ring_ops = {

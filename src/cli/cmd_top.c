@@ -220,7 +220,6 @@ static int start_session(struct top *t, char *why)
 		.resolver =
 			{
 				.kallsyms = "/proc/kallsyms",
-				.hold_kallsyms = true,
 				.debug_dirs = "/usr/lib/debug",
 				.strings_cap = STRINGS_MAX,
 			},

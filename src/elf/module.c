@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "base/vec.h"
+#include "base/cleanup.h"
 #include "elf/headers.h"
 
 #define DELETED " (deleted)"
 #define PATH_BYTES_MEAN 256u // cap of the path store, a module
+#define SWEEP_MIN 2048u // modules, 2 MB with all that belongs to them
 
 /* What identities are interned as: no padding. */
 struct identity {
@@ -37,6 +38,8 @@ void module_table_init(struct module_table *t, size_t cap, unsigned max_open_fds
 	// Twice two identities a module: files that were copied or replaced leave old ones behind.
 	intern_init(&t->keys, (uint32_t)t->cap * 4, t->cap * 4 * (sizeof(struct identity) + 8));
 	map_init(&t->by_key, t->cap * 4);
+	map_init(&t->by_id, t->cap);
+	t->sweep_at = MIN(t->cap / 2, (size_t)SWEEP_MIN);
 	intern_init(&t->strings, (uint32_t)t->cap * 2, t->cap * PATH_BYTES_MEAN + 65536);
 }
 
@@ -52,13 +55,22 @@ static void module_close(struct module_table *t, struct module *m)
 	m->size = 0;
 }
 
+static struct module *module_of(const struct map_slot *slot)
+{
+	return (struct module *)(uintptr_t)slot->value;
+}
+
+static void module_free(struct module_table *t, struct module *m)
+{
+	module_close(t, m);
+	free(m);
+}
+
 void module_table_deinit(struct module_table *t)
 {
-	for (size_t i = 0; i < t->len; i++) {
-		module_close(t, t->modules[i]);
-		free(t->modules[i]);
-	}
-	free(t->modules);
+	map_foreach (slot, &t->by_id)
+		module_free(t, module_of(slot));
+	map_deinit(&t->by_id);
 	intern_deinit(&t->keys);
 	map_deinit(&t->by_key);
 	intern_deinit(&t->strings);
@@ -67,7 +79,9 @@ void module_table_deinit(struct module_table *t)
 
 struct module *module_get(const struct module_table *t, uint32_t id)
 {
-	return id && id <= t->len ? t->modules[id - 1] : NULL;
+	const uint64_t *found = id ? map_get(&t->by_id, id) : NULL;
+
+	return found ? (struct module *)(uintptr_t)*found : NULL;
 }
 
 const char *module_path(const struct module_table *t, const struct module *m)
@@ -126,12 +140,12 @@ static int module_add(struct module_table *t, struct module **ret)
 
 	if (!m)
 		return -ENOMEM;
-	r = vec_grow((void **)&t->modules, &t->size, t->len + 1, t->cap, sizeof(struct module *));
+	r = map_set(&t->by_id, t->last_id + 1, (uintptr_t)m);
 	if (r)
 		return r;
-	m->id = (uint32_t)t->len + 1;
+	m->id = ++t->last_id;
 	m->fd = -1;
-	*ret = t->modules[t->len++] = steal_ptr(m);
+	*ret = steal_ptr(m);
 	return 0;
 }
 
@@ -243,6 +257,97 @@ int module_table_intern(
 	return 0;
 }
 
+bool module_table_wants_sweep(const struct module_table *t)
+{
+	return t->by_id.len >= t->sweep_at;
+}
+
+static int move_text(struct intern *to, const struct intern *from, uint32_t id, uint32_t *ret)
+{
+	size_t len;
+	const char *text = intern_get(from, id, &len);
+
+	*ret = 0;
+	return id ? intern_add(to, text, len, ret) : 0;
+}
+
+/* Identities and paths of what is still there, in `fresh`. */
+static int move_names(const struct module_table *t, struct module_table *fresh)
+{
+	uint32_t id;
+	int r = 0;
+
+	map_foreach (slot, &t->by_id) {
+		r = move_text(&fresh->strings, &t->strings, module_of(slot)->path, &id);
+		if (r)
+			return r;
+	}
+	map_foreach (slot, &t->by_key) {
+		const struct module *m = module_get(t, (uint32_t)slot->value);
+		struct identity key;
+		size_t len;
+
+		if (!m)
+			continue;
+		memcpy(&key, intern_get(&t->keys, (uint32_t)slot->key, &len), sizeof(key));
+		if (key.kind == IDENTITY_PATH)
+			r = move_text(&fresh->strings, &t->strings, key.len, &key.len);
+		if (!r)
+			r = bind(fresh, &key, m);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Nothing is ever removed from an intern: what is left moves to new ones. Without memory for them the
+ * old ones stay, with what they hold too much. */
+static void compact(struct module_table *t)
+{
+	struct module_table fresh;
+
+	module_table_init(&fresh, t->cap, 0);
+	if (move_names(t, &fresh)) {
+		module_table_deinit(&fresh);
+		return;
+	}
+	map_foreach (slot, &t->by_id) {
+		struct module *m = module_of(slot);
+
+		move_text(&fresh.strings, &t->strings, m->path, &m->path);
+	}
+	intern_deinit(&t->keys);
+	intern_deinit(&t->strings);
+	map_deinit(&t->by_key);
+	t->keys = fresh.keys;
+	t->strings = fresh.strings;
+	t->by_key = fresh.by_key;
+}
+
+void module_table_sweep(struct module_table *t, module_held_fn held, void *arg)
+{
+	_cleanup_free_ struct module **all = NULL;
+	size_t n = 0;
+
+	if (!module_table_wants_sweep(t))
+		return;
+	all = malloc((t->by_id.len + 1) * sizeof(*all));
+	if (!all)
+		return;
+	map_foreach (slot, &t->by_id)
+		all[n++] = module_of(slot);
+	for (size_t i = 0; i < n; i++) {
+		if (held(arg, all[i]))
+			continue;
+		map_remove(&t->by_id, all[i]->id);
+		module_free(t, all[i]);
+	}
+	compact(t);
+	// Of those that stayed most will stay.
+	t->sweep_at = MAX(2 * t->by_id.len, (size_t)MIN(t->cap / 2, (size_t)SWEEP_MIN));
+	t->sweep_at = MIN(t->sweep_at, t->cap - t->cap / 8);
+}
+
 void module_mark_unreadable(struct module *m, int error)
 {
 	m->state = MODULE_UNREADABLE;
@@ -253,10 +358,12 @@ void module_mark_unreadable(struct module *m, int error)
 static void evict_one(struct module_table *t, const struct module *keep)
 {
 	for (int pass = 0; pass < 2; pass++) {
-		for (size_t n = 0; n < t->len; n++) {
-			struct module *m = t->modules[t->evict_hand++ % t->len];
+		for (size_t n = 0; n < t->by_id.size; n++) {
+			const struct map_slot *slot =
+				&t->by_id.slots[t->evict_hand++ % t->by_id.size];
+			struct module *m = slot->used ? module_of(slot) : NULL;
 
-			if (m == keep || m->fd < 0 || (pass == 0 && m->deleted))
+			if (!m || m == keep || m->fd < 0 || (pass == 0 && m->deleted))
 				continue;
 			module_close(t, m);
 			m->state = MODULE_NAMED;

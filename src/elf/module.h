@@ -7,7 +7,7 @@
  * files that are gone, from a copy in memory. Addresses of frames are FILE OFFSETS; virtual
  * addresses appear only inside elf/ and symbol/.
  *
- * Owned by the pipeline thread. Ids are dense from 1; MODULE_NONE is "no file". */
+ * Owned by the pipeline thread. Ids count from 1 and are not used again; MODULE_NONE is "no file". */
 #ifndef GP_ELF_MODULE_H
 #define GP_ELF_MODULE_H
 
@@ -68,8 +68,10 @@ struct module {
 };
 
 struct module_table {
-	struct module **modules; // modules[id - 1]; a module never moves
-	size_t len, size, cap;
+	struct map by_id; // id -> pointer; a module never moves
+	uint32_t last_id;
+	size_t cap;
+	size_t sweep_at; // so many modules make a sweep worthwhile
 	struct intern keys; // identities
 	struct map by_key; // intern id -> module id
 	struct intern strings; // paths
@@ -84,6 +86,13 @@ void module_table_deinit(struct module_table *t);
  * Return 0, -ENOSPC at the cap, -ENOMEM. */
 int module_table_intern(struct module_table *t, const struct module_key *key, const char *path,
 	struct module **ret);
+/* Forgets the modules for which `held` says false, once there are so many that it is worthwhile: nobody
+ * may keep a pointer or an id of them. Files come and go (JIT libraries, build trees, containers); a
+ * program that runs for months would fill up. */
+typedef bool (*module_held_fn)(void *arg, struct module *m);
+void module_table_sweep(struct module_table *t, module_held_fn held, void *arg);
+bool module_table_wants_sweep(const struct module_table *t);
+
 /* By id, or NULL. */
 struct module *module_get(const struct module_table *t, uint32_t id);
 const char *module_path(const struct module_table *t, const struct module *m);

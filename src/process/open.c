@@ -281,7 +281,7 @@ static bool try_memory(struct attempt *a, const struct process *p, const struct 
 static int open_vdso(struct process_table *t, const struct process *p, const struct mapping *m)
 {
 	struct module *mod = module_get(t->modules, t->vdso_module);
-	size_t len = m->end - m->start;
+	size_t len = t->recorded ? t->vdso_len : m->end - m->start;
 	uint8_t *image;
 	int r;
 
@@ -290,7 +290,10 @@ static int open_vdso(struct process_table *t, const struct process *p, const str
 	image = malloc(len);
 	if (!image)
 		return -ENOMEM;
-	r = p->exit_time ? -ESRCH : process_memory_read(p->pid, m->start, image, len);
+	if (t->recorded)
+		r = t->vdso ? (memcpy(image, t->vdso, len), 0) : -ENOENT;
+	else
+		r = p->exit_time ? -ESRCH : process_memory_read(p->pid, m->start, image, len);
 	if (r) {
 		free(image);
 		return r;

@@ -90,6 +90,9 @@ struct process_table {
 	uint32_t swept_epoch;
 	uint32_t vdso_module; // id, MODULE_NONE until met
 	char proc_root[64]; // "/proc", or a fixture in tests
+	bool recorded; // processes of a recording: whoever has such a pid now is another one
+	const uint8_t *vdso; // that they had, NULL unknown; not owned
+	size_t vdso_len;
 	struct process_stats {
 		uint64_t forks, execs, exits, mmaps, comms, lost;
 		uint64_t resyncs; // /proc/PID/maps re-read
@@ -145,6 +148,11 @@ int process_open_path(const struct process_table *t, const struct process *p, co
  * call; fn is called once for each. */
 typedef int (*process_fn)(void *arg, struct process *p);
 int process_table_take_dirty(struct process_table *t, process_fn fn, void *arg);
+
+/* Forgets the modules that no process maps, now and then; when no window refers to them any more.
+ * `drop` is asked before each: false keeps it. Return 0 or -ENOMEM. */
+int process_table_sweep_modules(
+	struct process_table *t, bool (*drop)(void *arg, struct module *m), void *arg);
 
 /* Frees ended processes with no refs that take_dirty has shown; call when no window refers to them
  * any more. Clears `sampled`, and looks in /proc for processes whose exit may have been lost. String

@@ -417,3 +417,36 @@ void process_table_sweep(struct process_table *t)
 	map_clear(&t->retry);
 	compact_strings(t);
 }
+
+struct held {
+	struct map ids;
+	uint32_t vdso;
+	bool (*drop)(void *arg, struct module *m);
+	void *arg;
+};
+
+static bool is_held(void *arg, struct module *m)
+{
+	const struct held *h = arg;
+
+	return m->id == h->vdso || map_get(&h->ids, m->id) || !h->drop(h->arg, m);
+}
+
+int process_table_sweep_modules(
+	struct process_table *t, bool (*drop)(void *arg, struct module *m), void *arg)
+{
+	struct held h = {.vdso = t->vdso_module, .drop = drop, .arg = arg};
+	int r = 0;
+
+	if (!module_table_wants_sweep(t->modules))
+		return 0;
+	map_init(&h.ids, t->modules->cap);
+	map_foreach (slot, &t->by_uid)
+		vec_foreach (m, &pointer(&slot->value)->maps)
+			if (!r && m->module != MODULE_NONE)
+				r = map_set(&h.ids, m->module, 1);
+	if (!r)
+		module_table_sweep(t->modules, is_held, &h);
+	map_deinit(&h.ids);
+	return r;
+}

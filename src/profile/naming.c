@@ -11,6 +11,7 @@
 struct named_frame {
 	uint32_t first, count; // into ids
 	bool unnamed;
+	bool no_symbols; // unnamed, and nothing there could have named it
 };
 
 struct naming_state {
@@ -155,6 +156,7 @@ static int name_query(struct naming_state *s, const struct symbol_query *q)
 	r = text_of(s, q->name, &f.name);
 	if (!r && !f.name) {
 		named->unnamed = true;
+		named->no_symbols = !q->has_symbols;
 		f.flags |= PROFILE_FRAME_NO_SYMBOL;
 		r = fallback_name(s, q, &f.name);
 	}
@@ -336,6 +338,8 @@ static void count_names(struct naming_state *s, uint32_t node, uint64_t samples)
 		s->n->frames += samples;
 		if (f->unnamed)
 			s->n->unnamed += samples;
+		if (f->no_symbols)
+			s->n->no_symbols += samples;
 	}
 }
 
@@ -393,7 +397,7 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 	s.queries = queries;
 	s.named = named;
 	s.nodes = nodes;
-	n->frames = n->unnamed = 0;
+	n->frames = n->unnamed = n->no_symbols = 0;
 	r = name_types(&s);
 	if (!r)
 		r = name_frames(&s);

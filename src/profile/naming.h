@@ -20,8 +20,9 @@ struct naming {
 	const struct runtime_frames *runtime; // NULL: the window has no frames of interpreters
 	bool weight_is_ns; // the event is a clock: the second value is CPU time
 	const char *event; // "cpu-clock", "cycles" ...
-	/* answered: occurrences of frames over all samples, and those without a name */
-	uint64_t frames, unnamed;
+	/* answered: occurrences of frames over all samples, those without a name, and those of them that
+	 * lie where there is no table of names (stripped files, JIT code without a map) */
+	uint64_t frames, unnamed, no_symbols;
 };
 
 /* Fills an initialised, empty profile (types, strings, frames, contexts, samples).

@@ -108,6 +108,7 @@ struct profile_ledger {
 	uint64_t throttled;
 	uint64_t side_band_lost; // records
 	uint64_t frames, frames_unnamed; // occurrences, weighted by samples
+	uint64_t frames_no_symbols; // of those unnamed: where nothing could name them
 	uint64_t aggregation_full; // samples dropped at a cap
 };
 

@@ -22,8 +22,10 @@ static void cleanup_sources(struct sources *s)
 	module_standalone_free(s->debug);
 }
 
-static void add_table(struct sources *s, const struct module *file, uint32_t type)
+static void add_table(
+	struct symbol_group *g, struct sources *s, const struct module *file, uint32_t type)
 {
+	g->has_symbols |= type == SHT_SYMTAB;
 	s->tables.file[s->tables.n] = file;
 	s->tables.type[s->tables.n++] = type;
 }
@@ -74,7 +76,7 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 	int r;
 
 	if (module_symtab_open(m, SHT_SYMTAB, &t) == 0) {
-		add_table(s, m, SHT_SYMTAB);
+		add_table(g, s, m, SHT_SYMTAB);
 		return 0;
 	}
 	if (!(m->symbol_slot & SYMBOL_NO_DEBUG_FILE) && !m->special) {
@@ -85,7 +87,7 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 			m->symbol_slot |= SYMBOL_NO_DEBUG_FILE;
 	}
 	if (s->debug) {
-		add_table(s, s->debug, SHT_SYMTAB);
+		add_table(g, s, s->debug, SHT_SYMTAB);
 		return 0;
 	}
 	if (!(m->symbol_slot & SYMBOL_NO_MINIDEBUG)) {
@@ -95,9 +97,9 @@ static int find_tables(struct symbol_group *g, struct sources *s)
 		if (r)
 			m->symbol_slot |= SYMBOL_NO_MINIDEBUG;
 		else
-			add_table(s, s->debug, SHT_SYMTAB);
+			add_table(g, s, s->debug, SHT_SYMTAB);
 	}
-	add_table(s, m, SHT_DYNSYM);
+	add_table(g, s, m, SHT_DYNSYM);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ int symbol_source_go(struct symbol_group *g)
 
 	if (r)
 		return r == -ENOMEM ? r : 0;
+	g->has_symbols = true;
 	for (size_t i = 0; i < g->n && !r; i++)
 		if (!g->queries[i].name)
 			r = answer(g, &t, &g->queries[i], &text);

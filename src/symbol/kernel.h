@@ -2,9 +2,8 @@
 /* symbol/kernel.h -- names of kernel text.
  *
  * Order: 1. text announced by ksymbol records (BPF programs, trampolines), which may be gone by the
- * time it is named; 2. functions met before; 3. one pass over /proc/kallsyms (120,000 lines, tens
- * of milliseconds of the kernel's time) for all that is left. Functions of modules are forgotten
- * when /proc/modules changes. Format: kernel/kallsyms.c s_show(): address, type, name, [module].
+ * time it is named; 2. /proc/kallsyms, packed in memory at the first question (symbol/kernel_index.h)
+ * and again when /proc/modules changes.
  * With kptr_restrict all addresses are zero: then nothing is named and the caller is told how many.
  * Owned by the resolver's thread. */
 #ifndef GP_SYMBOL_KERNEL_H
@@ -24,9 +23,8 @@ void kernel_symbols_free(struct kernel_symbols *k);
 int kernel_symbols_add(
 	struct kernel_symbols *k, uint64_t addr, uint32_t len, const char *name, bool gone);
 
-/* From now on the table is read once and its text held, 10 MB, until modules change: for those that
- * ask every second. */
-void kernel_symbols_hold(struct kernel_symbols *k);
+/* Gives the packed table back; the next question reads it again. */
+void kernel_symbols_shed(struct kernel_symbols *k);
 
 struct kernel_name {
 	uint64_t addr; // asked

@@ -41,9 +41,13 @@ int resolver_init(struct resolver *r, struct module_table *modules, struct proce
 	if (!r->jit)
 		return -ENOMEM;
 	rc = kernel_symbols_new(config->kallsyms ? config->kallsyms : "/proc/kallsyms", &r->kernel);
-	if (!rc && config->hold_kallsyms)
-		kernel_symbols_hold(r->kernel);
 	return rc;
+}
+
+void resolver_shed(struct resolver *r)
+{
+	intern_deinit(&r->strings);
+	kernel_symbols_shed(r->kernel);
 }
 
 void resolver_deinit(struct resolver *r)
@@ -168,7 +172,10 @@ static int resolve_module(struct symbol_group *g)
 	r = set_module_text(g, module_path(g->resolver->modules, g->module));
 	if (r || !open_module(g))
 		return r;
-	return ask(g, module_sources, ARRAY_SIZE(module_sources));
+	r = ask(g, module_sources, ARRAY_SIZE(module_sources));
+	for (size_t i = 0; i < g->n; i++)
+		g->queries[i].has_symbols = g->has_symbols;
+	return r;
 }
 
 static int resolve_process(struct symbol_group *g)
@@ -220,7 +227,8 @@ static int resolve_kernel(struct symbol_group *g)
 	g->resolver->stats.bytes_read += bytes;
 	for (size_t i = 0; i < g->n && !r; i++) {
 		r = kernel_answer(g, &g->queries[i], &names[i]);
-		if (!names[i].name && kernel_symbols_hidden(g->resolver->kernel))
+		g->queries[i].has_symbols = !kernel_symbols_hidden(g->resolver->kernel);
+		if (!names[i].name && !g->queries[i].has_symbols)
 			g->resolver->stats.kernel_hidden++;
 	}
 	return r;
@@ -263,6 +271,7 @@ static void clear_answers(struct symbol_query *q)
 	q->func_start = 0;
 	q->first_inline = q->ninlines = 0;
 	q->kind = SYMBOL_KIND_UNKNOWN;
+	q->has_symbols = false;
 }
 
 int resolver_resolve(struct resolver *r, struct symbol_query *queries, size_t n)

@@ -40,6 +40,7 @@ struct symbol_query {
 	uint32_t first_inline; // index + 1 into resolver->inlines: innermost first
 	uint32_t ninlines; // functions inlined at addr; `name` is the outermost, the real one
 	uint8_t kind; // enum symbol_kind
+	bool has_symbols; // where it lies has a whole table of names: one that is not found is missing
 };
 
 enum symbol_kind {
@@ -61,7 +62,6 @@ struct resolver_config {
 	bool lines; // --line-numbers: DWARF lines
 	bool inlines; // --inline
 	const char *kallsyms; // "/proc/kallsyms", or a fixture
-	bool hold_kallsyms; // its text stays in memory, for those that ask every second
 	const char *debug_dirs; // colon list, default "/usr/lib/debug"
 	size_t strings_cap; // bytes of names
 	/* Called between two modules, processes ...; it may take long and must leave modules and
@@ -88,6 +88,8 @@ struct resolver {
 int resolver_init(struct resolver *r, struct module_table *modules, struct process_table *processes,
 	const struct resolver_config *config);
 void resolver_deinit(struct resolver *r);
+/* Drops what can be made again. Answers given are void then. */
+void resolver_shed(struct resolver *r);
 
 /* Kernel text that came and went (BPF programs): remembered, so that it is named after it is gone. */
 int resolver_ksymbol(struct resolver *r, const struct capture_event *event);

@@ -27,6 +27,7 @@ struct symbol_group {
 	struct process *process; // SYMBOL_PROCESS: living or kept, or NULL
 	struct symbol_query *queries;
 	size_t n;
+	bool has_symbols; // a source found a whole table of names, not the exported ones alone
 };
 
 /* Return 0 (also when it knew nothing) or -ENOMEM; other errors mean "knew nothing" too. */

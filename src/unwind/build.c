@@ -45,26 +45,65 @@ void builder_drop(struct builder *b)
 	unwind_file_drop(&b->text);
 }
 
-static void find_inits(const struct module *m, struct build_module *bm)
+static int find_inits(const struct module *m, struct build_module *bm)
 {
 	static const char *const names[BUILD_INITS] = {".init", ".fini"};
 	struct module_section s;
 
-	for (unsigned i = 0; i < BUILD_INITS; i++)
-		if (!module_section(m, names[i], &s) && s.vaddr + s.size >= s.vaddr)
+	for (unsigned i = 0; i < BUILD_INITS; i++) {
+		int r = module_section(m, names[i], &s);
+
+		if (unwind_file_is_failure(r))
+			return r;
+		if (!r && s.vaddr + s.size >= s.vaddr)
 			bm->inits[i] = (struct build_plt){s.vaddr, s.vaddr + s.size, false};
+	}
+	return 0;
 }
 
-static void find_plts(const struct module *m, struct build_module *bm)
+static int find_plts(const struct module *m, struct build_module *bm)
 {
 	static const char *const names[BUILD_PLTS] = {".plt", ".plt.sec", ".plt.got"};
 	struct module_section s;
 
 	for (unsigned i = 0; i < BUILD_PLTS; i++) {
-		if (module_section(m, names[i], &s) || s.vaddr + s.size < s.vaddr)
-			continue;
-		bm->plts[i] = (struct build_plt){s.vaddr, s.vaddr + s.size, i == 0};
+		int r = module_section(m, names[i], &s);
+
+		if (unwind_file_is_failure(r))
+			return r;
+		if (!r && s.vaddr + s.size >= s.vaddr)
+			bm->plts[i] = (struct build_plt){s.vaddr, s.vaddr + s.size, i == 0};
 	}
+	return 0;
+}
+
+/* Something could not be read since the last call: what was made meanwhile lacks it. */
+static int take_error(struct builder *b)
+{
+	int eh = frames_scratch_take_error(&b->frames);
+	int debug = frames_scratch_take_error(&b->debug);
+	int go = go_scratch_take_error(&b->go), text = unwind_file_take_error(&b->text);
+	int own = b->error;
+
+	b->error = 0;
+	return own ? own : eh ? eh : debug ? debug : go ? go : text;
+}
+
+static int open_sources(struct builder *b, const struct module *m, struct build_module *bm)
+{
+	int r = frames_open_eh(m, &b->frames, &bm->eh);
+
+	if (r)
+		return r;
+	go_table_open(m, &b->go, &bm->go);
+	r = go_scratch_take_error(&b->go);
+	if (!r)
+		r = find_plts(m, bm);
+	if (!r)
+		r = find_inits(m, bm);
+	if (r)
+		frames_close(&bm->eh);
+	return r;
 }
 
 int build_open(struct builder *b, const struct module *m, struct build_module *bm)
@@ -73,16 +112,9 @@ int build_open(struct builder *b, const struct module *m, struct build_module *b
 
 	if (bm->opened)
 		return 0;
-	if (m->machine == EM_X86_64) {
-		r = frames_open_eh(m, &b->frames, &bm->eh);
-		if (r)
-			return r;
-		go_table_open(m, &b->go, &bm->go);
-		find_plts(m, bm);
-		find_inits(m, bm);
-	}
-	bm->opened = true;
-	return 0;
+	r = m->machine == EM_X86_64 ? open_sources(b, m, bm) : 0;
+	bm->opened = !r;
+	return r;
 }
 
 void build_close(struct build_module *bm)
@@ -95,11 +127,11 @@ void build_close(struct build_module *bm)
 static const struct frames *debug_frames(
 	struct builder *b, const struct module *m, struct build_module *bm)
 {
-	if (!bm->debug_tried) {
-		bm->debug_tried = true;
-		if (frames_open_debug(m, &b->debug, &bm->debug))
-			bm->debug.kind = FRAMES_NONE;
-	}
+	int r = bm->debug_tried ? 0 : frames_open_debug(m, &b->debug, &bm->debug);
+
+	// Else it is tried again for the next page.
+	bm->debug_tried = !r;
+	b->error = r ? r : b->error;
 	return &bm->debug;
 }
 
@@ -146,6 +178,7 @@ static int put(struct run *r, uint64_t start, uint64_t end, const struct uw_rule
 struct overlay {
 	uint64_t start, end;
 	struct uw_rule rule;
+	bool weak; // unless the instructions tell
 };
 
 struct overlays {
@@ -153,19 +186,20 @@ struct overlays {
 	unsigned n;
 };
 
-/* In ascending order; of two that overlap the first stands. */
-static void overlay_add(
+/* In ascending order; of two that overlap the first stands. Return it, or NULL. */
+static struct overlay *overlay_add(
 	struct overlays *o, uint64_t start, uint64_t end, const struct uw_rule *rule)
 {
 	unsigned i = o->n;
 
 	if (start >= end || o->n == OVERLAYS_MAX)
-		return;
+		return NULL;
 	while (i && o->v[i - 1].start > start)
 		i--;
 	memmove(&o->v[i + 1], &o->v[i], (o->n - i) * sizeof(*o->v));
-	o->v[i] = (struct overlay){start, end, *rule};
+	o->v[i] = (struct overlay){start, end, *rule, false};
 	o->n++;
+	return &o->v[i];
 }
 
 static void add_patterns(struct run *r, uint64_t start, uint64_t end, struct overlays *o)
@@ -179,11 +213,14 @@ static void add_patterns(struct run *r, uint64_t start, uint64_t end, struct ove
 	for (uint64_t i = 0; p && i + PATTERN_BYTES <= len; i++) {
 		struct pattern found;
 		struct uw_rule rule = {0};
+		struct overlay *added;
 
 		if (!pattern_match(p + i, &found))
 			continue;
 		rule.cfa = found.cfa;
-		overlay_add(o, start + i - found.before, start + i + found.len, &rule);
+		added = overlay_add(o, start + i - found.before, start + i + found.len, &rule);
+		if (added)
+			added->weak = found.weak;
 		i += found.len - 1;
 	}
 }
@@ -195,8 +232,10 @@ static void add_plt(const struct build_plt *plt, uint64_t start, uint64_t end, s
 
 	start = MAX(start, plt->start);
 	end = MIN(end, plt->end);
-	if (!plt->lazy)
-		return overlay_add(o, start, end, &rule);
+	if (!plt->lazy) {
+		overlay_add(o, start, end, &rule);
+		return;
+	}
 	// Entry 0 is entered with the number on the stack and pushes once more in its first
 	// instruction; the others push after 11 bytes.
 	rule.cfa_off = 16;
@@ -243,6 +282,21 @@ static int analyse(struct run *r, uint64_t start, uint64_t end)
 		    : 0;
 }
 
+/* Do the instructions tell the frame of the one at vaddr? */
+static bool flow_knows(const struct run *r, uint64_t vaddr)
+{
+	const struct flow *f = &r->b->flow;
+	uint64_t at = vaddr - r->b->flow_start;
+	struct uw_rule rule;
+	size_t i;
+
+	if (!f->count || vaddr < r->b->flow_start || vaddr >= r->b->flow_end)
+		return false;
+	i = flow_find(f, (uint32_t)at);
+	flow_rule(&f->insns[i], &rule);
+	return f->insns[i].at == at && rule.cfa != UW_CFA_NONE;
+}
+
 /* Rules by the instructions. */
 static int put_flow(struct run *r, uint64_t start, uint64_t end)
 {
@@ -286,6 +340,8 @@ static int put_bare(struct run *r, uint64_t start, uint64_t end)
 	for (unsigned i = 0; !err && i < o.n; i++) {
 		uint64_t from = MAX(start, o.v[i].start);
 
+		if (o.v[i].weak && flow_knows(r, o.v[i].start))
+			continue;
 		err = put_flow(r, start, from);
 		if (!err)
 			err = put(r, from, o.v[i].end, &o.v[i].rule);
@@ -471,8 +527,10 @@ int build_page(struct builder *b, const struct module *m, struct build_module *b
 {
 	const struct uw_rule none = {.cfa = UW_CFA_NONE};
 	uint64_t start = page << UW_PAGE_SHIFT, end = start + UW_PAGE_BYTES, at = start;
-	int err = build_open(b, m, bm);
+	int err, failed;
 
+	take_error(b);
+	err = build_open(b, m, bm);
 	if (!err)
 		err = page_rows_start(&b->rows);
 	b->flow_start = b->flow_end = 0;
@@ -501,6 +559,9 @@ int build_page(struct builder *b, const struct module *m, struct build_module *b
 				&b->rows, (uint32_t)(at - start), rule_number(b, &none));
 	}
 	release(b);
+	failed = take_error(b);
+	if (failed)
+		return failed;
 	// A page with more rows than fit is one that no linker made: gap.
 	return err == -ENOSPC || err == -EINVAL ? page_rows_start(&b->rows) : err;
 }

@@ -5,8 +5,9 @@
  * none of them covers is a gap: its rules come from its instructions (flow.h), NONE (frame pointer)
  * where those do not tell, except
  *   the code at e_entry               END  (ld.so's _start and _dl_start_user, static musl)
- *   musl's clone(), and the calls of  END  (by their bytes)
- *   main() and of a thread's start
+ *   musl's clone()                    END  (by its bytes)
+ *   the calls of main() and of a      END  (by their bytes), where the instructions around them do
+ *   thread's start                         not tell who called their function
  *   a signal trampoline               SIGNAL (by its bytes: mov $15,%rax; syscall)
  *   .plt, .plt.sec, .plt.got          by what such entries do (lld writes no CFI for them)
  * Pipeline thread. */
@@ -40,7 +41,7 @@ struct build_module {
 	struct build_plt
 		inits[BUILD_INITS]; // .init and .fini: a dozen bytes without CFI, no padding
 	uint32_t ranges; // head of its directory ranges
-	uint32_t refused; // pages that could not be made
+	uint32_t refused; // pages that could not be made, since the last one that could
 	uint32_t misses; // samples that lacked a page
 };
 
@@ -61,6 +62,7 @@ struct builder {
 	struct flow flow; // of the page being made
 	uint64_t flow_start, flow_end; // virtual addresses
 	struct build_rule_slot cache[BUILD_RULES_CACHED];
+	int error; // of a source that could not be read
 };
 
 void builder_init(struct builder *b, struct tables *tables);
@@ -68,11 +70,12 @@ void builder_deinit(struct builder *b);
 /* Forgets cached bytes of files. */
 void builder_drop(struct builder *b);
 
-/* Looks for the module's sources, once. m is open. Return 0 or -ENOMEM. */
+/* Looks for the module's sources, once. m is open. Return 0 or -errno: it is to be tried again. */
 int build_open(struct builder *b, const struct module *m, struct build_module *bm);
 void build_close(struct build_module *bm);
 
-/* Rows of page number `page` (file offset >> UW_PAGE_SHIFT) into b->rows. Return 0 or -ENOMEM. */
+/* Rows of page number `page` (file offset >> UW_PAGE_SHIFT) into b->rows. Return 0, -ENOMEM, or -errno if
+ * some of what it is made from could not be read. */
 int build_page(struct builder *b, const struct module *m, struct build_module *bm, uint64_t page);
 
 /* A question about one address. */

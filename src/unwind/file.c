@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unwind/file.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -12,8 +13,11 @@ void unwind_file_init(struct unwind_file *w)
 
 void unwind_file_deinit(struct unwind_file *w)
 {
+	int error = w->error;
+
 	free(w->buf);
 	unwind_file_init(w);
+	w->error = error;
 }
 
 void unwind_file_drop(struct unwind_file *w)
@@ -41,14 +45,18 @@ const uint8_t *unwind_file_get(
 	if (want > w->size) {
 		uint8_t *buf = realloc(w->buf, want);
 
-		if (!buf)
+		if (!buf) {
+			w->error = w->error ? w->error : -ENOMEM;
 			return NULL;
+		}
 		w->buf = buf;
 		w->size = want;
 	}
 	unwind_file_drop(w);
 	got = module_read(m, off, w->buf, want);
 	w->reads++;
+	if (got < 0 && !w->error)
+		w->error = (int)got;
 	if (got < 0 || (size_t)got < n)
 		return NULL;
 	w->m = m;
@@ -65,4 +73,18 @@ const uint8_t *unwind_file_peek(
 	if (p)
 		*ret_len = w->len - (off - w->off);
 	return p;
+}
+
+int unwind_file_take_error(struct unwind_file *w)
+{
+	int error = w->error;
+
+	w->error = 0;
+	return error;
+}
+
+bool unwind_file_is_failure(int r)
+{
+	return r < 0 && r != -ENOENT && r != -EINVAL && r != -ENOEXEC && r != -ENODATA &&
+	       r != -ENOSPC;
 }

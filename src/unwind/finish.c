@@ -8,7 +8,8 @@
  * call frame information, which keeps all that can be known.
  *
  * Where the copied slice ends, or the walk crosses to another stack, it goes on in the target's memory as
- * it is now. What such a step leads to is believed only if it is an address after a call. */
+ * it is now, if the return address it came by last still lies there. What such a step leads to is
+ * believed only if it is an address after a call. */
 #include <errno.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ struct walk {
 	unsigned steps; // from start to frame
 	bool short_read; // a read went past the copied piece
 	bool live_read; // this step used memory as it is now
+	bool compared, moved_on; // whether the stack is still the sampled one, where the copy ends
 };
 
 static bool absent(const struct rec_handoff *h, uint64_t addr, size_t len)
@@ -57,6 +59,20 @@ static bool read_copied(const struct walk *w, void *dst, size_t len, uint64_t ad
 	return true;
 }
 
+/* Whether the thread has left the frame at which the copy ends: then the memory above is of other calls.
+ * Frames are left in order, so the last return address that was copied speaks for all above it. */
+static bool has_moved_on(struct walk *w)
+{
+	uint64_t slot = w->frame.regs.r[CFI_REG_SP] - 8, then, now;
+
+	if (!w->compared) {
+		w->compared = true;
+		w->moved_on = read_copied(w, &then, sizeof(then), slot) &&
+			      (!live_read(&w->u->live, slot, &now, sizeof(now)) || now != then);
+	}
+	return w->moved_on;
+}
+
 /* Stack memory: of the slice, else of the living process. */
 static bool read_stack(struct walk *w, void *dst, size_t len, uint64_t addr)
 {
@@ -64,7 +80,7 @@ static bool read_stack(struct walk *w, void *dst, size_t len, uint64_t addr)
 
 	if (read_copied(w, dst, len, addr))
 		return true;
-	if (live_read(&w->u->live, addr, dst, len)) {
+	if (!has_moved_on(w) && live_read(&w->u->live, addr, dst, len)) {
 		w->live_read = true;
 		return true;
 	}

@@ -38,6 +38,14 @@ void frames_scratch_drop(struct frames_scratch *s)
 		s->cies[i].m = NULL;
 }
 
+int frames_scratch_take_error(struct frames_scratch *s)
+{
+	int table = unwind_file_take_error(&s->table), fde = unwind_file_take_error(&s->fde);
+	int cie = unwind_file_take_error(&s->cie);
+
+	return table ? table : fde ? fde : cie;
+}
+
 void frames_close(struct frames *f)
 {
 	free(f->items);
@@ -83,6 +91,9 @@ static const struct cfi_cie *get_cie(
 		slot->err = read_entry(m, f, &s->cie, off, &e);
 		if (!slot->err)
 			slot->err = cfi_parse_cie(&e, &f->section, &slot->cie);
+		// What could not be read is tried again.
+		if (slot->err && s->cie.error)
+			slot->m = NULL;
 	}
 	return slot->err ? NULL : &slot->cie;
 }
@@ -187,14 +198,27 @@ static int open_section(
 	const struct module *m, const char *name, struct frames_scratch *s, struct frames *f)
 {
 	struct module_section sec;
+	int r = module_section(m, name, &sec);
 
-	if (module_section(m, name, &sec) || sec.type == SHT_NOBITS ||
-		(sec.flags & SHF_COMPRESSED) || sec.offset >= m->size)
-		return 0;
+	if (r || sec.type == SHT_NOBITS || (sec.flags & SHF_COMPRESSED) || sec.offset >= m->size)
+		return unwind_file_is_failure(r) ? r : 0;
 	f->off = sec.offset;
 	f->len = MIN(sec.size, m->size - sec.offset);
 	f->section.vaddr = sec.vaddr;
 	return build_index(m, s, f);
+}
+
+/* An index that lacks what could not be read is none. */
+static int opened(struct frames_scratch *s, int r, struct frames *f, struct frames *ret)
+{
+	int failed = frames_scratch_take_error(s);
+
+	if (r || failed) {
+		frames_close(f);
+		return r ? r : failed;
+	}
+	*ret = *f;
+	return 0;
 }
 
 int frames_open_eh(const struct module *m, struct frames_scratch *s, struct frames *ret)
@@ -212,12 +236,7 @@ int frames_open_eh(const struct module *m, struct frames_scratch *s, struct fram
 		if (!r && found && f.kind == FRAMES_NONE)
 			r = build_index(m, s, &f);
 	}
-	if (r) {
-		frames_close(&f);
-		return r;
-	}
-	*ret = f;
-	return 0;
+	return opened(s, r, &f, ret);
 }
 
 int frames_open_debug(const struct module *m, struct frames_scratch *s, struct frames *ret)
@@ -225,12 +244,7 @@ int frames_open_debug(const struct module *m, struct frames_scratch *s, struct f
 	struct frames f = {0};
 	int r = open_section(m, ".debug_frame", s, &f);
 
-	if (r) {
-		frames_close(&f);
-		return r;
-	}
-	*ret = f;
-	return 0;
+	return opened(s, r, &f, ret);
 }
 
 /* Address and section offset of the i-th FDE. */

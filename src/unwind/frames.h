@@ -54,8 +54,11 @@ void frames_scratch_init(struct frames_scratch *s);
 void frames_scratch_deinit(struct frames_scratch *s);
 /* Forgets what is cached of all modules. */
 void frames_scratch_drop(struct frames_scratch *s);
+/* As unwind_file_take_error(), of all windows. */
+int frames_scratch_take_error(struct frames_scratch *s);
 
-/* .eh_frame of an open module. Return 0 (kind NONE if it has none or none usable) or -ENOMEM. */
+/* .eh_frame of an open module. Return 0 (kind NONE if it has none or none usable), -ENOMEM, or -errno if
+ * it could not be read. */
 int frames_open_eh(const struct module *m, struct frames_scratch *s, struct frames *ret);
 /* .debug_frame, uncompressed. */
 int frames_open_debug(const struct module *m, struct frames_scratch *s, struct frames *ret);

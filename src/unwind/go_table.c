@@ -43,6 +43,31 @@ void go_scratch_drop(struct go_scratch *s)
 	unwind_file_drop(&s->text);
 }
 
+int go_scratch_take_error(struct go_scratch *s)
+{
+	struct unwind_file *const windows[] = {
+		&s->functab, &s->func, &s->pctab, &s->names, &s->text};
+	int first = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(windows); i++) {
+		int error = unwind_file_take_error(windows[i]);
+
+		first = first ? first : error;
+	}
+	return first;
+}
+
+/* A section by name; that it could not be looked for is noted. */
+static bool section(
+	const struct module *m, struct go_scratch *s, const char *name, struct module_section *ret)
+{
+	int r = module_section(m, name, ret);
+
+	if (unwind_file_is_failure(r))
+		s->functab.error = r;
+	return !r;
+}
+
 static bool is_header(const uint8_t *p)
 {
 	struct cursor c = cursor_make(p, 8);
@@ -79,7 +104,7 @@ static bool locate(
 	struct module_section sec;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (module_section(m, names[i], &sec))
+		if (!section(m, s, names[i], &sec))
 			continue;
 		*ret_off = sec.offset;
 		*ret_len = sec.size;
@@ -87,15 +112,14 @@ static bool locate(
 	}
 	// Linked by a C linker as PIE, it is a part of .data.rel.ro; without section headers it may
 	// be in any read-only segment.
-	bool go = !module_section(m, ".go.buildinfo", &sec) ||
-		  !module_section(m, ".note.go.buildid", &sec);
+	bool go = section(m, s, ".go.buildinfo", &sec) || section(m, s, ".note.go.buildid", &sec);
 
-	if (go && !module_section(m, ".data.rel.ro", &sec) && sec.offset < m->size &&
+	if (go && section(m, s, ".data.rel.ro", &sec) && sec.offset < m->size &&
 		scan(m, s, sec.offset, MIN(sec.size, m->size - sec.offset), ret_off)) {
 		*ret_len = sec.offset + sec.size - *ret_off;
 		return true;
 	}
-	if (!go && !module_section(m, ".shstrtab", &sec))
+	if (!go && section(m, s, ".shstrtab", &sec))
 		return false;
 	for (unsigned i = 0; i < m->nsegments; i++) {
 		const struct module_segment *g = &m->segments[i];
@@ -115,7 +139,7 @@ static uint64_t text_from_relocation(const struct module *m, struct go_scratch *
 {
 	struct module_section sec;
 
-	if (module_section(m, ".rela.dyn", &sec) || sec.size > GO_SCAN_MAX)
+	if (!section(m, s, ".rela.dyn", &sec) || sec.size > GO_SCAN_MAX)
 		return 0;
 	for (uint64_t at = 0; at + RELA_BYTES <= sec.size; at += RELA_BYTES) {
 		const uint8_t *p = unwind_file_get(&s->functab, m, sec.offset + at, RELA_BYTES);
@@ -138,7 +162,7 @@ static uint64_t text_from_sections(const struct module *m, struct go_scratch *s)
 	struct module_section sec;
 	uint64_t text = 0;
 
-	if (!module_section(m, ".go.module", &sec)) {
+	if (section(m, s, ".go.module", &sec)) {
 		const uint8_t *p =
 			unwind_file_get(&s->functab, m, sec.offset + 8 * MODULE_TEXT_WORD, 8);
 
@@ -148,7 +172,7 @@ static uint64_t text_from_sections(const struct module *m, struct go_scratch *s)
 			text = cursor_u64(&c);
 		}
 	}
-	if (!text && !module_section(m, ".text", &sec))
+	if (!text && section(m, s, ".text", &sec))
 		text = sec.vaddr;
 	return text;
 }

@@ -50,6 +50,8 @@ struct go_table {
 void go_scratch_init(struct go_scratch *s);
 void go_scratch_deinit(struct go_scratch *s);
 void go_scratch_drop(struct go_scratch *s);
+/* As unwind_file_take_error(), of all windows. */
+int go_scratch_take_error(struct go_scratch *s);
 
 /* Looks for the table of an open module; present is false if it has none or none that is sound. */
 void go_table_open(const struct module *m, struct go_scratch *s, struct go_table *ret);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #define MODULES_MAX (1u << 20)
+#define REFUSED_MAX 8 // a file that cannot be read so often in a row has gaps from then on
 
 static uint64_t cpu_ns(void)
 {
@@ -55,7 +56,8 @@ void unwind_free(struct unwind *u)
 	if (!u)
 		return;
 	vec_foreach (m, &u->modules) {
-		build_close(*m);
+		if (*m)
+			build_close(*m);
 		free(*m);
 	}
 	build_module_vec_deinit(&u->modules);
@@ -64,6 +66,24 @@ void unwind_free(struct unwind *u)
 	free(u->scratch);
 	free(u->page);
 	free(u);
+}
+
+static int take_slot(struct unwind *u, struct build_module *bm, uint32_t *ret)
+{
+	int r;
+
+	for (size_t i = 0; u->free_slots && i < u->modules.len; i++) {
+		if (u->modules.data[i])
+			continue;
+		u->modules.data[i] = bm;
+		u->free_slots--;
+		*ret = (uint32_t)i + 1;
+		return 0;
+	}
+	r = build_module_vec_push(&u->modules, bm);
+	if (!r)
+		*ret = (uint32_t)u->modules.len;
+	return r;
 }
 
 int pages_module(struct unwind *u, struct module *m, struct build_module **ret)
@@ -79,14 +99,33 @@ int pages_module(struct unwind *u, struct module *m, struct build_module **ret)
 	if (!bm)
 		return -ENOMEM;
 	bm->id = m->id;
-	r = build_module_vec_push(&u->modules, bm);
+	r = take_slot(u, bm, &m->unwind_slot);
 	if (r) {
 		free(bm);
 		return r;
 	}
-	m->unwind_slot = (uint32_t)u->modules.len;
 	*ret = bm;
 	return 0;
+}
+
+bool unwind_forget_module(struct unwind *u, struct module *m)
+{
+	struct build_module *bm;
+
+	// Windows of files know them by address, which may be another's next time.
+	builder_drop(&u->builder);
+	if (!m->unwind_slot)
+		return true;
+	bm = u->modules.data[m->unwind_slot - 1];
+	if (!tables_forget(&u->tables, &bm->ranges))
+		return false;
+	prefetch_forget(u, bm);
+	build_close(bm);
+	free(bm);
+	u->modules.data[m->unwind_slot - 1] = NULL;
+	u->free_slots++;
+	m->unwind_slot = 0;
+	return true;
 }
 
 static bool is_gap(const struct page_rows *rows)
@@ -115,7 +154,12 @@ int pages_make(struct unwind *u, struct module *m, struct build_module *bm, uint
 
 	if (!r) {
 		u->stats.pages_built++;
+		bm->refused = 0;
 		r = publish_rows(u, bm, page, is_gap(&u->builder.rows));
+	} else {
+		u->stats.pages_failed++;
+		if (r != -ENOMEM && ++bm->refused >= REFUSED_MAX)
+			r = publish_rows(u, bm, page, true);
 	}
 	u->stats.build_ns += cpu_ns() - began;
 	return r;

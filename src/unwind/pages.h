@@ -18,7 +18,8 @@ struct unwind {
 	enum bpf_unwind_mode mode;
 	struct tables tables;
 	struct builder builder;
-	struct build_module_vec modules; // [module.unwind_slot - 1]
+	struct build_module_vec modules; // [module.unwind_slot - 1], NULL a free slot
+	uint32_t free_slots; // of them
 	struct uw_mapping *scratch; // UW_MAPS_PER_PROCESS
 	uint8_t *page; // PAGE_BYTES_MAX
 	struct prefetch prefetch;

@@ -39,8 +39,10 @@ bool pattern_match(const uint8_t *p, struct pattern *ret)
 	if (p[0] != 0xff && p[0] != 0x41 && p[0] != 0x48)
 		return false;
 	*ret = (struct pattern){.cfa = UW_CFA_END};
-	if (p[0] == 0xff)
+	if (p[0] == 0xff) {
+		ret->weak = true; // who called that function of the C library is a frame, too
 		return is_last_call(p, &ret->len);
+	}
 	if (!memcmp(p, clone, sizeof(clone))) {
 		ret->len = sizeof(clone);
 		return true;
@@ -48,6 +50,6 @@ bool pattern_match(const uint8_t *p, struct pattern *ret)
 	if (memcmp(p, sigreturn, sizeof(sigreturn)))
 		return false;
 	// A handler returns to the first byte; return addresses are looked up one before.
-	*ret = (struct pattern){1, sizeof(sigreturn), UW_CFA_SIGNAL};
+	*ret = (struct pattern){1, sizeof(sigreturn), UW_CFA_SIGNAL, false};
 	return true;
 }

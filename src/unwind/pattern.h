@@ -12,6 +12,7 @@
 struct pattern {
 	unsigned before, len; // the rule holds from p - before to p + len
 	uint8_t cfa; // enum uw_cfa
+	bool weak; // only where the frame is not known otherwise
 };
 
 /* p: at least PATTERN_BYTES. */

@@ -20,6 +20,13 @@ void prefetch_miss(struct unwind *u, struct build_module *bm, uint64_t page)
 	want->radius = MIN(bm->misses, (uint32_t)PREFETCH_RADIUS_MAX);
 }
 
+void prefetch_forget(struct unwind *u, const struct build_module *bm)
+{
+	for (unsigned i = 0; i < PREFETCH_WANTS; i++)
+		if (u->prefetch.wants[i].module == bm->id)
+			u->prefetch.wants[i].radius = 0;
+}
+
 static bool roomy(const struct unwind *u)
 {
 	return u->tables.pool.used < u->tables.pool_units / 4 * 3;

@@ -33,4 +33,7 @@ struct prefetch {
 /* A sample lacked the page. */
 void prefetch_miss(struct unwind *u, struct build_module *bm, uint64_t page);
 
+/* The module goes. */
+void prefetch_forget(struct unwind *u, const struct build_module *bm);
+
 #endif

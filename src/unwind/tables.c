@@ -261,27 +261,43 @@ static void advance_epoch(struct tables *t, uint32_t units)
 	store_u32(t->mem.epoch, *t->mem.epoch + 1);
 }
 
+static void drop_range(struct tables *t, uint32_t i)
+{
+	struct tables_range *r = &t->ranges.data[i];
+	uint32_t *link;
+
+	for (uint32_t k = 0; k < r->count; k++)
+		if (t->mem.dir[r->base + k])
+			drop_page(t, *r->head, r->first + k);
+	for (link = r->head; *link && *link != i + 1;)
+		link = &t->ranges.data[*link - 1].next;
+	*link = r->next;
+	memset(&t->owner[r->base], 0, r->count * sizeof(*t->owner));
+	give_up(t, TABLES_LIMBO_DIR, r->base, r->count);
+	*r = (struct tables_range){.next = t->free_range};
+	t->free_range = i + 1;
+}
+
 /* Takes back directory ranges that no published mapping uses. */
 static void reclaim_ranges(struct tables *t)
 {
 	for (uint32_t i = 0; i < t->ranges.len; i++) {
-		struct tables_range *r = &t->ranges.data[i];
-		uint32_t *link;
+		const struct tables_range *r = &t->ranges.data[i];
 
-		if (!r->count || r->refs || r->generation == t->generation)
-			continue;
-		for (uint32_t k = 0; k < r->count; k++)
-			if (t->mem.dir[r->base + k])
-				drop_page(t, *r->head, r->first + k);
-		for (link = r->head; *link && *link != i + 1;)
-			link = &t->ranges.data[*link - 1].next;
-		*link = r->next;
-		memset(&t->owner[r->base], 0, r->count * sizeof(*t->owner));
-		give_up(t, TABLES_LIMBO_DIR, r->base, r->count);
-		*r = (struct tables_range){.next = t->free_range};
-		t->free_range = i + 1;
+		if (r->count && !r->refs && r->generation != t->generation)
+			drop_range(t, i);
 	}
 	tables_flush(t);
+}
+
+bool tables_forget(struct tables *t, uint32_t *head)
+{
+	for (uint32_t i = *head; i; i = t->ranges.data[i - 1].next)
+		if (t->ranges.data[i - 1].refs)
+			return false;
+	while (*head)
+		drop_range(t, *head - 1);
+	return true;
 }
 
 static int take(struct tables *t, struct extents *e, uint32_t len, uint32_t *ret)

@@ -82,6 +82,9 @@ uint16_t tables_rule(struct tables *t, const struct uw_rule *rule);
  * birth). The list's address must stay. Return 0 with uw_mapping.dir, -ENOSPC (counted), -ENOMEM. */
 int tables_range_get(
 	struct tables *t, uint32_t *head, uint64_t first, uint64_t last, uint32_t *ret_dir);
+/* Gives up all ranges of a module and their pages; *head is 0 then. Return false, and nothing is done, if
+ * a published mapping uses one. */
+bool tables_forget(struct tables *t, uint32_t *head);
 /* Publishes a page's table in all ranges that span it. Return 0, -ENOSPC, -ENOMEM, -ENOENT no
  * range. bytes NULL: the page is known to be one gap. */
 int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void *bytes, size_t len);

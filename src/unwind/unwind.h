@@ -40,6 +40,9 @@ void unwind_free(struct unwind *u);
  * Return 0, -ENOSPC counted, -errno. */
 int unwind_update_process(struct unwind *u, struct process *p);
 
+/* Forgets a module that no process maps any more. Return false if its tables are still in use. */
+bool unwind_forget_module(struct unwind *u, struct module *m);
+
 /* A whole user stack. */
 struct unwind_result {
 	uint64_t words

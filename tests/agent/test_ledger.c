@@ -35,6 +35,7 @@ static void ledger__a_late_look_at_the_counters_loses_nothing(void **state)
 	struct ledger l = {0};
 
 	(void)state;
+	cut.kernel = &cut.stats.kernel;
 	// 60 samples of the window; 3 of the next one are in the counters already.
 	tick(&cut.stats.kernel, REC_OUT_COMPLETE, 63);
 	tick(&cut.stats.kernel, REC_OUT_IDLE, 40);
@@ -72,6 +73,7 @@ static void ledger__what_was_not_wanted_or_had_no_room_is_moved(void **state)
 	struct ledger l = {0};
 
 	(void)state;
+	cut.kernel = &cut.stats.kernel;
 	tick(&cut.stats.kernel, REC_OUT_COMPLETE, 10);
 	deliver(&l, REC_OUT_COMPLETE, 8);
 	ledger_not_wanted(&l, &rec);
@@ -94,6 +96,7 @@ static void ledger__the_clock_is_looked_at_as_a_whole(void **state)
 	uint64_t missing = 0;
 
 	(void)state;
+	cut.kernel = &cut.stats.kernel;
 	// Windows get 195 and 205 entries by turns: nothing is missing but the first five.
 	for (unsigned i = 0; i < 100; i++) {
 		struct ledger_window w;

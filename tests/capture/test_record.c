@@ -3,6 +3,7 @@
 #include "tests/harness.h"
 
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -171,6 +172,9 @@ static void record__replay_gives_the_same(void **state)
 	assert_string_equal(s->events[0].name, "cycles");
 	assert_string_equal(s->events[1].name, "a-name-longer-than-there-is-roo");
 	assert_int_equal(s->events[1].perf_config, 77);
+	// Of the machine that recorded: whoever has a recorded pid now has another one.
+	assert_int_equal(s->vdso != NULL, getauxval(AT_SYSINFO_EHDR) != 0);
+	assert_true(!s->vdso || (s->vdso_len > 4 && !memcmp(s->vdso, "\177ELF", 4)));
 	assert_ok(s->ops->start(s));
 	assert_ok(s->ops->drain(s, 999, compare, &n));
 	assert_int_equal(n, 0);
@@ -200,7 +204,7 @@ static void record__cut_files(void **state)
 {
 	char path[] = PATH_FORMAT, why[CAPTURE_WHY];
 	static char bytes[65536];
-	size_t len, ends = 0, last = 0;
+	size_t len, ends = 0, last = 0, head = 0;
 	FILE *f;
 
 	(void)state;
@@ -216,7 +220,8 @@ static void record__cut_files(void **state)
 
 		if (r) {
 			assert_int_equal(r, -EBADMSG);
-			assert_true(cut < 32 + 2 * 48);
+			assert_true(cut < 32 + 2 * 48 + 8 + RECORD_VDSO_MAX);
+			head = cut;
 			continue;
 		}
 		r = s->ops->drain(s, 0, ignore, &n);
@@ -228,6 +233,8 @@ static void record__cut_files(void **state)
 	}
 	assert_int_equal(last, ARRAY_SIZE(events));
 	assert_int_equal(ends, ARRAY_SIZE(events) + 1);
+	// The head, with the vDSO in it, is needed whole.
+	assert_true(head >= 32 + 2 * 48 + 7);
 	unlink(path);
 }
 

@@ -368,6 +368,75 @@ static void module__escaped_section_count(void **state)
 	module_standalone_free(m);
 }
 
+#define HELD 10u
+
+static bool held(void *arg, struct module *m)
+{
+	(void)arg;
+	return m->id <= HELD;
+}
+
+/* Files come and go by the hundred, for a long time: what is held stays as it is, and there is room. */
+static void module__what_nobody_holds_is_forgotten(void **state)
+{
+	struct module_table t;
+	struct module *first[HELD + 1] = {NULL};
+	size_t most = 0;
+	uint32_t last = 0;
+	char path[64];
+
+	(void)state;
+	module_table_init(&t, 256, 4);
+	for (unsigned i = 1; i <= 20000; i++) {
+		uint8_t id[20] = {(uint8_t)i, (uint8_t)(i >> 8), (uint8_t)(i >> 16), 1};
+		struct module *m;
+
+		snprintf(path, sizeof(path), "/tmp/lib%u.so%s", i, i % 3 ? "" : " (deleted)");
+		m = intern(&t, key_of(1000 + i, i % 2 ? id : NULL), path);
+		assert_true(m->id > last); // never used again
+		last = m->id;
+		if (i <= HELD)
+			first[i] = m;
+		most = MAX(most, t.by_id.len);
+		module_table_sweep(&t, held, NULL);
+	}
+	assert_true(most <= 256);
+	for (unsigned i = 1; i <= HELD; i++) {
+		uint8_t id[20] = {(uint8_t)i, 0, 0, 1};
+
+		snprintf(path, sizeof(path), "/tmp/lib%u.so", i);
+		assert_ptr_equal(module_get(&t, i), first[i]);
+		assert_string_equal(module_path(&t, first[i]), path);
+		assert_ptr_equal(intern(&t, key_of(1000 + i, NULL), NULL), first[i]);
+		if (i % 2)
+			assert_ptr_equal(intern(&t, key_of(0, id), NULL), first[i]);
+	}
+	assert_null(module_get(&t, HELD + 1));
+	module_table_deinit(&t);
+}
+
+/* A name is an identity too, and its own number changes when names move. */
+static void module__names_outlive_a_sweep(void **state)
+{
+	struct module_table t;
+	struct module *m;
+
+	(void)state;
+	module_table_init(&t, 256, 4);
+	for (unsigned i = 1; i < HELD; i++)
+		intern(&t, key_of(i, NULL), "/tmp/some");
+	m = intern(&t, (struct module_key){0}, "[vdso]");
+	for (unsigned i = 0; i < 1000; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/tmp/other%u", i);
+		intern(&t, (struct module_key){0}, path);
+		module_table_sweep(&t, held, NULL);
+	}
+	assert_ptr_equal(intern(&t, (struct module_key){0}, "[vdso]"), m);
+	module_table_deinit(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -383,6 +452,8 @@ int main(void)
 		cmocka_unit_test(module__descriptors_are_capped),
 		cmocka_unit_test(module__hostile_headers),
 		cmocka_unit_test(module__escaped_section_count),
+		cmocka_unit_test(module__what_nobody_holds_is_forgotten),
+		cmocka_unit_test(module__names_outlive_a_sweep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,7 @@ def test_mixed_load_is_whole_and_named():
         "signals": ["main", "interrupted"],
     }
     roots = {"spin_go": ("runtime.goexit", "runtime.", "_rt0"), "spin_go_stripped": ("runtime.", "_rt0"),
-             "split_musl": ("_start", "libc_start_main_stage2")}
+             "split_musl": ("_start",)}
     started = []
     for kind in kinds:
         try:
@@ -109,11 +109,14 @@ def test_too_deep_is_truncated_at_the_root():
 
 
 def test_signal_handler_stands_on_what_it_interrupted():
-    lib.start("signals", 60)
-    lib.start("signals", 60, "altstack")
-    p = lib.gprofiler("-d", 6, "-f", 999)
-    stacks = [s for s in p.of(lib.comm("signals")) if "handler_work" in s.frames]
-    assert p.total(stacks) > 60, p.total(stacks)
+    lib.start("signals", 110)
+    lib.start("signals", 110, "altstack")
+    for seconds in (6, 20, 40):  # where others keep the CPUs busy it takes longer to see enough
+        p = lib.gprofiler("-d", seconds, "-f", 999)
+        stacks = [s for s in p.of(lib.comm("signals")) if "handler_work" in s.frames]
+        if p.total(stacks) > 200:
+            break
+    assert p.total(stacks) > 200, p.total(stacks)
     right = [s for s in stacks if subsequence(["_start", "main", "handler_work"], s.frames)]
     lib.check_near("handler on main", lib.share(p.total(right), p.total(stacks)), 1.0, 0.01)
     both = [s for s in stacks if subsequence(["interrupted", "handler_work"], s.frames)]
