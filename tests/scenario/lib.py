@@ -4,6 +4,8 @@
 A test file defines functions test_*() and calls lib.main(globals()). A function passes unless it raises;
 lib.skip("reason") skips it. Everything a test starts is ended by pid when the test ends."""
 import collections
+import contextlib
+import glob
 import json
 import os
 import shutil
@@ -24,6 +26,15 @@ class Skip(Exception):
     pass
 
 
+def descendants(pid):
+    found = []
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError):
+            for child in open(task).read().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
 class Env:
     """One test's directory and children."""
 
@@ -41,7 +52,12 @@ class Env:
     def close(self):
         for p in self.children:
             if p.poll() is None:
+                # What it started, too: a process left behind keeps our standard error, and so the run, open.
+                family = descendants(p.pid)
                 p.kill()
+                for pid in family:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             p.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -200,6 +200,7 @@ def uwsgi(*args):
 
     clients = Clients(ask)
     try:
+        lib.wait_for("answers", lambda: clients.answers > 1)	# what it imports is not asked for
         p = lib.gprofiler("-d", 12, "-f", 199)
     finally:
         clients.end()
