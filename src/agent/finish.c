@@ -76,6 +76,7 @@ int finished_write(const struct finish_config *config, struct finished *f)
 		.run_arguments = args,
 		.collect = o->collect_metadata,
 		.container_names = o->container_names,
+		.application_metadata = o->application_metadata,
 		.continuous = o->continuous,
 		.spawn_real_ns = config->spawn_real_ns,
 		.event = f->event,

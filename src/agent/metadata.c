@@ -198,6 +198,19 @@ static json_t *containers(const struct profile *p)
 	return list;
 }
 
+/* What contexts refer to by its index; 0 is none (3.2). */
+static json_t *application_metadata(const struct profile *p)
+{
+	json_t *list = json_pack("[n]");
+
+	for (uint32_t id = 1; id <= p->app_metadata.len; id++) {
+		json_t *o = json_loads(intern_str(&p->app_metadata, id), 0, NULL);
+
+		json_array_append_new(list, o ? o : json_null());
+	}
+	return list;
+}
+
 #define LEDGER(field) json_object_set_new(o, #field, json_integer((json_int_t)l->field))
 
 /* Ours, after the reference's keys: consumers look keys up by name. */
@@ -271,8 +284,9 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 		header, "container_names_enabled", json_boolean(config->container_names));
 	json_object_set_new(header, "metadata", metadata);
 	json_object_set_new(header, "metrics", metrics);
-	json_object_set_new(header, "application_metadata", json_pack("[n]"));
-	json_object_set_new(header, "application_metadata_enabled", json_true());
+	json_object_set_new(header, "application_metadata", application_metadata(p));
+	json_object_set_new(
+		header, "application_metadata_enabled", json_boolean(config->application_metadata));
 	add_text(header, "profiling_mode", "cpu");
 	json_object_set_new(header, "hwmetrics", json_null());
 	json_object_set_new(header, "htmlblob", json_null());

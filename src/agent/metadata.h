@@ -11,6 +11,7 @@ struct metadata_config {
 	const json_t *run_arguments; // borrowed; secrets already masked
 	bool collect; // false: hostname and profiling_mode only
 	bool container_names; // the option's value
+	bool application_metadata; // likewise
 	bool continuous; // window after window: the studio takes others for ad-hoc profiles
 	uint64_t spawn_real_ns; // start of this program
 	const char *event; // sampled event

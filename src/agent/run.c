@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "agent/command.h"
+#include "agent/containers.h"
 #include "agent/finish.h"
 #include "agent/metadata.h"
 #include "agent/output.h"
@@ -34,6 +35,8 @@ struct run {
 	struct process_identity controller; // pid 0: none
 	int lock;
 	struct delivery_texts texts;
+	struct identities_config identities;
+	struct containers *containers; // NULL: their names are not asked for
 	char hostname[65];
 	bool abandoned; // a thread hangs in a write
 };
@@ -260,6 +263,7 @@ static int configure(struct run *run)
 				.debug_dirs = "/usr/lib/debug",
 				.strings_cap = STRINGS_MAX,
 			},
+		.no_containers = !o->container_names,
 		.window_ns = o->continuous ? o->duration * NSEC_PER_SEC : 0,
 		.progress = isatty(STDERR_FILENO),
 		.progress_ns = o->continuous || (o->command && !options_given(o, OPTION_duration))
@@ -267,6 +271,19 @@ static int configure(struct run *run)
 				       : o->duration * NSEC_PER_SEC,
 	};
 	return configure_events(run);
+}
+
+/* Names and metadata are read beside the sampling; where nothing of it is wanted nothing is started. */
+static int configure_identities(struct run *run)
+{
+	const struct options *o = run->options;
+	int r = o->container_names ? containers_new("/proc", &run->containers) : 0;
+
+	run->identities = (struct identities_config){
+		.options = o, .proc = "/proc", .containers = run->containers};
+	if (o->container_names || o->collect_appids || o->application_metadata)
+		run->session_config.identities = &run->identities;
+	return r;
 }
 
 static int run_session(struct run *run)
@@ -320,11 +337,14 @@ int run_profile(const struct options *options)
 		r = command_start(&run.command, options->command);
 	ask_for_latency(); // after the fork: the command runs as it would alone
 	if (!r)
+		r = configure_identities(&run);
+	if (!r)
 		r = run_session(&run);
 	end_delivery(&run, !r);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	selection_deinit(&run.selection);
+	containers_free(run.containers);
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

@@ -30,6 +30,7 @@
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
 #define SLOW_DRAIN_NS (50 * NSEC_PER_MSEC) // worth a line in the log
+#define SETTLE_NS (300 * NSEC_PER_MSEC) // for who the last processes are
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 #define PUMP_NS (20 * NSEC_PER_MSEC) // the rings are emptied this often while a window is named
 #define CLOCK_STEP_NS (10 * NSEC_PER_MSEC) // of the real-time clock: larger ones are followed
@@ -51,6 +52,7 @@ struct session {
 	struct resolver resolver;
 	struct window windows[CAPTURE_EVENTS_MAX];
 	struct runtimes runtimes;
+	struct identities *identities; // NULL: not asked for
 	struct frames frames;
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono;
@@ -210,6 +212,8 @@ int session_new(const struct session_config *config, struct session **ret, char 
 		r = unwind_new(s->source, &s->processes, config->capture.mode, &s->unwind);
 	if (!r)
 		r = build_runtimes(s);
+	if (!r && config->identities && config->rung != SESSION_RUNG_REPLAY)
+		r = identities_new(config->identities, &s->identities);
 	if (!r)
 		r = frames_init(&s->frames, &s->processes, &s->runtimes, config->capture.mode);
 	if (r) {
@@ -226,6 +230,7 @@ void session_free(struct session *s)
 		return;
 	if (s->source)
 		s->source->ops->stop(s->source);
+	identities_free(s->identities);
 	runtimes_deinit(&s->runtimes);
 	unwind_free(s->unwind);
 	if (s->source)
@@ -381,6 +386,8 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		}
 		stack.process->sampled = true;
 		context.uid = stack.process->uid;
+		identities_see(s->identities, stack.process,
+			intern_str(&s->processes.strings, stack.process->container));
 	}
 	if (sample->handoff && stack.process) {
 		r = unwind_finish(s->unwind, stack.process, sample, event->time, s->result);
@@ -615,6 +622,7 @@ int session_window_done(struct session *s)
 	s->overflow_records = 0;
 	runtime_frames_clear(&s->runtimes.frames);
 	process_table_sweep(&s->processes);
+	identities_sweep(s->identities, &s->processes);
 	if (!r)
 		r = process_table_sweep_modules(&s->processes, drop_module, s->unwind);
 	return r;
@@ -650,6 +658,31 @@ const char *session_source(const struct session *s)
 	return s->source_name;
 }
 
+/* Who came last may still be read. */
+static void settle(struct session *s)
+{
+	uint64_t deadline = clock_mono_ns() + SETTLE_NS;
+
+	while (!identities_settle(s->identities, PUMP_NS) && clock_mono_ns() < deadline)
+		pump(s);
+}
+
+struct identify {
+	struct session *s;
+	struct identity_texts texts;
+};
+
+static int identify(void *arg, const struct process *p, struct naming_identity *ret)
+{
+	struct identify *i = arg;
+	int r = identities_get(i->s->identities, p->uid, &i->texts);
+
+	ret->appid = buf_str(&i->texts.appid);
+	ret->metadata = buf_str(&i->texts.metadata);
+	ret->container = i->texts.container;
+	return r;
+}
+
 int session_profile(struct session *s, unsigned event, struct profile *ret)
 {
 	const char *name = session_event_name(s, event);
@@ -660,7 +693,10 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		.runtime = &s->runtimes.frames,
 		.event = name,
 		.weight_is_ns = !strcmp(name, "cpu-clock") || !strcmp(name, "task-clock"),
+		.identify = s->identities ? identify : NULL,
+		.no_containers = s->config.no_containers,
 	};
+	struct identify who = {.s = s};
 	// Events of chosen threads tick only while those run: the clock says nothing then.
 	bool by_thread = s->config.capture.npids && !strcmp(session_source(s), "ring");
 	bool replay = s->config.replay != NULL;
@@ -671,8 +707,13 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		.naming = &naming,
 		.no_clock = by_thread || replay,
 	};
-	int r = naming_run(&naming, &s->windows[event], ret);
+	int r;
 
+	identity_texts_init(&who.texts);
+	naming.identify_arg = &who;
+	settle(s);
+	r = naming_run(&naming, &s->windows[event], ret);
+	identity_texts_deinit(&who.texts);
 	if (r)
 		return r;
 	ret->meta.start_real_ns = s->ended.real_to - (s->ended.to - s->ended.from);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/identities.h"
 #include "agent/selection.h"
 #include "capture/source.h"
 #include "profile/profile.h"
@@ -33,6 +34,9 @@ struct session_config {
 	const char *record; // file to write every captured record to, NULL none
 	uint32_t root_pid; // only this process and its descendants, 0 all
 	struct resolver_config resolver;
+	const struct identities_config
+		*identities; // who processes are; NULL: only what records say
+	bool no_containers; // leave containers out
 	uint32_t max_samples; // distinct samples a window, 0: default
 	uint64_t window_ns; // length of a window, 0: one window from start to stop
 	bool progress; // show progress on stderr

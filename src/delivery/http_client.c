@@ -254,6 +254,8 @@ static int connect_anew(struct http_client *c)
 	set_blob(curl, CURLOPT_CAINFO_BLOB, &c->now.ca);
 	set_blob(curl, CURLOPT_SSLCERT_BLOB, &c->now.cert);
 	set_blob(curl, CURLOPT_SSLKEY_BLOB, &c->now.key);
+	if (c->config.unix_socket)
+		curl_library()->easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->config.unix_socket);
 	c->connected_ns = clock_mono_ns();
 	return 0;
 }
@@ -324,7 +326,10 @@ static CURLcode transfer(struct http_client *c, const struct http_request *q,
 	char detail[CURL_ERROR_SIZE] = "";
 	CURLcode code;
 
-	set_proxy(c->curl, q->url);
+	if (c->config.direct || c->config.unix_socket)
+		curl_library()->easy_setopt(c->curl, CURLOPT_PROXY, "");
+	else
+		set_proxy(c->curl, q->url);
 	curl_library()->easy_setopt(c->curl, CURLOPT_URL, q->url);
 	curl_library()->easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
 	curl_library()->easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);

@@ -27,6 +27,8 @@ struct http_config {
 	unsigned refresh_s; // a new connection after so long even if no file changed; 0 never
 	bool curlify; // log each request as a curl command at DEBUG
 	const char *secret; // masked in what is logged; may be NULL
+	const char *unix_socket; // connect there, whatever the URL's host; NULL: over the network
+	bool direct; // never through a proxy
 };
 
 struct http_request {

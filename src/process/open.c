@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file behind a mapping. Nothing but a regular file is ever opened: a name is first opened with
- * O_PATH, which does not reach a driver, and only what fstat() proves is opened for reading, through
- * /proc/self/fd so that it is the same object. */
+/* The file behind a mapping. Nothing but a regular file is ever opened (process/root.h). */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "process/image.h"
 #include "process/memory.h"
+#include "process/root.h"
 #include "process/table.h"
 
 #define PATH_BYTES (MAPS_PATH_MAX + 128)
@@ -22,50 +19,11 @@
 #define VDSO_BYTES_MAX 65536
 #define RETRY_NS NSEC_PER_SEC
 
-/* Turns a path descriptor (consumed) into one for reading. Return it, -EMEDIUMTYPE, -errno. */
-static int reopen_regular(int path_fd)
-{
-	_cleanup_close_ int fd = path_fd;
-	char self[64];
-	struct stat st;
-	int r;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EMEDIUMTYPE;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	r = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return r < 0 ? -errno : r;
-}
-
 static int open_regular(const char *path)
 {
 	int fd = open(path, O_PATH | O_CLOEXEC);
 
-	return fd < 0 ? -errno : reopen_regular(fd);
-}
-
-/* Opens path as the process `pid` would: absolute links stay inside its root. */
-static int open_in_root(const struct process_table *t, uint32_t pid, const char *path)
-{
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
-	_cleanup_close_ int root = -1;
-	char name[PATH_BYTES];
-	long fd;
-
-	snprintf(name, sizeof(name), "%s/%u/root", t->proc_root, pid);
-	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return -errno;
-	fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-	// Before Linux 5.6: without the guard against absolute links.
-	if (fd < 0 && errno == ENOSYS)
-		fd = openat(root, path + strspn(path, "/"), O_PATH | O_CLOEXEC);
-	return fd < 0 ? -errno : reopen_regular((int)fd);
+	return fd < 0 ? -errno : process_root_reopen(fd);
 }
 
 /* The name of the mapping, not of the module: one file has different names in different namespaces. */
@@ -81,7 +39,7 @@ static void path_of(const struct process_table *t, const struct mapping *m, char
 
 int process_open_path(const struct process_table *t, const struct process *p, const char *path)
 {
-	int r = p->exit_time ? -ESRCH : open_in_root(t, p->pid, path);
+	int r = p->exit_time ? -ESRCH : process_root_open(t->proc_root, p->pid, path);
 
 	return r < 0 && r != -EMEDIUMTYPE ? open_regular(path) : r;
 }
@@ -228,7 +186,7 @@ static bool try_process(struct attempt *a, const struct process *p, const struct
 	if (try_map_file(a, p->pid, m))
 		return true;
 	path_of(a->t, m, path);
-	return !a->hopeless && try_fd(a, open_in_root(a->t, p->pid, path));
+	return !a->hopeless && try_fd(a, process_root_open(a->t->proc_root, p->pid, path));
 }
 
 static bool try_own(struct attempt *a, const struct mapping *m)

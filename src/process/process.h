@@ -61,6 +61,9 @@ struct process {
 	bool dirty; // mappings changed since the last process_table_take_dirty()
 	bool queued;
 	bool sampled; // seen in the current window
+	bool execed; // its program began by an exec that was seen
+	uint32_t
+		forked_from; // uid of the process it was forked from and whose program it runs, 0 unknown
 	bool wanted; // the session's: born of the process that was asked for
 	uint32_t refs;
 	/* for the rooms below: one word each, 0 at birth, theirs to use */

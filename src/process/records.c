@@ -138,6 +138,7 @@ static void fork_process(struct process_table *t, const struct capture_event *e)
 	p->cgroup_path = parent->cgroup_path;
 	p->container = parent->container;
 	p->kernel_thread = parent->kernel_thread;
+	p->forked_from = parent->uid;
 	p->bits32 = parent->bits32;
 	if (parent->threads.len)
 		process_set_thread_name(t, p, e->pid, process_thread_comm(parent, e->fork.ptid));

@@ -14,12 +14,13 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "process/container.h"
 #include "process/table.h"
 
 #define STAT_MAX 4096
 #define CGROUP_MAX 65536
 #define PF_KTHREAD 0x00200000 // include/linux/sched.h
-#define CONTAINER_ID_LEN 64
+
 /* A fork record is stamped a little after the start time, which /proc rounds down to a tick. */
 #define START_TIME_SLACK_NS (50 * NSEC_PER_MSEC)
 

@@ -214,6 +214,7 @@ struct process *process_exec(struct process_table *t, struct process *old, uint6
 	p->cgroup_path = old->cgroup_path;
 	p->container = old->container;
 	p->cgroup_stale = true;
+	p->execed = true;
 	return p;
 }
 

@@ -23,6 +23,7 @@ struct naming_state {
 	uint32_t *ids;
 	size_t nids, ids_size;
 	uint32_t *nodes; // nodes[window node id - 1] = profile node
+	uint32_t *contexts; // contexts[window context id - 1] = profile context
 };
 
 static int text_of(struct naming_state *s, uint32_t resolver_string, uint32_t *ret)
@@ -307,26 +308,61 @@ static int name_nodes(struct naming_state *s)
 	return 0;
 }
 
-static int name_context(struct naming_state *s, const struct window_context *raw, uint32_t *ret)
+/* Its name, else the id as runtimes show it. */
+static int name_container(struct naming_state *s, const struct process *proc, const char *name,
+	struct profile_context *c)
 {
+	char id[CONTAINER_ID_SHOWN + 1];
+
+	if (s->n->no_containers || (!name[0] && !proc->container))
+		return 0;
+	if (name[0])
+		return profile_string(s->p, name, &c->container);
+	snprintf(id, sizeof(id), "%s", intern_str(&s->n->processes->strings, proc->container));
+	return profile_string(s->p, id, &c->container);
+}
+
+static int name_process(
+	struct naming_state *s, const struct process *proc, struct profile_context *c)
+{
+	struct naming_identity who = {"", "", ""};
+	int r = s->n->identify ? s->n->identify(s->n->identify_arg, proc, &who) : 0;
+
+	c->pid = proc->pid;
+	if (!r)
+		r = name_container(s, proc, who.container, c);
+	if (!r)
+		r = profile_string(s->p, who.appid, &c->appid);
+	// Without room for its metadata a process is one without.
+	if (!r && who.metadata[0] &&
+		intern_add(&s->p->app_metadata, who.metadata, strlen(who.metadata),
+			&c->app_metadata) == -ENOMEM)
+		r = -ENOMEM;
+	return r;
+}
+
+static int name_context(struct naming_state *s, uint32_t id)
+{
+	const struct window_context *raw = window_context_get(s->w, id);
 	const struct process *proc = process_table_by_uid(s->n->processes, raw->uid);
 	struct profile_context c = {.tid = raw->tid, .uid = raw->uid};
-	int r;
+	int r = proc ? name_process(s, proc, &c) : 0;
 
-	if (proc)
-		c.pid = proc->pid;
-	r = profile_string(s->p, proc ? proc->comm : "swapper", &c.comm);
+	if (!r)
+		r = profile_string(s->p, proc ? proc->comm : "swapper", &c.comm);
 	if (!r && raw->thread_comm)
 		r = profile_string(
 			s->p, intern_str(&s->w->strings, raw->thread_comm), &c.thread_comm);
-	if (!r && proc && proc->container) {
-		char id[CONTAINER_ID_SHOWN + 1];
+	return r ? r : profile_context(s->p, &c, &s->contexts[id - 1]);
+}
 
-		snprintf(id, sizeof(id), "%s",
-			intern_str(&s->n->processes->strings, proc->container));
-		r = profile_string(s->p, id, &c.container);
-	}
-	return r ? r : profile_context(s->p, &c, ret);
+static int name_contexts(struct naming_state *s)
+{
+	int r = 0;
+
+	for (uint32_t id = 1; !r && id <= s->w->contexts.len; id++)
+		r = name_context(s, id);
+	return r;
 }
 
 /* Frames over the path of one node, and those of them without a name. */
@@ -351,11 +387,10 @@ static int name_samples(struct naming_state *s, uint32_t *ids)
 		const struct window_count *count = &s->w->counts.data[id - 1];
 		int64_t values[PROFILE_VALUES_MAX] = {
 			(int64_t)count->samples, (int64_t)count->weight};
-		uint32_t context, node = key->node ? s->nodes[key->node - 1] : 0;
-		int r = name_context(s, window_context_get(s->w, key->context), &context);
+		uint32_t context = s->contexts[key->context - 1];
+		uint32_t node = key->node ? s->nodes[key->node - 1] : 0;
+		int r = profile_add(s->p, context, node, values);
 
-		if (!r)
-			r = profile_add(s->p, context, node, values);
 		if (r)
 			return r;
 		ids[id] = profile_sample_id(s->p, context, node);
@@ -384,7 +419,7 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 {
 	_cleanup_free_ struct symbol_query *queries = NULL;
 	_cleanup_free_ struct named_frame *named = NULL;
-	_cleanup_free_ uint32_t *nodes = NULL, *samples = NULL;
+	_cleanup_free_ uint32_t *nodes = NULL, *samples = NULL, *contexts = NULL;
 	struct naming_state s = {.n = n, .w = w, .p = ret};
 	int r;
 
@@ -392,17 +427,21 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 	named = calloc(w->frames.len + 1u, sizeof(*named));
 	nodes = calloc(w->nodes.len + 1u, sizeof(*nodes));
 	samples = calloc(w->sample_keys.len + 1u, sizeof(*samples));
-	if (!queries || !named || !nodes || !samples)
+	contexts = calloc(w->contexts.len + 1u, sizeof(*contexts));
+	if (!queries || !named || !nodes || !samples || !contexts)
 		return -ENOMEM;
 	s.queries = queries;
 	s.named = named;
 	s.nodes = nodes;
+	s.contexts = contexts;
 	n->frames = n->unnamed = n->no_symbols = 0;
 	r = name_types(&s);
 	if (!r)
 		r = name_frames(&s);
 	if (!r)
 		r = name_nodes(&s);
+	if (!r)
+		r = name_contexts(&s);
 	if (!r)
 		r = name_samples(&s, samples);
 	if (!r)

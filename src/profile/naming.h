@@ -13,6 +13,13 @@
 #include "profile/window.h"
 #include "symbol/resolver.h"
 
+/* Who a process is, for its context. */
+struct naming_identity {
+	const char *appid, *metadata, *container; // "" none; metadata: a JSON object
+};
+/* Texts live until the next call. Return 0, -ENOMEM. */
+typedef int (*naming_identity_fn)(void *arg, const struct process *p, struct naming_identity *ret);
+
 struct naming {
 	struct resolver *resolver;
 	struct process_table *processes;
@@ -20,6 +27,9 @@ struct naming {
 	const struct runtime_frames *runtime; // NULL: the window has no frames of interpreters
 	bool weight_is_ns; // the event is a clock: the second value is CPU time
 	const char *event; // "cpu-clock", "cycles" ...
+	naming_identity_fn identify; // NULL: nothing is known
+	void *identify_arg;
+	bool no_containers; // leave containers out
 	/* answered: occurrences of frames over all samples, those without a name, and those of them that
 	 * lie where there is no table of names (stripped files, JIT code without a map) */
 	uint64_t frames, unnamed, no_symbols;

@@ -7,6 +7,8 @@
 /* What an intern keeps of one struct: padded to 8, with at least one byte for its NUL. */
 #define INTERNED(type) ((sizeof(type) + 8) & ~(size_t)7)
 
+#define APP_METADATA_MAX 65536
+
 /* Interned as bytes: a hole would make equal things differ. */
 _Static_assert(sizeof(struct profile_frame) == 40, "padding in profile_frame");
 _Static_assert(sizeof(struct profile_context) == 32, "padding in profile_context");
@@ -28,6 +30,7 @@ void profile_init(struct profile *p, size_t max_samples, size_t max_bytes)
 	init_table(&p->nodes, max_samples, INTERNED(struct profile_node));
 	init_table(&p->contexts, max_samples, INTERNED(struct profile_context));
 	init_table(&p->sample_keys, max_samples, INTERNED(struct profile_sample_key));
+	intern_init(&p->app_metadata, APP_METADATA_MAX, max_bytes);
 	profile_sample_vec_init(&p->samples, max_samples);
 	timeline_init(&p->timeline, MIN(max_samples, PROFILE_TIMES_MAX));
 }
@@ -39,6 +42,7 @@ void profile_deinit(struct profile *p)
 	intern_deinit(&p->nodes);
 	intern_deinit(&p->contexts);
 	intern_deinit(&p->sample_keys);
+	intern_deinit(&p->app_metadata);
 	profile_sample_vec_deinit(&p->samples);
 	timeline_deinit(&p->timeline);
 	json_decref(p->header);

@@ -74,7 +74,7 @@ struct profile_context {
 	uint32_t thread_comm; // string
 	uint32_t container; // string: name or id, 0 none
 	uint32_t appid; // string, 0 none
-	uint32_t app_metadata; // index in metadata list, 0 none
+	uint32_t app_metadata; // index in the header's application_metadata, 0 none
 	uint32_t uid; // process uid: tells a reused pid
 };
 
@@ -129,6 +129,7 @@ struct profile {
 	struct intern strings, frames, nodes, contexts, sample_keys;
 	struct profile_sample_vec samples; // samples[id of sample_keys - 1]
 	struct timeline timeline; // of sample_keys and value 0; empty where times are not known
+	struct intern app_metadata; // JSON objects; ids are indices of the header's list
 	struct profile_value_type types[PROFILE_VALUES_MAX];
 	unsigned ntypes;
 	struct profile_meta meta;
