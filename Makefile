@@ -3,7 +3,7 @@ BUILD ?= build
 SECONDS_ ?= 10
 MESON_FLAGS ?=
 
-.PHONY: build profile test lint bench soak matrix fuzz dist clean install deps deps-all format
+.PHONY: build profile test lint bench soak matrix fuzz dist deb image clean install deps deps-all format
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet gprofiler gprofiler.1
@@ -52,6 +52,14 @@ install: build
 # One archive with all it needs, for any x86-64 Linux.
 dist: build
 	@build-aux/make-dist $(BUILD)
+
+# A Debian package for this release of Debian.
+deb: build
+	@build-aux/make-deb $(BUILD)
+
+# An OCI archive: the tarball as a container image.
+image: build
+	@build-aux/make-image $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz out
