@@ -20,6 +20,12 @@ struct base64 {
 	unsigned nwait;
 };
 
+/* What the first write that failed said: html_write() clears errno, and who writes on does not. */
+static int write_error(FILE *f)
+{
+	return !ferror(f) ? 0 : errno ? -errno : -EIO;
+}
+
 static void base64_group(struct base64 *b)
 {
 	static const char digits[] =
@@ -46,7 +52,7 @@ static int base64_sink(void *arg, const void *data, size_t len)
 		if (b->nwait == 3)
 			base64_group(b);
 	}
-	return ferror(b->f) ? -EIO : 0;
+	return write_error(b->f);
 }
 
 /* The next code point of s, or 0xfffd for a bad byte. Returns the bytes taken, 0 at the end. */
@@ -269,6 +275,7 @@ int html_write(FILE *f, const struct profile *p, const struct html_options *opti
 
 	if (r)
 		return r;
+	errno = 0;
 	fwrite(ui_page_head, 1, ui_page_head_len, f);
 	title(f, p, options->compare);
 	fwrite(ui_page_body, 1, ui_page_body_len, f);
@@ -281,7 +288,7 @@ int html_write(FILE *f, const struct profile *p, const struct html_options *opti
 		return r;
 	fputs("</script>\n", f);
 	fwrite(ui_page_tail, 1, ui_page_tail_len, f);
-	return ferror(f) ? -EIO : 0;
+	return write_error(f);
 }
 
 int export_html(FILE *f, const struct profile *p)
