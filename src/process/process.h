@@ -112,6 +112,8 @@ void process_table_deinit(struct process_table *t);
 
 /* Reads every living process (or the given ones) from /proc. Return 0 or -errno. */
 int process_table_scan(struct process_table *t);
+/* Those that are not known yet. */
+int process_table_scan_new(struct process_table *t);
 int process_table_scan_pid(struct process_table *t, uint32_t pid);
 
 /* Applies one side-band record; other types are ignored. Return 0 or -ENOMEM. */

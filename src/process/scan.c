@@ -52,13 +52,15 @@ bool process_stat_parse(const char *text, size_t len, struct process_stat *ret)
 {
 	const char *open = memchr(text, '(', len), *close = memrchr(text, ')', len);
 	long hz = sysconf(_SC_CLK_TCK);
-	uint64_t ppid, flags, nthreads, ticks;
+	uint64_t ppid, flags, utime, stime, nthreads, ticks;
 	const char *end = text + len;
 	size_t n;
 
 	if (!open || !close || close <= open || end - close < 4 || hz <= 0)
 		return false;
 	if (!stat_field(close + 2, end, 4, &ppid) || !stat_field(close + 2, end, 9, &flags) ||
+		!stat_field(close + 2, end, 14, &utime) ||
+		!stat_field(close + 2, end, 15, &stime) ||
 		!stat_field(close + 2, end, 20, &nthreads) ||
 		!stat_field(close + 2, end, 22, &ticks))
 		return false;
@@ -68,6 +70,7 @@ bool process_stat_parse(const char *text, size_t len, struct process_stat *ret)
 		.nthreads = (uint32_t)nthreads,
 		.kernel_thread = flags & PF_KTHREAD,
 		.start_time = ticks * (NSEC_PER_SEC / (uint64_t)hz),
+		.cpu_ns = (utime + stime) * (NSEC_PER_SEC / (uint64_t)hz),
 	};
 	n = MIN((size_t)(close - open - 1), sizeof(ret->comm) - 1);
 	memcpy(ret->comm, open + 1, n);
@@ -372,7 +375,7 @@ int process_table_scan_pid(struct process_table *t, uint32_t pid)
 	return r;
 }
 
-int process_table_scan(struct process_table *t)
+static int scan_all(struct process_table *t, bool known)
 {
 	_cleanup_closedir_ DIR *dir = opendir(t->proc_root);
 	struct dirent *d;
@@ -384,11 +387,22 @@ int process_table_scan(struct process_table *t)
 		unsigned long pid = strtoul(d->d_name, &end, 10);
 		int r;
 
-		if (!isdigit((unsigned char)d->d_name[0]) || *end || pid > INT32_MAX)
+		if (!isdigit((unsigned char)d->d_name[0]) || *end || pid > INT32_MAX ||
+			(!known && process_table_find(t, (uint32_t)pid)))
 			continue;
 		r = process_table_scan_pid(t, (uint32_t)pid);
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
 			return r;
 	}
 	return 0;
+}
+
+int process_table_scan(struct process_table *t)
+{
+	return scan_all(t, true);
+}
+
+int process_table_scan_new(struct process_table *t)
+{
+	return scan_all(t, false);
 }

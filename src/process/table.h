@@ -50,6 +50,7 @@ struct process_stat {
 	uint32_t ppid, nthreads;
 	bool kernel_thread;
 	uint64_t start_time; // ns since boot
+	uint64_t cpu_ns; // user and system time: of the process, or of the thread whose file it is
 };
 /* Parses the text of a stat file. Return false if malformed. */
 bool process_stat_parse(const char *text, size_t len, struct process_stat *ret);

@@ -233,6 +233,7 @@ static void stat__hostile_names(void **state)
 	assert_int_equal(st.ppid, 7);
 	assert_int_equal(st.nthreads, 13);
 	assert_int_equal(st.start_time, 100 * 10000000ull);
+	assert_int_equal(st.cpu_ns, (5 + 6) * 10000000ull);
 	assert_false(st.kernel_thread);
 	assert_false(process_stat_parse(text, 20, &st));
 	assert_false(process_stat_parse(") (", 3, &st));
