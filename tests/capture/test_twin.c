@@ -7,13 +7,10 @@
 #include "tests/harness.h"
 
 #include <poll.h>
-#include <signal.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "process/memory.h"
-#include "tests/capture/capture_harness.h"
+#include "tests/capture/twin_harness.h"
 #include "unwind/native.h"
 #include "unwind/unwind.h"
 
@@ -29,9 +26,8 @@ struct twin {
 	struct capture_source *source;
 	struct unwind *unwind;
 	struct unwind_result *result;
-	uint32_t pid;
+	struct twin_target target;
 	enum bpf_unwind_mode mode;
-	bool stopped, gone;
 	uint64_t changed; // when the tables were last written
 	uint64_t samples, moved, equal, frames, complete, handoffs, finished, marks[8];
 	uint64_t outcomes[REC_OUT_MAX];
@@ -57,49 +53,7 @@ static int read_target(void *arg, void *dst, uint32_t len, uint64_t addr)
 {
 	struct twin *t = arg;
 
-	return process_memory_read(t->pid, addr, dst, len);
-}
-
-/* Waits until the signal that the sampling program sent has stopped the target. */
-static bool await_stop(struct twin *t)
-{
-	uint64_t end = clock_mono_ns() + 2 * NSEC_PER_SEC;
-
-	while (!t->stopped && !t->gone && clock_mono_ns() < end) {
-		int status;
-		pid_t r = waitpid((pid_t)t->pid, &status, WUNTRACED | WNOHANG);
-
-		if (r == (pid_t)t->pid) {
-			t->stopped = WIFSTOPPED(status);
-			t->gone = !t->stopped;
-		} else if (r < 0) {
-			t->gone = true;
-		} else {
-			clock_sleep_ns(50000);
-		}
-	}
-	return t->stopped;
-}
-
-/* Whether the thread stands where it was sampled. The stop is a signal that an interrupt of its own
- * sends; a thread that was sampled with interrupts off may run some instructions more. */
-static bool still_there(const struct twin *t, const struct capture_sample *c)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(512);
-	char path[64];
-	const char *pc, *sp;
-
-	// proc_pid_syscall(5): ... then the stack pointer and the program counter.
-	snprintf(path, sizeof(path), "/proc/%u/task/%u/syscall", t->pid, c->rec->tid);
-	if (fs_read_file(path, &text))
-		return true;
-	pc = strrchr(buf_str(&text), ' ');
-	if (!pc)
-		return false;
-	for (sp = pc - 1; sp > buf_str(&text) && *sp != ' '; sp--)
-		;
-	return strtoull(pc, NULL, 16) == c->handoff->regs[REC_REG_X86_IP] &&
-	       strtoull(sp, NULL, 16) == c->handoff->regs[REC_REG_X86_SP];
+	return process_memory_read(t->target.pid, addr, dst, len);
 }
 
 static void say_difference(const struct twin *t, const struct capture_sample *c, unsigned at,
@@ -107,7 +61,7 @@ static void say_difference(const struct twin *t, const struct capture_sample *c,
 {
 	printf("# pid %u, sample %llu: %s at frame %u of %u: kernel %#llx, host %#llx (mark %u); "
 	       "outcome %u reason %u flags %u, pc %#llx\n",
-		t->pid, (unsigned long long)t->samples, what, at, c->rec->user_words,
+		t->target.pid, (unsigned long long)t->samples, what, at, c->rec->user_words,
 		at < c->rec->user_words ? (unsigned long long)c->user[at] : 0ull,
 		(unsigned long long)f->regs.r[REC_REG_X86_IP], f->mark, c->rec->outcome,
 		c->rec->reason, c->rec->flags,
@@ -193,15 +147,15 @@ static int see(void *arg, const struct capture_event *e)
 		process_table_apply(&t->processes, e);
 		return 0;
 	}
-	if (e->pid != t->pid && c->rec->pid != t->pid)
+	if (e->pid != t->target.pid && c->rec->pid != t->target.pid)
 		return 0;
-	if (!await_stop(t))
+	if (!twin_await_stop(&t->target))
 		return 0;
-	p = process_table_ensure(&t->processes, t->pid, c->rec->comm);
+	p = process_table_ensure(&t->processes, t->target.pid, c->rec->comm);
 	// As a child of ours, before it runs the program: not what is tested.
 	if (c->handoff && c->rec->outcome != REC_OUT_KERNEL_ONLY) {
 		// Two threads may be sampled before the stop: the second saw the tables of the first.
-		if (e->time > t->changed && still_there(t, c)) {
+		if (e->time > t->changed && twin_still_there(&t->target, c)) {
 			t->samples++;
 			t->outcomes[c->rec->outcome]++;
 			t->equal += walk_again(t, p, c);
@@ -215,32 +169,6 @@ static int see(void *arg, const struct capture_event *e)
 	return 0;
 }
 
-static pid_t spawn_held(const struct program *program, int *ret_release)
-{
-	int hold[2];
-	char go;
-	pid_t pid;
-
-	assert_ok(pipe(hold));
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		int null = open("/dev/null", O_RDWR);
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		close(hold[1]);
-		if (read(hold[0], &go, 1) == 1)
-			execvp(program->argv[0], (char *const *)program->argv);
-		_exit(127);
-	}
-	close(hold[0]);
-	*ret_release = hold[1];
-	return pid;
-}
-
 static void open_twin(struct twin *t, const uint32_t *pid)
 {
 	struct capture_config config = {.frequency = FREQUENCY,
@@ -251,7 +179,7 @@ static void open_twin(struct twin *t, const uint32_t *pid)
 	char why[CAPTURE_WHY] = "";
 	int r;
 
-	t->pid = *pid;
+	t->target.pid = *pid;
 	module_table_init(&t->modules, 4096, 64);
 	assert_ok(process_table_init(&t->processes, &t->modules, "/proc"));
 	t->result = malloc(sizeof(*t->result));
@@ -261,7 +189,7 @@ static void open_twin(struct twin *t, const uint32_t *pid)
 		printf("# %s\n", why);
 	assert_ok(r);
 	assert_ok(unwind_new(t->source, &t->processes, t->mode, &t->unwind));
-	assert_ok(process_table_scan_pid(&t->processes, t->pid));
+	assert_ok(process_table_scan_pid(&t->processes, t->target.pid));
 	process_table_take_dirty(&t->processes, publish, t);
 	assert_ok(t->source->ops->start(t->source));
 }
@@ -269,9 +197,9 @@ static void open_twin(struct twin *t, const uint32_t *pid)
 static void close_twin(struct twin *t)
 {
 	t->source->ops->stop(t->source);
-	if (!t->gone) {
-		kill((pid_t)t->pid, SIGKILL);
-		waitpid((pid_t)t->pid, NULL, 0);
+	if (!t->target.gone) {
+		kill((pid_t)t->target.pid, SIGKILL);
+		waitpid((pid_t)t->target.pid, NULL, 0);
 	}
 	unwind_free(t->unwind);
 	t->source->ops->free(t->source);
@@ -286,26 +214,13 @@ static void run_twin(struct twin *t, int release)
 
 	assert_int_equal(write(release, "g", 1), 1);
 	close(release);
-	while (t->samples < SAMPLES && !t->gone && clock_mono_ns() < end) {
+	while (t->samples < SAMPLES && !t->target.gone && clock_mono_ns() < end) {
 		struct pollfd fd = {.fd = t->source->poll_fd, .events = POLLIN};
 
 		poll(&fd, 1, 20);
 		assert_ok(t->source->ops->drain(t->source, 0, see, t));
 		process_table_take_dirty(&t->processes, publish, t);
-		// A stop may have come without a record (a full ring): let it go on either way.
-		if (!t->stopped) {
-			int status;
-
-			if (waitpid((pid_t)t->pid, &status, WUNTRACED | WNOHANG) == (pid_t)t->pid) {
-				t->stopped = WIFSTOPPED(status);
-				t->gone = !t->stopped;
-				continue;
-			}
-		}
-		if (t->stopped && !t->gone) {
-			t->stopped = false;
-			kill((pid_t)t->pid, SIGCONT);
-		}
+		twin_go_on(&t->target);
 	}
 }
 
@@ -320,7 +235,7 @@ static void compare(void **state)
 		test_skip("the whole machine may not be watched here");
 	if (access(program->argv[0], X_OK))
 		test_skip("%s is not there", program->argv[0]);
-	pid = (uint32_t)spawn_held(program, &release);
+	pid = (uint32_t)twin_spawn_held(program->argv, &release);
 	open_twin(&t, &pid);
 	run_twin(&t, release);
 	close_twin(&t);
