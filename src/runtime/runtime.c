@@ -142,6 +142,14 @@ void runtime_trim(struct runtime_set *s)
 			rows[i].ops->trim(s->runtimes[i]);
 }
 
+bool runtime_knows(struct runtime_set *s, struct process *p)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i] && rows[i].ops->knows && rows[i].ops->knows(s->runtimes[i], p))
+			return true;
+	return false;
+}
+
 int runtime_read_threads(struct runtime_set *s, struct process *p, const struct runtime_visitor *v)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -31,6 +31,7 @@ struct runtime_thread {
 	uint32_t tid; // in the initial pid namespace of ours, 0 unknown
 	uint64_t interpreter; // number of the interpreter in the process, 0 the main one
 	bool torn; // it moved under every attempt: words are the last one's
+	bool holds_lock; // the interpreter's global lock, if that was asked for and can be told
 	const uint64_t *words; // frames, leaf first, runtime_frame_words() each
 	size_t nwords;
 };
@@ -39,6 +40,7 @@ struct runtime_thread {
 struct runtime_visitor {
 	bool (*want)(void *arg, uint32_t tid);
 	int (*fn)(void *arg, const struct runtime_thread *t);
+	bool locks; // holds_lock is asked for
 	void *arg;
 };
 
@@ -60,6 +62,8 @@ struct runtime_ops {
 	/* Stacks of the threads of p, now, without stopping it. Return 0, -ENOENT not of this runtime,
 	 * -errno, or what fn returned if not 0. May be NULL. */
 	int (*read_threads)(void *runtime, struct process *p, const struct runtime_visitor *v);
+	/* Is there one in p, by the content of its files? Opens them. May be NULL, as may read_threads. */
+	bool (*knows)(void *runtime, struct process *p);
 	/* "CPython 3.11.7" of a process that was met or read. Return false: not of this runtime. */
 	bool (*describe)(void *runtime, const struct process *p, char *ret, size_t size);
 	/* Ids of texts are about to die: forget what was named. */
@@ -97,6 +101,8 @@ void runtime_describe(struct runtime_set *s, const struct process *p, char *ret,
 /* Call between windows, when no ids are held: empties the texts if they grew large. */
 void runtime_trim(struct runtime_set *s);
 
+/* May runtime_read_threads() succeed for p? Looks at the content of its files, the first time. */
+bool runtime_knows(struct runtime_set *s, struct process *p);
 /* Stacks of the threads of a process, now, as the first runtime that knows it sees them; the process
  * is never stopped. Mappings must be known (process_table_scan_pid); files are opened as needed.
  * Return 0, -ENOENT no runtime knows it, -errno, what fn returned. */

@@ -15,10 +15,13 @@ struct live_python {
 	int hold; // it waits for this
 };
 
-static inline bool live_python_start(struct live_python *p)
+#define LIVE_PYTHON_STANDS                                                                         \
+	"import os\ndef inner():\n  os.write(1, b'u'); os.read(0, 1)\ndef outer(): inner()\nouter()\n"
+#define LIVE_PYTHON_SPINS                                                                          \
+	"import os\ndef inner():\n  while True: pass\nos.write(1, b'u')\ninner()\n"
+
+static inline bool live_python_run(struct live_python *p, const char *script)
 {
-	static const char script[] = "import os\ndef inner():\n  os.write(1, b'u'); os.read(0, 1)\n"
-				     "def outer(): inner()\nouter()\n";
 	int in[2], out[2];
 	char up;
 
@@ -40,6 +43,11 @@ static inline bool live_python_start(struct live_python *p)
 	close(out[0]);
 	usleep(50000);
 	return up == 'u';
+}
+
+static inline bool live_python_start(struct live_python *p)
+{
+	return live_python_run(p, LIVE_PYTHON_STANDS);
 }
 
 static inline void live_python_end(struct live_python *p)

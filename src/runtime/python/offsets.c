@@ -137,6 +137,7 @@ static const struct row rows[] = {
 			.code_flags = 48, .code_firstlineno = 68, .code_adaptive = 192, .lasti_scale = 1,
 		},
 		.runtime_interp_head = 40, .runtime_key = 1548,
+		.interp_lock = 384, .lock_holder = 8, .lock_locked = 16,
 		.interp_id = 8, .interp_tstate_head = 72, .tstate_next = 8,
 		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_lines = 136,
 		.code_size = 144, .ascii_size = 40, .compact_size = 56, .bytes_data = 32,
@@ -187,11 +188,13 @@ int py_offsets_table(uint32_t hex, struct py_offsets *ret)
  * pycore_debug_offsets.h of 3.14): cookie, version, free_threaded, then the groups. */
 struct debug_map {
 	uint16_t minor;
+	uint8_t lock; // interpreter_state.ceval_gil, then the lock of its own and two fields of that
 	uint8_t runtime, interp, thread, frame, code, bytes, unicode, end; // first words of groups
 };
 
 static const struct debug_map debug_maps[] = {
 	{.minor = 0x030d,
+		.lock = 8,
 		.runtime = 3,
 		.interp = 6,
 		.thread = 19,
@@ -201,6 +204,7 @@ static const struct debug_map debug_maps[] = {
 		.unicode = 67,
 		.end = 71},
 	{.minor = 0x030e,
+		.lock = 9,
 		.runtime = 3,
 		.interp = 6,
 		.thread = 22,
@@ -243,6 +247,23 @@ static uint16_t field16(struct debug_words *d, unsigned place, unsigned width, u
 }
 #define AT(group, index) ((unsigned)(group) << 8 | (index))
 
+/* The table tells where the fields lie in the lock that is part of the interpreter; the one it uses may
+ * be another's. */
+static void lock_from_debug(struct debug_words *d, const struct debug_map *m, struct py_offsets *o)
+{
+	uint32_t own = field(d, m->interp, m->lock + 1u, 8);
+	uint32_t locked = field(d, m->interp, m->lock + 3u, 4);
+	uint32_t holder = field(d, m->interp, m->lock + 4u, 8);
+
+	o->interp_lock = field(d, m->interp, m->lock, 8);
+	if (locked < own || holder < own || locked - own > 4096 || holder - own > 4096) {
+		d->bad = true;
+		return;
+	}
+	o->lock_locked = (uint16_t)(locked - own);
+	o->lock_holder = (uint16_t)(holder - own);
+}
+
 static void from_debug(struct debug_words *d, const struct debug_map *m, struct py_offsets *o)
 {
 	struct py_layout *l = &o->layout;
@@ -256,6 +277,7 @@ static void from_debug(struct debug_words *d, const struct debug_map *m, struct 
 	o->interp_id = field(d, m->interp, 1, 8);
 	o->interp_next = field(d, m->interp, 2, 8);
 	o->interp_tstate_head = field(d, m->interp, 3, 8);
+	lock_from_debug(d, m, o);
 	o->tstate_next = field16(d, AT(m->thread, 2), 8, ts);
 	l->tstate_interp = field16(d, AT(m->thread, 3), 8, ts);
 	l->tstate_frame = field16(d, AT(m->thread, 4), 8, ts);

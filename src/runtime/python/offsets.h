@@ -42,6 +42,9 @@ struct py_offsets {
 	uint32_t runtime_key; // of the pthread key, an int
 	uint32_t interp_next, interp_id, interp_tstate_head; // id 0: none (before 3.7)
 	uint32_t tstate_next;
+	/* The lock from 3.12 on: where an interpreter points to it, and the fields of it; 0 unknown */
+	uint32_t interp_lock;
+	uint16_t lock_locked, lock_holder;
 	uint16_t code_filename, code_name, code_qualname; // qualname 0: none
 	uint16_t code_lines;
 	uint16_t code_size; // bytes that hold all of the above

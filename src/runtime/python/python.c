@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "runtime/python/packages.h"
 
 #define LOGGER "gprofiler.python"
+/* An interpreter that is being made, or unmade, looks wrong for a moment. */
+#define DOUBT_NS (2 * NSEC_PER_SEC)
 
 /* ---- modules ---- */
 
@@ -186,6 +189,15 @@ static int attach(struct py_runtime *rt, struct process *p, struct py_proc *proc
 	return 0;
 }
 
+static bool doubted_long(struct py_proc *proc)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (!proc->doubted)
+		proc->doubted = now;
+	return now - proc->doubted > DOUBT_NS;
+}
+
 int py_proc_verify(struct py_runtime *rt, struct process *p, struct py_proc *proc)
 {
 	struct py_target t = {proc->pid, py_proc_module(rt, proc), proc->bias};
@@ -197,6 +209,8 @@ int py_proc_verify(struct py_runtime *rt, struct process *p, struct py_proc *pro
 	if (proc->refused)
 		return -EINVAL;
 	r = py_first_thread(&t, &first);
+	if (r == -EINVAL && !doubted_long(proc))
+		return -EAGAIN;
 	if (r == -EINVAL) {
 		log_debug(LOGGER, "process %u: the structures of its CPython are not as known",
 			proc->pid);
@@ -307,6 +321,13 @@ static void forget(void *runtime, struct process *p)
 		remove_proc(runtime, proc);
 }
 
+static bool knows(void *runtime, struct process *p)
+{
+	const struct py_proc *proc = py_proc_look(runtime, p);
+
+	return proc && !proc->refused;
+}
+
 static bool describe(void *runtime, const struct process *p, char *ret, size_t size)
 {
 	struct py_runtime *rt = runtime;
@@ -388,6 +409,7 @@ const struct runtime_ops py_runtime_ops = {
 	.meet = meet,
 	.forget = forget,
 	.name_frame = py_name_frame,
+	.knows = knows,
 	.read_threads = py_read_threads,
 	.describe = describe,
 	.trim = trim,

@@ -24,6 +24,7 @@ struct py_proc {
 	bool published; // the kernel walker knows
 	bool verified; // invariants held in the living process
 	bool refused; // they did not
+	uint64_t doubted; // when they failed first, CLOCK_MONOTONIC ns; 0 never
 };
 
 /* A code object by its texts. */

@@ -54,6 +54,7 @@ struct py_reader {
 	struct py_tids tids;
 	bool have_tids;
 	const struct runtime_visitor *v;
+	uint64_t holder; // thread state that holds the lock, 0 none or unknown
 	struct hint hints[HINTS];
 	/* of the thread at hand */
 	struct link links[FRAMES_MAX];
@@ -366,7 +367,8 @@ static int find_tid(struct py_reader *r, uint64_t tstate, const uint8_t *bytes, 
 static int read_thread(
 	struct py_reader *r, uint64_t tstate, uint64_t interpreter, const uint8_t *bytes)
 {
-	struct runtime_thread t = {.interpreter = interpreter, .words = r->words};
+	struct runtime_thread t = {
+		.interpreter = interpreter, .holds_lock = tstate == r->holder, .words = r->words};
 	int e;
 
 	e = find_tid(r, tstate, bytes, &t.tid);
@@ -382,6 +384,28 @@ static int read_thread(
 	return r->v->fn(r->v->arg, &t);
 }
 
+/* Who holds the lock: to 3.11 the runtime's current state does; later each interpreter points to its
+ * lock, which several may share. */
+static void find_holder(struct py_reader *r, uint64_t interp)
+{
+	const struct py_module *m = py_proc_module(r->rt, r->proc);
+	uint64_t lock;
+	uint8_t locked[4];
+
+	r->holder = 0;
+	if (!r->o->interp_lock) {
+		if (m->current)
+			(void)read_u64(r, r->proc->bias + m->current, &r->holder);
+		return;
+	}
+	if (read_u64(r, interp + r->o->interp_lock, &lock) ||
+		process_memory_read(
+			r->proc->pid, lock + r->o->lock_locked, locked, sizeof(locked)) ||
+		word_at(locked, 0, 4) != 1)
+		return;
+	(void)read_u64(r, lock + r->o->lock_holder, &r->holder);
+}
+
 static int read_interpreter(struct py_reader *r, uint64_t interp)
 {
 	uint8_t bytes[PY_TSTATE_BYTES_MAX + 8];
@@ -390,6 +414,8 @@ static int read_interpreter(struct py_reader *r, uint64_t interp)
 
 	if (e)
 		return e;
+	if (r->v->locks)
+		find_holder(r, interp);
 	if (r->o->interp_id)
 		read_u64(r, interp + r->o->interp_id, &id);
 	for (unsigned i = 0; tstate && i < THREADS_MAX; i++) {
@@ -442,6 +468,7 @@ int py_read_threads(void *runtime, struct process *p, const struct runtime_visit
 	r->o = &py_proc_module(rt, proc)->offsets;
 	r->v = v;
 	r->have_tids = false;
+	r->holder = 0;
 	e = read_process(r);
 	if (r->have_tids)
 		py_tids_deinit(&r->tids);
