@@ -379,22 +379,42 @@ static void count_names(struct naming_state *s, uint32_t node, uint64_t samples)
 	}
 }
 
-/* ids: by sample of the window, the profile's. */
-static int name_samples(struct naming_state *s, uint32_t *ids)
+/* What a sample counts for in the profile, 0 samples: it is left out. */
+static struct window_count counts_for(
+	const struct naming_state *s, uint32_t uid, const struct window_count *count)
+{
+	if (!s->n->merge)
+		return *count;
+	if (s->n->read)
+		return merge_scale(s->n->merge, uid, count);
+	return merge_replaces(s->n->merge, uid) ? (struct window_count){0} : *count;
+}
+
+/* moved: by sample of the window, its place in the profile. */
+static int name_samples(struct naming_state *s, struct timeline_move *moved)
 {
 	for (uint32_t id = 1; id <= s->w->sample_keys.len; id++) {
 		const struct window_sample_key *key = window_sample_get(s->w, id);
-		const struct window_count *count = &s->w->counts.data[id - 1];
+		const struct window_context *raw = window_context_get(s->w, key->context);
+		const struct window_count *own = &s->w->counts.data[id - 1];
+		struct window_count count = counts_for(s, raw->uid, own);
 		int64_t values[PROFILE_VALUES_MAX] = {
-			(int64_t)count->samples, (int64_t)count->weight};
+			(int64_t)count.samples, (int64_t)count.weight};
 		uint32_t context = s->contexts[key->context - 1];
 		uint32_t node = key->node ? s->nodes[key->node - 1] : 0;
-		int r = profile_add(s->p, context, node, values);
+		int r;
 
+		if (!count.samples)
+			continue;
+		r = profile_add(s->p, context, node, values);
 		if (r)
 			return r;
-		ids[id] = profile_sample_id(s->p, context, node);
-		count_names(s, key->node, count->samples);
+		moved[id] = (struct timeline_move){
+			.sample = profile_sample_id(s->p, context, node),
+			.from = own->samples,
+			.to = count.samples,
+		};
+		count_names(s, key->node, count.samples);
 	}
 	return 0;
 }
@@ -419,7 +439,8 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 {
 	_cleanup_free_ struct symbol_query *queries = NULL;
 	_cleanup_free_ struct named_frame *named = NULL;
-	_cleanup_free_ uint32_t *nodes = NULL, *samples = NULL, *contexts = NULL;
+	_cleanup_free_ uint32_t *nodes = NULL, *contexts = NULL;
+	_cleanup_free_ struct timeline_move *samples = NULL;
 	struct naming_state s = {.n = n, .w = w, .p = ret};
 	int r;
 
@@ -434,7 +455,6 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 	s.named = named;
 	s.nodes = nodes;
 	s.contexts = contexts;
-	n->frames = n->unnamed = n->no_symbols = 0;
 	r = name_types(&s);
 	if (!r)
 		r = name_frames(&s);

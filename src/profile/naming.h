@@ -8,6 +8,7 @@
 #define GP_PROFILE_NAMING_H
 
 #include "process/process.h"
+#include "profile/merge.h"
 #include "profile/profile.h"
 #include "profile/runtime_frames.h"
 #include "profile/window.h"
@@ -30,12 +31,15 @@ struct naming {
 	naming_identity_fn identify; // NULL: nothing is known
 	void *identify_arg;
 	bool no_containers; // leave containers out
-	/* answered: occurrences of frames over all samples, those without a name, and those of them that
-	 * lie where there is no table of names (stripped files, JIT code without a map) */
+	struct merge *merge; // NULL: there is one window; else run once for each of the two
+	bool read; // this window is the reader's
+	/* answered, sums over runs: occurrences of frames over all samples, those without a name, and
+	 * those of them that lie where there is no table of names (stripped files, JIT code without a
+	 * map) */
 	uint64_t frames, unnamed, no_symbols;
 };
 
-/* Fills an initialised, empty profile (types, strings, frames, contexts, samples).
+/* Adds to an initialised profile (types, strings, frames, contexts, samples).
  * Return 0, -ENOSPC at the profile's cap, -ENOMEM. */
 int naming_run(struct naming *n, const struct window *w, struct profile *ret);
 

@@ -132,18 +132,34 @@ int timeline_add(struct timeline *t, uint32_t sample, uint64_t time, uint64_t co
 	}
 }
 
-int timeline_copy(struct timeline *t, const struct timeline *from, const uint32_t *ids)
+/* The share of a count, so that those of a sample sum to what it counts for. */
+static uint64_t share(struct timeline_move *m, uint64_t count)
+{
+	uint64_t whole = count * m->to + m->rest;
+
+	if (m->from == m->to || !m->from)
+		return count;
+	m->rest = whole % m->from;
+	return whole / m->from;
+}
+
+int timeline_copy(struct timeline *t, const struct timeline *from, struct timeline_move *moves)
 {
 	int r = 0;
 
-	t->slot_ns = from->slot_ns;
+	if (!t->counts.len)
+		t->slot_ns = from->slot_ns;
 	vec_foreach (c, &from->counts) {
+		struct timeline_move *m = &moves[c->sample];
+		uint64_t count = m->sample ? share(m, c->count) : 0;
 		// The middle of a slot: it stays in it, whatever was joined here meanwhile.
 		uint64_t time = from->base + c->slot * from->slot_ns + from->slot_ns / 2;
 
+		if (!count)
+			continue;
 		if (!t->counts.len && !t->full)
 			time = from->base;
-		r = timeline_add(t, ids[c->sample], time, c->count);
+		r = timeline_add(t, m->sample, time, count);
 		if (r)
 			break;
 	}

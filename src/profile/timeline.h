@@ -40,8 +40,14 @@ void timeline_clear(struct timeline *t);
  * Return 0 (also when full), -ENOMEM. */
 int timeline_add(struct timeline *t, uint32_t sample, uint64_t time, uint64_t count);
 
-/* Adds the counts of `from`, whose sample s is ids[s] here, to an empty timeline. Return as above. */
-int timeline_copy(struct timeline *t, const struct timeline *from, const uint32_t *ids);
+/* What becomes of a sample of another timeline. */
+struct timeline_move {
+	uint32_t sample; // its id here, 0: it is left out
+	uint64_t from, to; // its counts there count for so many here, spread over the same times
+	uint64_t rest; // the copy's
+};
+/* Adds the counts of `from`, whose sample s is moves[s] here. Return as above. */
+int timeline_copy(struct timeline *t, const struct timeline *from, struct timeline_move *moves);
 
 /* Slots from the first to the last with a count. */
 unsigned timeline_slots(const struct timeline *t);

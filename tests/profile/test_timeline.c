@@ -102,7 +102,7 @@ static void timeline__large_counts_are_split(void **state)
 
 static void timeline__copies_keep_slots_and_rename_samples(void **state)
 {
-	const uint32_t ids[] = {0, 9, 9, 4};
+	struct timeline_move moves[] = {{0}, {.sample = 9}, {.sample = 9}, {.sample = 4}};
 	struct timeline t, u;
 
 	(void)state;
@@ -110,13 +110,36 @@ static void timeline__copies_keep_slots_and_rename_samples(void **state)
 	timeline_init(&u, 100);
 	for (uint64_t i = 0; i < 90; i++)
 		assert_ok(timeline_add(&t, (uint32_t)(i % 3 + 1), (i + 500) * 100 * MS, 1));
-	assert_ok(timeline_copy(&u, &t, ids));
+	assert_ok(timeline_copy(&u, &t, moves));
 	assert_int_equal(u.base, t.base);
 	assert_int_equal(u.slot_ns, t.slot_ns);
 	assert_int_equal(timeline_slots(&u), timeline_slots(&t));
 	assert_int_equal(sum_of(&u, 9), 60);
 	assert_int_equal(sum_of(&u, 4), 30);
 	assert_int_equal(sum_of(&u, 1), 0);
+	timeline_deinit(&u);
+	timeline_deinit(&t);
+}
+
+/* What is left out, and what counts for another number than it was counted with. */
+static void timeline__copies_are_scaled_and_joined(void **state)
+{
+	struct timeline_move moves[] = {{0}, {.sample = 0}, {.sample = 5, .from = 30, .to = 7},
+		{.sample = 6, .from = 30, .to = 100}};
+	struct timeline t, u;
+
+	(void)state;
+	timeline_init(&t, 100);
+	timeline_init(&u, 100);
+	for (uint64_t i = 0; i < 90; i++)
+		assert_ok(timeline_add(&t, (uint32_t)(i % 3 + 1), (i + 500) * 100 * MS, 1));
+	assert_ok(timeline_add(&u, 1, 500 * 100 * MS, 1));
+	assert_ok(timeline_add(&u, 1, 589 * 100 * MS, 1));
+	assert_ok(timeline_copy(&u, &t, moves));
+	assert_int_equal(sum_of(&u, 1), 2);
+	assert_int_equal(sum_of(&u, 5), 7);
+	assert_int_equal(sum_of(&u, 6), 100);
+	assert_int_equal(u.slot_ns, t.slot_ns);
 	timeline_deinit(&u);
 	timeline_deinit(&t);
 }
@@ -129,6 +152,7 @@ int main(void)
 		cmocka_unit_test(timeline__full_joins_slots_before_it_gives_up),
 		cmocka_unit_test(timeline__large_counts_are_split),
 		cmocka_unit_test(timeline__copies_keep_slots_and_rename_samples),
+		cmocka_unit_test(timeline__copies_are_scaled_and_joined),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
