@@ -70,10 +70,10 @@ static int push_native(struct frames *f, const struct frames_stack *stack, uint6
 	return r;
 }
 
-static int push_runtime(struct frames *f, const struct frames_stack *stack, const uint64_t *words)
+static int push_runtime(struct frames *f, struct process *p, const uint64_t *words)
 {
 	uint32_t id;
-	int r = runtime_frames_id(&f->runtimes->frames, stack->process, words, &id);
+	int r = runtime_frames_id(&f->runtimes->frames, p, words, &id);
 
 	if (!r)
 		f->frames[f->count++] = (struct window_frame){
@@ -82,6 +82,17 @@ static int push_runtime(struct frames *f, const struct frames_stack *stack, cons
 			.addr = id,
 		};
 	return r;
+}
+
+/* The frames from `first` on, which are leaf first, to root first. */
+static void turn_over(struct frames *f, size_t first)
+{
+	for (size_t lo = first, hi = f->count; hi > lo + 1; lo++) {
+		struct window_frame frame = f->frames[--hi];
+
+		f->frames[hi] = f->frames[lo];
+		f->frames[lo] = frame;
+	}
 }
 
 /* The user part, from its words, which are leaf first. */
@@ -99,14 +110,21 @@ static int push_user(struct frames *f, const struct frames_stack *stack)
 		if (REC_FRAME_KIND(f->words[i]) == REC_FRAME_NATIVE)
 			r = push_native(f, stack, f->words[i]);
 		else
-			r = push_runtime(f, stack, f->words + i);
+			r = push_runtime(f, stack->process, f->words + i);
 	}
-	for (size_t lo = first, hi = f->count; hi > lo + 1; lo++) {
-		struct window_frame frame = f->frames[--hi];
+	turn_over(f, first);
+	return r;
+}
 
-		f->frames[hi] = f->frames[lo];
-		f->frames[lo] = frame;
-	}
+int frames_read(struct frames *f, struct process *p, const uint64_t *words, size_t nwords)
+{
+	int r = 0;
+
+	f->count = 0;
+	for (size_t i = 0; i < nwords && f->count < FRAMES_MAX && !r;
+		i += runtime_frame_words((uint8_t)REC_FRAME_KIND(words[i])))
+		r = push_runtime(f, p, words + i);
+	turn_over(f, 0);
 	return r;
 }
 

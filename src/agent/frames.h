@@ -40,6 +40,8 @@ struct frames_stack {
 int frames_init(struct frames *f, struct process_table *processes, struct runtimes *runtimes,
 	enum bpf_unwind_mode mode);
 /* Return 0; -ENOMEM. */
+/* A stack that was read from outside: words of interpreter frames, leaf first. */
+int frames_read(struct frames *f, struct process *p, const uint64_t *words, size_t nwords);
 int frames_build(struct frames *f, const struct frames_stack *stack);
 
 #endif

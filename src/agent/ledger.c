@@ -194,6 +194,13 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	if (user)
 		buf_printf(out, "  %-38s %10s %5.1f %% of user stacks\n", "whole", "",
 			100.0 * (double)whole / (double)user);
+	if (l->read_stacks || l->read_unseen || l->read_failed)
+		buf_printf(out,
+			"Reader: %llu stacks for %llu samples of CPU time; %llu samples unseen, %llu "
+			"stacks torn, %llu readings failed\n",
+			(unsigned long long)l->read_stacks, (unsigned long long)l->read,
+			(unsigned long long)l->read_unseen, (unsigned long long)l->read_torn,
+			(unsigned long long)l->read_failed);
 	if (!l->frames)
 		return;
 	buf_printf(out, "  %-38s %10llu %5.2f %% of frames\n", "frames without a name",

@@ -242,6 +242,11 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(frames);
 	LEDGER(frames_unnamed);
 	LEDGER(frames_no_symbols);
+	LEDGER(read);
+	LEDGER(read_stacks);
+	LEDGER(read_torn);
+	LEDGER(read_failed);
+	LEDGER(read_unseen);
 	for (size_t i = 1; i < REC_WHY_MAX; i++)
 		if (col_header_reasons[i] && l->broken_reasons[i])
 			json_object_set_new(reasons, col_header_reasons[i],

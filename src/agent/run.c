@@ -83,7 +83,7 @@ static int preconditions(struct run *run)
 
 static bool python(const struct options *o)
 {
-	return o->python_mode == OPTION_PYTHON_AUTO || o->python_mode == OPTION_PYTHON_PYPERF;
+	return o->python_mode != OPTION_PYTHON_DISABLED;
 }
 
 /* Return 0, or the exit status + 1. */
@@ -237,6 +237,17 @@ static int configure(struct run *run)
 		.contexts = true,
 	};
 	run->session_config = (struct session_config){
+		.reading =
+			{
+				.always = o->python_mode == OPTION_PYTHON_PYSPY,
+				.fallback = o->python_mode == OPTION_PYTHON_AUTO,
+				.spawned = o->profile_spawned,
+				.lock_only = o->python_lock_only,
+				.min_age_given = options_given(o, OPTION_min_duration) ||
+						 options_given(o, OPTION_min_duration_intel),
+				.max = (unsigned)o->max_processes_runtime,
+				.min_age_ns = o->min_duration * NSEC_PER_SEC,
+			},
 		.capture =
 			{
 				.frequency = (unsigned)o->frequency,
@@ -251,10 +262,11 @@ static int configure(struct run *run)
 		.python_versions = o->python_add_versions,
 		.replay = o->replay,
 		.record = o->record,
-		.rung = o->replay			  ? SESSION_RUNG_REPLAY
-			: o->source == OPTION_SOURCE_BPF  ? SESSION_RUNG_BPF
-			: o->source == OPTION_SOURCE_RING ? SESSION_RUNG_RING
-							  : SESSION_RUNG_AUTO,
+		.rung = o->replay			    ? SESSION_RUNG_REPLAY
+			: o->source == OPTION_SOURCE_BPF    ? SESSION_RUNG_BPF
+			: o->source == OPTION_SOURCE_RING   ? SESSION_RUNG_RING
+			: o->source == OPTION_SOURCE_READER ? SESSION_RUNG_READER
+							    : SESSION_RUNG_AUTO,
 		.resolver =
 			{
 				.lines = o->line_numbers,
@@ -306,6 +318,8 @@ static int run_session(struct run *run)
 		c->capture.npids = run->selection.numbers.len;
 	}
 	c->selection = run->options->replay ? NULL : &run->selection;
+	c->reading.pids = run->selection.readers.data;
+	c->reading.npids = run->selection.readers.len;
 	c->root_pid = child;
 	if (geteuid() != 0 && child) {
 		c->capture.pids = &child;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/interpreters.h"
 #include "base/log.h"
 
 #define LOGGER "gprofiler"
@@ -34,6 +35,7 @@ int selection_init(struct selection *s, const struct options *options)
 	*s = (struct selection){.options = options};
 	selection_ids_init(&s->pids, options->pids.cap);
 	option_pids_init(&s->numbers, options->pids.cap);
+	option_pids_init(&s->readers, options->pyspy_pids.cap);
 	vec_foreach (pid, &options->pids) {
 		struct process_identity id;
 		const char *why = refuse(*pid, options, &id);
@@ -43,6 +45,16 @@ int selection_init(struct selection *s, const struct options *options)
 			continue;
 		}
 		if (selection_ids_push(&s->pids, id) || option_pids_push(&s->numbers, *pid))
+			return -ENOMEM;
+	}
+	vec_foreach (pid, &options->pyspy_pids) {
+		struct process_identity id;
+		const char *why = refuse(*pid, options, &id);
+
+		if (why)
+			log_warning(LOGGER, "Process %u of --python-pyspy-process is left out: %s",
+				*pid, why);
+		else if (option_pids_push(&s->readers, *pid))
 			return -ENOMEM;
 	}
 	if (options->pids.len && !s->pids.len) {
@@ -57,6 +69,7 @@ void selection_deinit(struct selection *s)
 {
 	selection_ids_deinit(&s->pids);
 	option_pids_deinit(&s->numbers);
+	option_pids_deinit(&s->readers);
 	if (s->cgroups_built)
 		cgroups_deinit(&s->cgroups);
 	s->cgroups_built = false;
@@ -93,6 +106,36 @@ static bool too_many_processes(struct selection *s)
 			"--skip-system-profilers-above",
 			n, (unsigned long long)limit);
 	return s->too_many;
+}
+
+/* Whether Python is read from outside because there is too much of it. */
+static int choose_python(struct selection *s)
+{
+	const struct options *o = s->options;
+	uint64_t limit = o->pyperf_skip_above;
+	bool in_kernel =
+		o->python_mode == OPTION_PYTHON_AUTO || o->python_mode == OPTION_PYTHON_PYPERF;
+	bool before = s->read_python;
+	unsigned n = 0;
+	int r;
+
+	if (!limit || !in_kernel || o->replay)
+		return 0;
+	r = interpreters_count((unsigned)limit + 1, &n);
+	if (r)
+		return r;
+	s->read_python = n > (before ? ON_AGAIN(limit) : limit);
+	if (s->read_python && !before)
+		log_warning(LOGGER,
+			"Python is read from outside, not in the kernel: there are more Python "
+			"processes than the %llu of --python-skip-pyperf-profiler-above",
+			(unsigned long long)limit);
+	else if (!s->read_python && before)
+		log_info(LOGGER,
+			"Python in the kernel again: %u processes, under 90 %% of the %llu of "
+			"--python-skip-pyperf-profiler-above",
+			n, (unsigned long long)limit);
+	return 0;
 }
 
 static int choose_cgroups(struct selection *s)
@@ -142,7 +185,7 @@ int selection_choose(struct selection *s)
 	else
 		s->native = SELECTION_ALL;
 	s->decided = true;
-	return r;
+	return r ? r : choose_python(s);
 }
 
 bool selection_look(struct selection *s)
@@ -169,11 +212,15 @@ static bool chosen_pid(const struct selection *s, const struct process *p)
 	return false;
 }
 
+bool selection_has(const struct selection *s, const struct process *p)
+{
+	return !s->pids.len || chosen_pid(s, p);
+}
+
 bool selection_wants(
 	const struct selection *s, const struct process *p, const struct rec_sample *rec)
 {
-	// A pid that was given to another process since is not what was asked for.
-	if (s->pids.len && !chosen_pid(s, p))
+	if (!selection_has(s, p))
 		return false;
 	return s->native != SELECTION_CGROUPS || rec->runtime_words ||
 	       cgroups_has(&s->cgroups, rec->cgroup, rec->pid);

@@ -25,9 +25,11 @@ struct selection {
 	const struct options *options;
 	struct selection_ids pids; // empty: all
 	struct option_pids numbers; // of pids
+	struct option_pids readers; // those of --python-pyspy-process that live
 	enum selection_native native;
 	bool decided;
 	bool too_many; // processes
+	bool read_python; // too many Python processes for the walker in the kernel: they are read
 	struct cgroups cgroups;
 	bool cgroups_built;
 	bool all_ended; // of pids
@@ -43,6 +45,9 @@ int selection_choose(struct selection *s);
 /* True once all of --pids have ended. Call it now and then: it also looks after moving processes. */
 bool selection_look(struct selection *s);
 
+/* Is it one of --pids, or are there none? A pid that was given to another process since is not what was
+ * asked for. */
+bool selection_has(const struct selection *s, const struct process *p);
 /* Is a sample of this process wanted? */
 bool selection_wants(
 	const struct selection *s, const struct process *p, const struct rec_sample *rec);

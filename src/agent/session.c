@@ -9,6 +9,7 @@
 
 #include "agent/frames.h"
 #include "agent/ledger.h"
+#include "agent/reading.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/order.h"
@@ -24,7 +25,7 @@
 #define NOFILE_WANTED 8192
 #define SAMPLES_MAX 65536
 #define RUNTIME_FRAMES_MAX (1u << 20)
-#define POLL_MS 25 // new processes are known to the kernel walker within this
+#define POLL_NS (25 * NSEC_PER_MSEC) // new processes are known to the kernel walker within this
 #define IDLE_NS (2 * NSEC_PER_MSEC) // unwind tables made ahead, a turn
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
 // No /proc of this machine says anything about recorded processes.
@@ -33,6 +34,7 @@
 #define SETTLE_NS (300 * NSEC_PER_MSEC) // for who the last processes are
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 #define PUMP_NS (20 * NSEC_PER_MSEC) // the rings are emptied this often while a window is named
+#define ANCESTORS_MAX 64 // of a process, looked at where no record tells of forks
 #define CLOCK_STEP_NS (10 * NSEC_PER_MSEC) // of the real-time clock: larger ones are followed
 
 /* The window that ended. */
@@ -54,6 +56,7 @@ struct session {
 	struct runtimes runtimes;
 	struct identities *identities; // NULL: not asked for
 	struct frames frames;
+	struct reading reading;
 	struct unwind_result *result; // scratch of one sample
 	uint64_t start_mono;
 	uint64_t idle_ns; // of all CPUs, when the running window began
@@ -70,6 +73,7 @@ struct session {
 	struct ended_window ended;
 	uint64_t overflow_records; // process records dropped while naming
 	bool started, processes_built, resolver_built, seen;
+	bool no_records; // nothing but /proc tells what processes do
 };
 
 static void raise_nofile(void)
@@ -98,6 +102,25 @@ static int choose_own(struct session *s, const char *refused, char *why)
 	return r;
 }
 
+static bool may_read(const struct session_config *c)
+{
+	return c->python && !c->replay && (c->reading.always || c->reading.fallback);
+}
+
+/* Below the last rung of samples: interpreters alone, read by a timer. */
+static int choose_reader(struct session *s, const char *refused, char *why)
+{
+	int r = capture_source_none_new(&s->config.capture, &s->source, why);
+
+	s->no_records = !r;
+	if (!r && refused)
+		log_warning(LOGGER,
+			"Sampling is not possible: %s. Stacks of Python are read from outside by a "
+			"timer; native stacks, other programs and the kernel are not seen",
+			refused);
+	return r;
+}
+
 /* The first rung that this machine allows. Each refusal is kept for the log: what a lower rung loses
  * is said once, here. */
 static int choose_source(struct session *s, char *why)
@@ -108,6 +131,8 @@ static int choose_source(struct session *s, char *why)
 
 	if (c->rung == SESSION_RUNG_REPLAY)
 		return capture_source_replay_new(c->replay, &s->source, why);
+	if (c->rung == SESSION_RUNG_READER)
+		return choose_reader(s, NULL, why);
 	if (c->rung != SESSION_RUNG_RING && !c->capture.own_only) {
 		r = capture_source_bpf_new(&c->capture, &s->source, why);
 		// What the next rung cannot do either is said now.
@@ -117,8 +142,12 @@ static int choose_source(struct session *s, char *why)
 	}
 	r = capture_source_ring_new(&c->capture, &s->source, why);
 	if (r && !c->capture.own_only && c->capture.npids && (r == -EPERM || r == -EACCES))
-		return choose_own(s, refused, why);
-	if (!r && refused[0])
+		r = choose_own(s, refused, why);
+	if (r && r != -ENOMEM && c->rung == SESSION_RUNG_AUTO && may_read(c)) {
+		snprintf(refused, sizeof(refused), "%s", why);
+		return choose_reader(s, refused, why);
+	}
+	if (!r && refused[0] && !c->capture.own_only)
 		log_warning(LOGGER,
 			"Sampling without BPF: %s. Stacks are unwound from copies of %u bytes, so "
 			"deep ones are cut",
@@ -126,10 +155,53 @@ static int choose_source(struct session *s, char *why)
 	return r;
 }
 
+/* Is it, or was it born of, the process that was asked for? Birth is taken from fork records, so a
+ * child that outlives its parent stays wanted. */
+static bool wanted(const struct session *s, const struct process *p)
+{
+	return !s->config.root_pid || p->wanted || p->pid == s->config.root_pid ||
+	       p->ppid == s->config.root_pid;
+}
+
+/* The same for the reader, which may have to do without records. */
+static bool may_be_read(void *arg, const struct process *p, bool *ret_asked_for)
+{
+	const struct session *s = arg;
+	const struct process *at = p;
+
+	*ret_asked_for =
+		!s->config.reading.min_age_given && (s->config.root_pid || s->config.capture.npids);
+	for (unsigned i = 0; s->no_records && at && !wanted(s, at) && i < ANCESTORS_MAX; i++)
+		at = process_table_find(&s->processes, at->ppid);
+	return at && wanted(s, at) &&
+	       (!s->config.selection || selection_has(s->config.selection, p));
+}
+
+static int build_reading(struct session *s, bool in_kernel)
+{
+	const struct session_config *c = &s->config;
+	const struct reading_config config = {
+		.options = c->reading,
+		.frames = &s->frames,
+		.frequency = s->source->frequency,
+		.max_samples = c->max_samples ? c->max_samples : SAMPLES_MAX,
+		.only_listed = in_kernel,
+		.no_records = s->no_records,
+		.wanted = may_be_read,
+		.arg = s,
+	};
+
+	if (!s->runtimes.set || c->replay ||
+		(in_kernel ? !c->reading.npids : !(c->reading.always || c->reading.fallback)))
+		return 0;
+	return reading_init(&s->reading, &config);
+}
+
 static int build_runtimes(struct session *s)
 {
+	bool in_kernel = !s->config.reading.always && s->source->ops->set_runtime;
 	struct runtime_config config = {
-		.source = s->source,
+		.source = in_kernel ? s->source : NULL,
 		.processes = &s->processes,
 		.python = s->config.python,
 		.python_versions = s->config.python_versions,
@@ -137,7 +209,7 @@ static int build_runtimes(struct session *s)
 	int r = runtimes_init(&s->runtimes, &config, RUNTIME_FRAMES_MAX);
 
 	s->runtimes.only = s->config.capture.mode == BPF_UNWIND_OFF;
-	return r;
+	return r ? r : build_reading(s, in_kernel);
 }
 
 /* Whose event it is. */
@@ -211,11 +283,11 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	if (!r)
 		r = unwind_new(s->source, &s->processes, config->capture.mode, &s->unwind);
 	if (!r)
-		r = build_runtimes(s);
+		r = frames_init(&s->frames, &s->processes, &s->runtimes, config->capture.mode);
 	if (!r && config->identities && config->rung != SESSION_RUNG_REPLAY)
 		r = identities_new(config->identities, &s->identities);
 	if (!r)
-		r = frames_init(&s->frames, &s->processes, &s->runtimes, config->capture.mode);
+		r = build_runtimes(s);
 	if (r) {
 		session_free(s);
 		return r;
@@ -231,6 +303,7 @@ void session_free(struct session *s)
 	if (s->source)
 		s->source->ops->stop(s->source);
 	identities_free(s->identities);
+	reading_deinit(&s->reading);
 	runtimes_deinit(&s->runtimes);
 	unwind_free(s->unwind);
 	if (s->source)
@@ -304,15 +377,7 @@ int session_start(struct session *s)
 	if (!r && early)
 		r = start_source(s);
 	s->started = !r;
-	return r;
-}
-
-/* Is it, or was it born of, the process that was asked for? Birth is taken from fork records, so a
- * child that outlives its parent stays wanted. */
-static bool wanted(const struct session *s, const struct process *p)
-{
-	return !s->config.root_pid || p->wanted || p->pid == s->config.root_pid ||
-	       p->ppid == s->config.root_pid;
+	return r ? r : reading_begin(&s->reading);
 }
 
 /* A process record; `wanted` is handed from parent to child and kept over exec. */
@@ -478,31 +543,45 @@ static void show_progress(const struct session *s, uint64_t now)
 			(unsigned long long)samples);
 }
 
+/* Waits for records, the deadline (0: none) or the reader's next turn. Return whether there are records. */
+static bool await(const struct session *s, uint64_t now, uint64_t deadline)
+{
+	struct pollfd fd = {.fd = s->source->poll_fd, .events = POLLIN};
+	uint64_t until = MIN(now + POLL_NS, reading_next(&s->reading));
+	struct timespec wait;
+
+	if (deadline)
+		until = MIN(until, deadline);
+	until = MAX(until, now) - now;
+	wait = (struct timespec){
+		.tv_sec = (time_t)(until / NSEC_PER_SEC), .tv_nsec = (long)(until % NSEC_PER_SEC)};
+	return ppoll(&fd, 1, &wait, NULL) > 0 && fd.revents;
+}
+
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop)
 {
 	uint64_t now;
 	int r = 0;
 
 	while (!r && !*stop) {
-		struct pollfd fd = {.fd = s->source->poll_fd, .events = POLLIN};
-		int timeout = POLL_MS;
+		bool records;
 
 		now = clock_mono_ns();
 		if (deadline && now >= deadline)
 			break;
-		if (deadline && (deadline - now) / NSEC_PER_MSEC < POLL_MS)
-			timeout = (int)((deadline - now) / NSEC_PER_MSEC) + 1;
-		poll(&fd, 1, timeout);
+		records = await(s, now, deadline);
 		if (s->config.rung == SESSION_RUNG_REPLAY)
 			return drain(s, 0);
 		now = clock_mono_ns();
 		r = drain(s, now);
+		if (!r)
+			r = reading_turn(&s->reading);
 		unwind_idle(s->unwind, IDLE_NS);
 		if (s->config.progress && now - s->shown > PROGRESS_NS) {
 			show_progress(s, now);
 			s->shown = now;
 		}
-		if (fd.revents)
+		if (records)
 			clock_sleep_ns(DRAIN_GAP_NS);
 	}
 	return r;
@@ -533,6 +612,7 @@ int session_set_divisor(struct session *s, unsigned divisor)
 	r = s->source->ops->set_rate(s->source, hz);
 	count_ticks(s, clock_mono_ns());
 	s->hz = hz;
+	reading_set_divisor(&s->reading, divisor);
 	for (unsigned i = 0; hz && i < s->source->nevents; i++)
 		s->windows[i].times = divisor;
 	return r;
@@ -582,6 +662,7 @@ static void end_window(struct session *s, uint64_t end, bool last)
 	s->ended.from = s->ended.to;
 	s->ended.to = end;
 	s->ended.real_to = end + s->real_offset;
+	reading_cut(&s->reading);
 	s->source->ops->stats(s->source, &cut.stats);
 	for (unsigned i = 0; i < s->source->nevents; i++) {
 		cut.kernel = &cut.stats.events[i];
@@ -617,6 +698,7 @@ int session_window_done(struct session *s)
 		window_clear(&s->windows[i]);
 		s->ledgers[i].overflow_records += s->overflow_records;
 	}
+	reading_clear(&s->reading);
 	if (s->overflow_records)
 		r = process_table_apply(&s->processes, &lost);
 	s->overflow_records = 0;
@@ -625,7 +707,7 @@ int session_window_done(struct session *s)
 	identities_sweep(s->identities, &s->processes);
 	if (!r)
 		r = process_table_sweep_modules(&s->processes, drop_module, s->unwind);
-	return r;
+	return r ? r : reading_begin(&s->reading);
 }
 
 int session_stop(struct session *s)
@@ -712,7 +794,9 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	identity_texts_init(&who.texts);
 	naming.identify_arg = &who;
 	settle(s);
-	r = naming_run(&naming, &s->windows[event], ret);
+	// What is read goes with the first event: it is time of the CPU like that.
+	r = event ? naming_run(&naming, &s->windows[event], ret)
+		  : reading_name(&s->reading, &naming, &s->windows[event], ret);
 	identity_texts_deinit(&who.texts);
 	if (r)
 		return r;
@@ -728,5 +812,7 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		r = profile_string(ret, session_source(s), &ret->meta.source);
 	if (!r)
 		ledger_fill(&inputs, &ret->meta);
+	if (!r && !event)
+		reading_fill(&s->reading, &ret->meta.ledger);
 	return r;
 }

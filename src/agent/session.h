@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #include "agent/identities.h"
+#include "agent/reading.h"
 #include "agent/selection.h"
 #include "capture/source.h"
 #include "profile/profile.h"
 #include "symbol/resolver.h"
 
 enum session_rung {
-	SESSION_RUNG_AUTO, // bpf, else ring, else ring for own processes
+	SESSION_RUNG_AUTO, // bpf, else ring, else ring for own processes, else reader if it may
 	SESSION_RUNG_BPF,
 	SESSION_RUNG_RING,
+	SESSION_RUNG_READER, // no samples at all: stacks of interpreters by a timer
 	SESSION_RUNG_REPLAY,
 };
 
@@ -42,6 +44,7 @@ struct session_config {
 	bool progress; // show progress on stderr
 	bool python; // Python frames
 	bool python_versions; // with the packages they are of
+	struct reading_options reading; // where they are read from outside
 	uint64_t progress_ns; // of this long a run, 0 unknown
 };
 

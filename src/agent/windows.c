@@ -25,6 +25,7 @@ struct windows {
 	uint64_t number; // of windows ended
 	uint64_t idle_until; // without a session: when the guard rails are asked again
 	bool built_off; // the session has no native stacks
+	bool built_reading; // and reads Python from outside
 	struct governor governor;
 };
 
@@ -94,6 +95,11 @@ static bool native_off(const struct windows *w)
 	return w->config->selection->native == SELECTION_NONE;
 }
 
+static bool reads_python(const struct windows *w)
+{
+	return w->config->session->reading.always || w->config->selection->read_python;
+}
+
 /* With native stacks off only interpreters are left. */
 static bool nothing_to_sample(const struct windows *w)
 {
@@ -108,8 +114,17 @@ static int open_session(struct windows *w)
 	int r;
 
 	w->built_off = native_off(w);
+	w->built_reading = reads_python(w);
 	if (w->built_off)
 		config.capture.mode = BPF_UNWIND_OFF;
+	if (w->built_reading) {
+		config.reading.always = true;
+		config.capture.python = false;
+	}
+	// Neither native stacks nor a walker in the kernel: nothing is left to sample.
+	if (w->built_reading && config.capture.mode == BPF_UNWIND_OFF &&
+		config.rung == SESSION_RUNG_AUTO)
+		config.rung = SESSION_RUNG_READER;
 	r = session_new(&config, &w->s, why);
 	if (r) {
 		log_error(LOGGER, "%s", why);
@@ -190,7 +205,7 @@ static int next_window(struct windows *w)
 	int r = selection_choose(w->config->selection);
 
 	touch_heartbeat(w);
-	if (!r && native_off(w) != w->built_off) {
+	if (!r && (native_off(w) != w->built_off || reads_python(w) != w->built_reading)) {
 		r = end_session(w);
 		return r || nothing_to_sample(w) ? r : open_session(w);
 	}

@@ -4,6 +4,7 @@
  *   bpf      source_bpf.c     in-kernel walker; samples through a BPF ring buffer
  *   ring     source_ring.c    perf rings; registers + stack copy, or the kernel's callchain
  *   replay   source_replay.c  a file that source_record.c wrote
+ *   reader   source_none.c    nothing: runtime/reader.h brings the stacks
  *
  * The side band (sideband.c) belongs to the bpf and ring sources alike. A source is owned by the
  * session and used from its thread. Life: new -> prepare -> start -> drain ... -> stop -> drain ->
@@ -134,6 +135,8 @@ struct capture_source {
 int capture_source_bpf_new(
 	const struct capture_config *config, struct capture_source **ret, char *why);
 int capture_source_ring_new(
+	const struct capture_config *config, struct capture_source **ret, char *why);
+int capture_source_none_new(
 	const struct capture_config *config, struct capture_source **ret, char *why);
 int capture_source_replay_new(const char *path, struct capture_source **ret, char *why);
 

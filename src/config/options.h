@@ -21,7 +21,12 @@ VEC_DEFINE(option_list, char *) // owned texts
 
 /* Values of ENUM fields: the order of the row's values. */
 enum option_mode { OPTION_MODE_CPU, OPTION_MODE_ALLOCATION, OPTION_MODE_NONE };
-enum option_source_kind { OPTION_SOURCE_AUTO, OPTION_SOURCE_BPF, OPTION_SOURCE_RING };
+enum option_source_kind {
+	OPTION_SOURCE_AUTO,
+	OPTION_SOURCE_BPF,
+	OPTION_SOURCE_RING,
+	OPTION_SOURCE_READER,
+};
 enum option_perf_mode {
 	OPTION_PERF_FP,
 	OPTION_PERF_DWARF,

@@ -110,6 +110,8 @@ struct profile_ledger {
 	uint64_t frames, frames_unnamed; // occurrences, weighted by samples
 	uint64_t frames_no_symbols; // of those unnamed: where nothing could name them
 	uint64_t aggregation_full; // samples dropped at a cap
+	uint64_t read, read_stacks, read_torn, read_failed,
+		read_unseen; // by the reader, beside entries
 };
 
 struct profile_meta {

@@ -2,6 +2,7 @@
 """What Python frames cost: in the kernel, to the agent's memory, to the program that is profiled."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -58,6 +59,35 @@ def agent_memory():
             f"RssAnon + RssShmem of gprofiler -f 99 beside 1 and 100 of {PYTHON} truth.py paths")
 
 
+def reader_cost():
+    """CPU of the agent while it reads twenty busy Python processes from outside, and beside it py-spy's for one of them."""
+    with lib.Load(*[[sys.executable, PROGRAM, "paths", "90"]] * 20) as load:
+        time.sleep(4)
+        a = lib.Agent("-d", 40, "-f", 50, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 1, "--no-flamegraph")
+        try:
+            time.sleep(4)
+            begin, cpu = time.monotonic(), lib.cpu_seconds(a.pid)
+            time.sleep(20)
+            ours = (lib.cpu_seconds(a.pid) - cpu) / (time.monotonic() - begin)
+            a.wait()
+            header, _ = a.profile()
+        finally:
+            a.close()
+        peer = "-"
+        if shutil.which("py-spy"):
+            spy = subprocess.Popen(["py-spy", "record", "-r", "50", "-d", "25", "--nonblocking", "-f", "raw", "-o", "/dev/null",
+                                    "-p", str(load.procs[0].pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(4)
+            begin, cpu = time.monotonic(), lib.cpu_seconds(spy.pid)
+            time.sleep(15)
+            peer = f"{100 * (lib.cpu_seconds(spy.pid) - cpu) / (time.monotonic() - begin):.1f} % for one (py-spy)"
+            spy.wait()
+    led = header["ledger"]
+    lib.row("CPU of the reader, 20 Python processes at 50 Hz", f"{100 * ours:.2f} % of one CPU", peer, "-", "< 5 %",
+            f"gprofiler -f 50 --python-mode pyspy --no-perf beside 20 of {PYTHON} truth.py paths; {led['read_stacks']} stacks for "
+            f"{led['read']} samples, {led['read_torn']} torn")
+
+
 def work(seconds):
     """Rounds of a fixed Python load in so much CPU time of it."""
     code = ("import time, sys\nsys.path.insert(0, %r)\nimport truth\nend = time.process_time() + %r\nn = 0\n"
@@ -84,6 +114,6 @@ def slowdown():
 
 if __name__ == "__main__":
     only = sys.argv[1:]
-    for fn in (kernel_cost, agent_memory, slowdown):
+    for fn in (kernel_cost, agent_memory, reader_cost, slowdown):
         if not only or fn.__name__ in only:
             fn()

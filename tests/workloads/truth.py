@@ -2,7 +2,7 @@
 """A Python program whose stacks are known, for every CPython from 2.7 on.
 
 Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, climb N
-(through C now and then), threads, fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
+(through C now and then), part SHARE, threads, fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
 import functools
 import os
 import sys
@@ -127,12 +127,23 @@ def read_zero(zero):
     return len(os.read(zero, 4 << 20))
 
 
+def part(end, share):
+    """That share of a CPU."""
+    while time.time() < end:
+        begin = time.time()
+        while time.time() < begin + 0.05 * share:
+            burn(UNIT // 4)
+        time.sleep(0.05 * (1 - share))
+
+
 def main():
     mode, seconds = sys.argv[1], float(sys.argv[2])
     end = time.time() + seconds
     if mode == "deep":
         sys.setrecursionlimit(100000)
         descend(int(sys.argv[3]), end)
+    elif mode == "part":
+        part(end, float(sys.argv[3]))
     elif mode == "climb":
         climb(int(sys.argv[3]), end)
     elif mode == "exec":

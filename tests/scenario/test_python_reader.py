@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python read from outside by a timer: the same truth as in the kernel, weighted as CPU time, nobody stopped; what is
+chosen, how it is merged with what was sampled, and when it takes over."""
+import os
+import re
+import threading
+import time
+
+import lib
+import test_python
+from test_python import PATHS, PREFIX, chosen, expect, python_frames, start
+from test_rungs import open_dir, run
+from test_windows import finish, log, profiles, started, wait_for
+
+TRUTHS = [PREFIX + frames for _, frames in PATHS.values()]
+YOUNG = ("--min-profiling-duration", 1)
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_cpu(process, seconds):
+    """Until it has used so much: it is up then, and old enough."""
+    wait_for(f"{process.comm} to run", lambda: cpu_seconds(process.pid) > seconds, 60)
+
+
+def text(profile):
+    return profile.process.stdout_text
+
+
+def total(profile, process):
+    return profile.total(profile.of(process.comm))
+
+
+class Watch(threading.Thread):
+    """Who traces processes, and whether they stand, seen again and again."""
+
+    def __init__(self, pids):
+        super().__init__()
+        self.pids, self.on, self.seen, self.looks = pids, True, set(), 0
+        self.start()
+
+    def run(self):
+        while self.on:
+            for pid in self.pids:
+                with open(f"/proc/{pid}/status") as f:
+                    status = f.read()
+                self.seen.add((re.search(r"TracerPid:\t(\d+)", status)[1], re.search(r"State:\t(\w)", status)[1]))
+                self.looks += 1
+            time.sleep(0.002)
+
+    def end(self):
+        self.on = False
+        self.join()
+        lib.note(f"TracerPid and state of {len(self.pids)} processes: {sorted(self.seen)} in {self.looks} looks")
+        assert {tracer for tracer, _ in self.seen} == {"0"}, self.seen
+        assert not {state for _, state in self.seen} & {"T", "t"}, self.seen
+
+
+def test_truth_of_every_version():
+    """Alone, without native stacks: nothing is sampled then. Counts are CPU time, whatever the number of processes."""
+    lib.need_root()
+    started_ = [start(v, path, "paths", 120) for v, path in chosen()]
+    for p in started_:
+        wait_for_cpu(p, 0.3)
+    watch = Watch([p.pid for p in started_])
+    before = {p.pid: cpu_seconds(p.pid) for p in started_}
+    profile = lib.gprofiler("-d", 20, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
+    used = {p.pid: cpu_seconds(p.pid) - before[p.pid] for p in started_}
+    watch.end()
+    assert "through reader" in text(profile), text(profile)
+    problems = []
+    for p in started_:
+        stacks = profile.of(p.comm)
+        problems.append(expect(p.comm, stacks, TRUTHS, least=0.97, samples=40))
+        n = profile.total(stacks)
+        for path, (share, _) in PATHS.items():
+            seen = profile.total([s for s in stacks if path in python_frames(s)]) / max(n, 1)
+            if abs(seen - share) > 0.10:
+                problems.append(f"{p.comm}: {path} has {seen:.3f} of the time, not {share}")
+        # It used a little more CPU time than was looked at: the program starts and ends within it.
+        lib.note(f"{p.comm}: {n} samples, {99 * used[p.pid]:.0f} periods of CPU time")
+        if not 0.75 * 99 * used[p.pid] <= n <= 1.05 * 99 * used[p.pid]:
+            problems.append(f"{p.comm}: {n} samples for {used[p.pid]:.2f} s of CPU time")
+        if not all(f.endswith("_[p]") for s in stacks for f in s.frames):
+            problems.append(f"{p.comm}: a frame that is not Python's")
+    test_python.check(problems)
+    assert profile.ledger["read_stacks"] > 0 and profile.ledger["entries"] == 0, profile.ledger
+    assert profile.ledger["read_failed"] == 0, profile.ledger
+
+
+def test_merged_with_what_was_sampled():
+    """Where both saw a process, it has the reader's stacks and the sampler's count; the others are as they were."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 60)
+    lib.start("split", 60)
+    wait_for_cpu(process, 0.3)
+    before = cpu_seconds(process.pid)
+    profile = lib.gprofiler("-d", 5, "-f", 199, "--python-mode", "pyspy", *YOUNG)
+    used = cpu_seconds(process.pid) - before
+    stacks = profile.of(process.comm)
+    test_python.check([expect(process.comm, stacks, TRUTHS, least=0.97)])
+    assert all(f.endswith("_[p]") for s in stacks for f in s.frames), "the sampler's stacks are replaced"
+    # The sampler sees nearly all of the time that the process used while we waited.
+    n = profile.total(stacks)
+    lib.note(f"{n} samples, {199 * used:.0f} periods of CPU time, {profile.ledger['read']} read")
+    assert 0.5 * 199 * used <= n <= 1.1 * 199 * used, (n, used)
+    split = profile.of("workload_split")
+    assert profile.total(split) > 20 and profile.total(profile.with_frame("path_seventy", split)) > 0.5 * profile.total(split)
+
+
+def test_without_any_way_to_sample():
+    """Root without BPF, PERFMON and SYS_ADMIN: the lowest rung, and what it loses."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 60)
+    wait_for_cpu(process, 0.3)
+    drop = "-bpf,-sys_admin,-perfmon"
+    r, profile = run(open_dir(), ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"], "-d", 4, "-f", 99, *YOUNG)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert "Sampling is not possible" in r.stdout and "read from outside" in r.stdout, r.stdout
+    test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97)])
+
+
+def test_ring_has_python():
+    lib.need_root()
+    version, path = chosen()[-1]
+    process = start(version, path, "paths", 60)
+    lib.start("split", 60)
+    wait_for_cpu(process, 0.3)
+    profile = lib.gprofiler("-d", 4, "-f", 99, "--source", "ring", *YOUNG)
+    test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97, samples=10)])
+    assert profile.total(profile.of("workload_split")) > 5
+    only = lib.gprofiler("-d", 2, "-f", 99, "--source", "ring", "--python-mode", "pyperf", *YOUNG, out="pyperf")
+    assert not any(f.endswith("_[p]") for s in only.stacks for f in s.frames), "pyperf is in the kernel or not at all"
+
+
+def test_busiest_processes():
+    """The N with the highest CPU rate, by two readings, and others when those rest."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    busy = start(version, path, "paths", 60)
+    idle = [start(version, path, "part", 60, 0.1 * n) for n in (1, 2)]
+    for p in (busy, *idle):
+        wait_for_cpu(p, 0.1)
+    profile = lib.gprofiler("-d", 3, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG,
+                            "--max-processes-runtime-profiler", 1)
+    seen = {s.comm for s in profile.stacks}
+    # Other Pythons of the machine may be busier than those that rest, hardly busier than one that never does.
+    assert len(seen) == 1, seen
+    assert busy.comm in seen, seen
+
+
+def test_too_many_for_the_kernel():
+    """--python-skip-pyperf-profiler-above is asked before anything is attached, and falls back."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    started_ = [start(version, path, "paths", 60), start(version, path, "deep", 60, 20)]
+    for p in started_:
+        wait_for_cpu(p, 0.3)
+    args = ("-d", 3, "-f", 99, *YOUNG, "--python-skip-pyperf-profiler-above")
+    few = lib.gprofiler(*args, 1)
+    assert "--python-skip-pyperf-profiler-above" in text(few)
+    for p in started_:
+        stacks = few.of(p.comm)
+        assert few.total(stacks) > 5 and all(f.endswith("_[p]") for s in stacks for f in s.frames), p.comm
+    many = lib.gprofiler(*args, 1000, out="many")
+    assert "--python-skip-pyperf-profiler-above" not in text(many)
+    for p in started_:
+        assert any(f.endswith("_[pn]") for s in many.of(p.comm) for f in s.frames), p.comm
+
+
+def test_one_process_beside_the_kernel():
+    lib.need_root()
+    version, path = chosen()[-1]
+    by_reader, in_kernel = start(version, path, "paths", 60), start(version, path, "deep", 60, 20)
+    for p in (by_reader, in_kernel):
+        wait_for_cpu(p, 0.3)
+    profile = lib.gprofiler("-d", 4, "-f", 99, "--python-pyspy-process", by_reader.pid, "--python-pyspy-process", 4194303)
+    assert "Process 4194303 of --python-pyspy-process is left out" in text(profile)
+    read, walked = profile.of(by_reader.comm), profile.of(in_kernel.comm)
+    test_python.check([expect(by_reader.comm, read, TRUTHS, least=0.97, samples=10)])
+    assert all(f.endswith("_[p]") for s in read for f in s.frames)
+    assert any(f.endswith("_[pn]") for s in walked for f in s.frames)
+
+
+def test_young_and_spawned_processes():
+    """Windows of a continuous run: too young, then old enough; and in mid-window only if that is asked for."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    for spawned in (False, True):
+        args = ["--profile-spawned-processes"] if spawned else []
+        g = lib.start_gprofiler("-d", 9, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 3,
+                                *args, out=f"spawned{spawned}")
+        wait_for("the window", lambda: "through reader" in log(g))
+        time.sleep(0.5)
+        late = start(version, path, "paths", 60)
+        stdout, stderr = g.communicate(timeout=60)
+        assert g.returncode == 0, stdout + stderr
+        profile = lib.Profile(os.path.join(g.out, "last_profile.col"))
+        n = total(profile, late)
+        lib.note(f"spawned {spawned}: {n} samples")
+        late.kill()
+        late.wait()
+        os.unlink(os.path.join(lib.env.dir, late.comm))
+        assert (n > 5) == spawned, n
+
+
+def test_threads_and_the_lock():
+    """Threads that wait cost nothing and show nothing; with --gil those alone that hold the lock."""
+    lib.need_root()
+    version, path = chosen()[-1]
+    process, sleeper = start(version, path, "threads", 60), start(version, path, "part", 60, 0)
+    wait_for_cpu(process, 0.3)
+    for args in ([], ["--gil"]):
+        before = cpu_seconds(process.pid)
+        profile = lib.gprofiler("-d", 4, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG, *args, out="o" + "".join(args))
+        used = cpu_seconds(process.pid) - before
+        stacks = profile.of(process.comm)
+        n = profile.total(stacks)
+        good = profile.total([s for s in stacks if "in_thread" in python_frames(s)])
+        lib.note(f"{args}: {n} samples for {99 * used:.0f} periods, {good} in threads")
+        assert n > (0.2 if args else 0.5) * 99 * used and good >= 0.97 * n
+        assert total(profile, sleeper) <= 5, "a process that sleeps"
+
+
+def test_exec_without_records():
+    """On the lowest rung nothing tells of an exec but what is read."""
+    found = chosen()
+    if len(found) < 2:
+        lib.skip("one Python only")
+    lib.need_root()
+    (v1, first), (_, second) = found[0], found[-1]
+    g = lib.start_gprofiler("-c", "-d", 3, "-f", 99, "--source", "reader", *YOUNG, "--no-flamegraph")
+    wait_for("the window", lambda: "through reader" in log(g))
+    process = start(v1, first, "exec", 40, second)
+
+    def after():
+        names = {"python", os.path.basename(second), os.path.basename(os.path.realpath(second)), process.comm}
+        return [s for p in profiles(g) for s in lib.Profile(p).stacks if s.comm in names and "paths" in python_frames(s)]
+
+    wait_for("the second program", lambda: sum(s.count for s in after()) > 50, 40)
+    finish(g)
+    right = [s for s in after() if any(python_frames(s) == t[:len(python_frames(s))] for t in TRUTHS)]
+    assert sum(s.count for s in right) >= 0.97 * sum(s.count for s in after())
+
+
+def test_command():
+    version, path = chosen()[-1]
+    lib.need_root()
+    profile = lib.gprofiler("-f", 99, "--python-mode", "pyspy", "--", path, test_python.PROGRAM, "paths", 4)
+    stacks = [s for s in profile.stacks if "paths" in python_frames(s)]
+    assert profile.total(stacks) > 10, profile.stacks[:9]
+
+
+if __name__ == "__main__":
+    lib.main({n: f for n, f in globals().items() if getattr(f, "__module__", None) == __name__})
