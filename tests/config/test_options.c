@@ -593,11 +593,13 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--min-profiling-duration 3", "--insert-dso-name", "-o y", "--output-dir y",
 		"--flamegraph", "--no-flamegraph", "--mode cpu", "--mode none", "--rotating-output",
 		"--pids 1", "--max-processes-runtime-profiler 20", "--rootless",
-		"--spark-sample-period 3", "--collect-spark-metrics", "--nodejs-mode disabled",
-		"--nodejs-mode none", "--no-nodejs", "--enable-memory-management",
-		"--memory-cleanup-threshold-mb 9", "--dont-disable-core-files", "-v", "--verbose",
-		"--log-file x", "--log-rotate-max-size 9", "--log-rotate-backup-count 2",
-		"--dont-send-logs", "--disable-container-names", "--metrics-server-url tcp://h:1",
+		"--python-mode pyspy", "--python-mode py-spy", "--python-pyperf-verbose",
+		"--python-pyspy-process 3,4", "--gil", "--spark-sample-period 3",
+		"--collect-spark-metrics", "--nodejs-mode disabled", "--nodejs-mode none",
+		"--no-nodejs", "--enable-memory-management", "--memory-cleanup-threshold-mb 9",
+		"--dont-disable-core-files", "-v", "--verbose", "--log-file x",
+		"--log-rotate-max-size 9", "--log-rotate-backup-count 2", "--dont-send-logs",
+		"--disable-container-names", "--metrics-server-url tcp://h:1",
 		"--disable-pidns-check", "--disable-metrics-collection",
 		"--disable-metadata-collection", "--disable-application-identifiers",
 		"--disable-application-metadata", "--app-id-args-filter x",
@@ -640,9 +642,7 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
 		"--java-async-profiler-args x", "--java-full-hserr",
 		"--java-include-method-modifiers", "--java-line-numbers line-of-function",
-		"--python-mode pyspy", "--python-mode py-spy", "--python-pyperf-verbose",
-		"--python-pyspy-process 3", "--php-mode phpspy", "--ruby-mode rbspy",
-		"--dotnet-mode dotnet-trace"};
+		"--php-mode phpspy", "--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
 	char line[256];
 
 	(void)state;
