@@ -22,6 +22,7 @@ static int on_stack(void *arg, const struct reader_sample *s)
 		return e;
 	context.thread_comm = window_comm(&r->window, s->comm);
 	r->window.times = s->samples;
+	r->window.now = clock_mono_ns();
 	e = window_add(&r->window, &context, r->frames->frames, r->frames->count,
 		s->samples * (NSEC_PER_SEC / r->frequency));
 	return e == -ENOSPC ? 0 : e;
