@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 RANKS = ["format", "model", "transform", "time", "compare", "layout", "label", "color", "search", "state", "view", "render", "dom",
-         "table", "camera", "strip", "details", "panel", "input", "access", "export", "toolbar", "commands", "main"]
+         "table", "camera", "strip", "panel", "details", "input", "access", "export", "toolbar", "commands", "main"]
 
 
 def joined(source):

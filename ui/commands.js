@@ -295,7 +295,7 @@ export function addCommands(app) {
     copyName: () => current() && copy(model.rawName(app.selectedItem()), "name"),
     copyStack: () => current() && copy(stackOf(app, current()).map(model.name).join("\n"), "stack"),
     copy: (e) => (e.key === "Y" ? app.commands.copyStack : app.commands.copyName)(),
-    copyLink: () => copy(app.link(), "link"),
+    copyLink: () => copy(app.link(), location.protocol === "file:" ? "link (send the file with it)" : "link"),
     help: () => showHelp(KEYS),
     exportMenu() {
       const box = byId("b-export").getBoundingClientRect();
@@ -312,7 +312,7 @@ export function addCommands(app) {
                   save(`${stem()}.folded.txt`, collapsedText(model, app.view.base, app.view.u), "text/plain")
             },
             {
-              text: "Table (CSV)",
+              text: "Table as it stands (CSV)",
               run: () => save(`${stem()}.csv`, csvText(app.table.rows(Infinity), model.compare), "text/csv")
             },
             "-",

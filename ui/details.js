@@ -6,15 +6,16 @@ import {clip, count, percent, visible} from "./format.js";
 import {ORIGINS} from "./color.js";
 import {ancestors} from "./layout.js";
 import {tableOf} from "./transform.js";
+import {ofMachine} from "./panel.js";
 
 const STACK_SHOWN = 400;
 
-function shares(app, v, inView) {
+function shares(app, v, inView, parent) {
   const { view } = app;
   return [
-    el("td", {}, app.format(view.u).text(v)), el("td", {}, percent(v, view.all)),
-    el("td", {}, inView ? percent(v, view.viewSum) : "")
-  ];
+    app.format(view.u).bare(v), percent(v, view.all), inView ? percent(v, view.viewSum) : "",
+    parent === undefined ? "" : percent(v, parent)
+  ].map((text) => el("td", {}, text));
 }
 
 function neighbours(app, item) {
@@ -46,6 +47,15 @@ function linkList(app, list, whole) {
                           el("span", { class: "f" }, clip(app.model.name(item), 300))))));
 }
 
+// What took the most itself at or below a frame.
+function hottestBelow(app, tree, i) {
+  const { model, view } = app, { self: sums } = tableOf(tree, model.fun.n, (k) => k < model.fun.n ? k : -1, i, tree.end[i]);
+  const self = sums[view.u], list = [];
+  for (let k = 0; k < self.length; k++)
+    if (self[k] > 0) list.push([k, self[k]]);
+  return list.sort((a, b) => b[1] - a[1]).slice(0, 5);
+}
+
 function foundBy(flags) {
   const words = [];
   if (flags & 2) words.push("by frame pointer (some stacks)");
@@ -68,13 +78,13 @@ function badges(app, tree, i) {
   const badge = (...content) => el("span", { class: "badge" }, ...content);
   return el("div", {},
       item >= 0 ? badge(app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
-      tree.flags[i] & 1 ? badge("inlined") : null, tree.flags[i] & 8 ? badge("no symbol") : null,
+      tree.flags[i] & 1 ? badge("inlined") : null, tree.flags[i] & 8 && model.origin(item) !== "unknown" ? badge("no symbol") : null,
       rootOf(model, tree, i),
       tree.repeat && tree.repeat[i] ? badge(`${tree.repeat[i] + 1} frames as one`) : null);
 }
 
-function factList(model, tree, i) {
-  const item = tree.item[i], pairs = [];
+function factList(app, tree, i) {
+  const { model } = app, item = tree.item[i], u = app.view.u, machine = ofMachine(app, tree.total[u][i]), pairs = [];
   if (item >= 0 && model.isContext(item)) {
     const c = model.context(item);
     pairs.push(["application", visible(c.appid)], ["container", visible(c.container)]);
@@ -83,6 +93,7 @@ function factList(model, tree, i) {
     pairs.push(["module", visible(model.module(item))], ["build id", model.buildId(item)],
         ["file", file && line ? `${file}:${line}` : file], ["found", foundBy(tree.flags[i])]);
   }
+  if (machine) pairs.push(["time", `${app.format(u).approx(tree.total[u][i])}, ${machine} of all CPUs`]);
   return el("dl", { class: "facts" },
       ...pairs.filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
 }
@@ -91,17 +102,16 @@ function factList(model, tree, i) {
 function sharesTable(app, tree, i, every) {
   const { view } = app, { u } = view, item = tree.item[i], up = tree.parent[i];
   const row = (name, ...cells) => el("tr", {}, el("td", {}, name), ...cells);
-  const heads = ["", app.valueName(u), "of all", "of view"].map((h) => el("th", {}, h));
-  const ofParent = up > 0 ? percent(tree.total[u][i], tree.total[u][up]) : "–";
+  const heads = ["", app.valueName(u), "of all", "of view", "of parent"].map((h) => el("th", {}, h));
+  const parent = up > 0 ? tree.total[u][up] : undefined;
   const rows = [
-    row("this frame, total", ...shares(app, tree.total[u][i], true)),
-    row("this frame, self", ...shares(app, tree.self[u][i], true)),
+    row("this frame, total", ...shares(app, tree.total[u][i], true, parent)),
+    row("this frame, self", ...shares(app, tree.self[u][i], true, parent)),
   ];
   if (every) {
     rows.push(row(`everywhere (${count(every.frames[item])}×), total`, ...shares(app, every.total[u][item])),
         row("everywhere, self", ...shares(app, every.self[u][item])));
   }
-  rows.push(row("of its parent", el("td", {}, ofParent), el("td", {}, ""), el("td", {}, "")));
   return el("table", { class: "plain" }, el("tr", {}, ...heads), ...rows);
 }
 
@@ -134,12 +144,15 @@ export function showDetails(app) {
   const every = item >= 0 ? tableOf(view.base, model.nitems, (k) => k === item ? k : -1) : null;
   const stack = stackOf(app, at), first = Math.max(0, stack.length - STACK_SHOWN);
   const around = [];
+  if (tree.end[i] > i + 1 && !view.turned && !at.pane.mark)
+    around.push(el("h3", {}, "Hottest in it (self, share of its total)"),
+        linkList(app, hottestBelow(app, tree, i), tree.total[view.u][i]));
   if (item >= 0 && !model.isContext(item)) {
     const { callers, callees } = neighbours(app, item), total = every.total[view.u][item];
     around.push(el("h3", {}, "Callers (share of its total)"), linkList(app, callers, total),
         el("h3", {}, "Callees"), linkList(app, callees, total));
   }
-  fill(pane, el("h2", {}, clip(model.name(item), 20000)), badges(app, tree, i), factList(model, tree, i),
+  fill(pane, el("h2", {}, clip(model.name(item), 20000)), badges(app, tree, i), factList(app, tree, i),
       sharesTable(app, tree, i, every), buttons(app, item), ...around,
       el("h3", {}, app.view.turned || at.pane.mark ? "Stack, leaf first" : "Stack, root first"),
       el("ol", { class: "stack", start: first + 1 },

@@ -55,11 +55,12 @@ export function errorBound(part, n) {
 // A value type {name, unit} and the nanoseconds one sample stands for -> how its values read.
 export function valueFormat(type, nsPerSample) {
   const unit = type ? type.unit : "count";
-  if (unit === "bytes") return { text: bytes, approx: () => "" };
-  if (unit === "nanoseconds") return { text: nanoseconds, approx: () => "" };
+  if (unit === "bytes") return { text: bytes, bare: bytes, approx: () => "" };
+  if (unit === "nanoseconds") return { text: nanoseconds, bare: nanoseconds, approx: () => "" };
   const samples = !type || type.name === "samples";
   return {
     text: samples ? (v) => `${count(v)} ${Math.abs(v) === 1 ? "sample" : "samples"}` : count,
+    bare: count, // where a heading says of what
     approx: (v) => samples && nsPerSample ? `≈ ${nanoseconds(v * nsPerSample)}` : "",
   };
 }

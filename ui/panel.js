@@ -55,11 +55,18 @@ export function ledgerSums(l) {
   };
 }
 
+// How much of all the time of all CPUs it was: only where the clock was counted, and only of samples.
+export function ofMachine(app, v) {
+  const { meta } = app.model, ticks = !meta.compare && meta.ledger && meta.ledger.expected;
+  return ticks && app.view.u === 0 ? percent(v, ticks) : "";
+}
+
 function facts(meta, samples, format) {
+  const busy = meta.ledger && meta.ledger.expected && ledgerSums(meta.ledger).reported;
   const rate = meta.frequency ? `${meta.event || "samples"} at ${meta.frequency} Hz` : meta.event || "";
   return [
     meta.command, when(meta.start) && `${when(meta.start)}, ${nanoseconds(meta.duration * 1e9)}`, rate,
-    format.text(samples),
+    format.text(samples) + (busy ? ` (CPUs ${percent(busy, meta.ledger.expected)} busy)` : ""),
     meta.processes ? `${count(meta.processes)} ${meta.processes === 1 ? "process" : "processes"}` : "",
     meta.source && `by ${meta.source}`
   ].filter(Boolean);
@@ -169,6 +176,7 @@ export function nodeWords(app, {pane, node}) {
     words.push(`total ${f.text(total)} ${f.approx(total)}`.trim(), `self ${count(tree.self[u][node])}`);
     words.push(`${percent(total, view.all)} of all`);
     if (Math.abs(view.viewSum) !== Math.abs(view.all)) words.push(`${percent(total, view.viewSum)} of view`);
+    if (ofMachine(app, total)) words.push(`${ofMachine(app, total)} of the machine`);
     if (up > 0) words.push(`${percent(total, tree.total[u][up])} of ${pane.mark ? "callee" : "parent"}`);
     if (Math.abs(view.all) < 100 && view.all > 0)
       words.push(`±${errorBound(total, view.all).toFixed(0)} points`);

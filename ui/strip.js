@@ -40,19 +40,28 @@ export function createStrip(app) {
     return hits.sums;
   }
 
+  // Slots shorter than two ticks would show the sampler's comb, and bars want three pixels: some slots make
+  // one bar.
   function bars(c, width) {
-    const { strip } = app.view, { theme } = app, n = times.slots;
-    const heights = new Float64Array(n);
-    for (const column of strip.sums)
+    const { strip } = app.view, { theme } = app, tick = model.nsPerSample / 1e6 || 0;
+    const together = Math.max(1, Math.ceil(3 * times.slots / width), Math.ceil(2 * tick / times.slotMs));
+    const n = Math.ceil(times.slots / together), heights = new Float64Array(n);
+    const joined = (column) => {
+      const out = new Float64Array(n);
+      for (let s = 0; s < times.slots; s++) out[s / together | 0] += column[s];
+      return out;
+    };
+    const columns = strip.sums.map(joined);
+    for (const column of columns)
       for (let s = 0; s < n; s++) heights[s] += column[s];
     let highest = 1;
     for (const h of heights) highest = Math.max(highest, h);
-    const x = (s) => Math.round(s * width / n), y = (v) => v / highest * (HEIGHT - 2);
+    const x = (s) => Math.round(Math.min(s * together, times.slots) * width / times.slots), y = (v) => v / highest * (HEIGHT - 2);
     const base = new Float64Array(n), named = (k) => (model.meta.kinds || [])[k] || "unknown";
     // Alike colours lie beside each other: the kernel at the foot, then what calls it.
     const kinds = strip.sums.map((_, k) => k).sort((a, b) => (named(b) === "kernel") - (named(a) === "kernel") || a - b);
     for (const k of kinds) {
-      const column = strip.sums[k];
+      const column = columns[k];
       c.fillStyle = app.forced() ? "GrayText" : (k === 32 ? ORIGINS.context : ORIGINS[named(k)] || ORIGINS.unknown)[theme];
       for (let s = 0; s < n; s++) {
         if (!column[s]) continue;
@@ -60,7 +69,7 @@ export function createStrip(app) {
         c.fillRect(x(s), HEIGHT - to, Math.max(1, x(s + 1) - x(s)), to - from);
       }
     }
-    const found = matched();
+    const every = matched(), found = every && joined(every);
     if (!found) return;
     c.fillStyle = app.forced() ? "Highlight" : SURFACE[theme].match;
     for (let s = 0; s < n; s++)
@@ -76,6 +85,16 @@ export function createStrip(app) {
     c.fillStyle = app.forced() ? "Canvas" : SURFACE[app.theme].panel;
     c.fillRect(0, 0, width, HEIGHT);
     bars(c, width);
+    const ends = [times.startMs, times.startMs + times.slots * times.slotMs].map((ms) => nanoseconds(Math.round(ms) * 1e6));
+    c.font = "11px system-ui, sans-serif";
+    c.textBaseline = "top";
+    ends.forEach((text, k) => {
+      const w = c.measureText(text).width, left = k ? width - w - 4 : 4;
+      c.fillStyle = app.forced() ? "Canvas" : SURFACE[app.theme].panel;
+      c.fillRect(left - 2, 0, w + 4, 13);
+      c.fillStyle = app.forced() ? "CanvasText" : SURFACE[app.theme].text;
+      c.fillText(text, left, 1);
+    });
     const range = drag ? drag.range : app.view.range;
     if (range) {
       const [a, b] = range.map((s) => s * width / times.slots);

@@ -14,8 +14,8 @@ const GROUPS = [
   ["process", "process"], ["name", "process name"], ["thread", "thread"], ["container", "container"]
 ];
 const EXPLAIN = {
-  self: "Samples in the function itself; share of the whole profile",
-  total: "Samples in it or in what it calls, each stack once; share of the whole profile",
+  self: "Samples in the function itself",
+  total: "Samples in it or in what it calls, each stack once",
   frames: "Places in the call tree",
   a: "Share in A",
   b: "Share in B",
@@ -66,7 +66,8 @@ function grouping(model, by) {
 
 export function createTable(app) {
   const { model, store } = app;
-  let by = "function", scope = "all", rows = [], sums = null, group = grouping(model, by), cursor = 0;
+  let by = "function", scope = "view", rows = [], sums = null, group = grouping(model, by), cursor = 0;
+  let part = 0; // what shares are of, when not of all
   let key = "", nameWidth = 200, summed = null, present = [], largest = 0;
 
   const groupSelect = el("select", {
@@ -86,7 +87,7 @@ export function createTable(app) {
       update();
     }
   });
-  options(scopeSelect, [["all", "whole profile"], ["view", "zoomed part"]], scope);
+  options(scopeSelect, [["view", "this view"], ["all", "everything"]], scope);
   const info = el("span", { class: "muted" });
   const head = el("thead", {}), body = el("tbody", {});
   const table = el("table", { class: "grid", role: "grid", "aria-label": "Functions" }, head, body);
@@ -116,10 +117,11 @@ export function createTable(app) {
     return c;
   }
 
+  const inZoom = (view) => scope === "view" && view.zoom && view.zoom.node > 0 && !view.turned && !view.zoom.pane.mark;
+
   // The tree that is summed and the node range, for what is in view.
   function source(view) {
-    const context = CONTEXT_KIND[by] !== undefined;
-    const zoomed = scope === "view" && view.zoom && !view.turned && !view.zoom.pane.mark;
+    const context = CONTEXT_KIND[by] !== undefined, zoomed = inZoom(view);
     if (view.pivot >= 0 && !context) {
       const tree = view.panes[0].lay.tree;
       return zoomed ? [tree, view.zoom.node, tree.end[view.zoom.node]] : [tree, 0, tree.n];
@@ -199,8 +201,9 @@ export function createTable(app) {
       for (const k of rows) largest = Math.max(largest, Math.abs(sums.self[view.u][k]));
       if (!app.fromTable) scroller.scrollTop = 0;
     }
-    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${
-        bits && by === "function" ? " that match" : ""}`;
+    part = inZoom(view) && CONTEXT_KIND[by] === undefined ? view.viewSum : 0;
+    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${part ? ", shares of the zoomed frame" : ""}${
+        bits && by === "function" ? (rows.length === 1 ? " matches" : " match") : ""}`;
     paint();
   }
 
@@ -244,7 +247,10 @@ export function createTable(app) {
       const swatch = by === "function" || by === "origin" ? app.swatch(item) : "";
       return el("td", { class: "cell-swatch" }, swatch);
     }
-    if (c.id === "name") return el("td", { class: "name", title: clip(group.name(k), 2000) }, shortName(k));
+    if (c.id === "name") {
+      const where = by === "function" && model.module(k) ? `\n${visible(model.module(k))}` : "";
+      return el("td", { class: "name", title: clip(group.name(k), 2000) + where }, shortName(k));
+    }
     if (c.id === "module")
       return el("td", { class: "muted", title: visible(model.module(k)) },
           visible(model.module(k)).split("/").pop());
@@ -260,7 +266,9 @@ export function createTable(app) {
               : v < 0 ? "−"
                       : "") +
               percent(Math.abs(v), model.tree.total[0][0] || 1));
-    return el("td", { class: "num", title: f.text(v) }, app.share(v, c.id));
+    const title = [f.text(v), part && `${percent(v, part)} of view`, `${percent(v, app.view.all)} of all`];
+    return el("td", { class: "num", title: model.compare ? f.text(v) : title.filter(Boolean).join(", ") },
+        part && !model.compare ? percent(v, part) : app.share(v, c.id));
   }
 
   function paint() {

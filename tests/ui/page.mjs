@@ -15,6 +15,7 @@ import {same, decodePng} from "./png.mjs";
 const [make, pictures, gprofiler, only] = process.argv.slice(2);
 const UI = new URL("../../ui/", import.meta.url).pathname;
 const LOOSE = 3; // budgets are the bench's business; here they fail at three times
+const FIXED_MS = 20; // what the fixed piece of work takes on a calm machine like the bench's
 const work = mkdtempSync(join(tmpdir(), "gprofiler-page-"));
 mkdirSync(pictures, { recursive: true });
 const ORACLES = ["small", "tiny", "huge", "short"]; // whose stacks are compared with
@@ -178,6 +179,8 @@ const checks = {
     const still = await p.eval('document.getElementById("static").textContent');
     assert(
         still.includes("<img src=x onerror=window.pwned=3>") && still.includes("<U+202E>"), "static table");
+    await p.eval('location.hash = "#v=1"');
+    await p.settle();
     assert(await p.eval(`${app}.table.rows(99).some((r) => r.name.length === 65536)`), "64 KB name");
     equal(await p.eval("typeof window.pwned"), "undefined", "script in a name");
     equal(p.errors.join("; "), "", "errors");
@@ -436,7 +439,9 @@ const checks = {
              ["small", "", `${app}.commands.editFilter()`], ["small", "#v=1&p=zzz&z=a.b", ""], ["empty", "", ""],
              ["small", "", 'document.getElementById("tab-ledger").click()']
            ]) {
-        const p = await open(kind, h, { media: [{ name: "prefers-color-scheme", value: theme }] });
+        const dark = { media: [{ name: "prefers-color-scheme", value: "dark" }] };
+        if (theme === "dark" && (act || kind === "empty")) continue; // colours of all are on the others
+        const p = await open(kind, h, theme === "dark" ? dark : {});
         if (act) await p.eval(`void ${act}`);
         if (kind === "small" && !act) await clickFrame(p, "alpha");
         await p.settle();
@@ -876,48 +881,57 @@ const checks = {
     equal(await p.eval(`document.documentElement.dataset.theme + ${app}.renderer.drawn.rowH`), "light18", "as before");
     await p.close();
   },
-  // CPU time of the page's own thread, so that other work on the machine costs it nothing.
+  // CPU time of the page's own thread, the best of several, and in the measure of what a fixed piece of work
+  // takes now and here: other work on the machine, or a slower one, makes both slow.
   async budgets_hold_three_times_over() {
-    const runs = [];
-    for (let i = 0; i < 3; i++) {
-      const p = await browser.open(null);
-      await p.call("Performance.enable", { timeDomain: "threadTicks" });
-      const cpu = async (expression, n = 1) => {
-        const used = async () => (await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
-        const before = await used();
-        if (expression) await p.eval(`(() => { for (let i = 0; i < ${n}; i++) { ${expression}; } })()`);
-        return (await used() - before) * 1e3 / n;
-      };
-      const out = {}, change = (patch) => `${app}.store.change(${patch})`;
-      const before = (await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
-      await p.goto(pageOf("huge").url);
-      out.ready = 1e3 * ((await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value - before);
-      out.redraw = await cpu(`${app}.draw()`, 9);
-      out.hover = await cpu(`${app}.commands.hover(20 + i * 60, 100)`, 9);
-      out.search = await cpu(change('{ q: "do_work_1".slice(0, i + 1) }'), 9);
-      await p.eval(change('{ q: "" }'));
-      out.filter = await cpu(change('{ f: "d~=do_work_" + (i + 20) }'), 3);
-      await p.eval(change('{ f: "" }'));
-      out.regroup = await cpu(change('{ g: ["c,p,t", "p", "-"][i] }'), 3);
-      await p.eval(change('{ g: "" }'));
-      out.pivot = await cpu(`${app}.commands.pivotItem(${app}.table.hottest() + i)`, 3);
-      await p.eval(change('{ p: "", w: "g" }'));
-      out.time = await cpu(change('{ tr: `${i * 100},${i * 100 + 2000}` }'), 3);
-      await p.eval(change('{ tr: "" }'));
-      out.chronological = await cpu(change('{ o: i % 2 ? "n" : "t" }'), 2);
-      runs.push(out);
-      await p.close();
-    }
     const limits = {
       ready: 1000, redraw: 12, hover: 1, search: 16, filter: 100, regroup: 100, pivot: 100, time: 100, chronological: 200
     };
-    const over = [], words = [];
-    for (const [k, limit] of Object.entries(limits)) {
-      const [best, median] = runs.map((r) => r[k]).sort((a, b) => a - b);
-      words.push(`${k} ${median.toFixed(1)} of ${limit} ms`);
-      if (best > limit * LOOSE) over.push(words.at(-1)); // caches shared with other work cost CPU time too
+    const all = Object.fromEntries(Object.keys(limits).map((k) => [k, []])), fixed = [];
+    const work = `(() => { const a = new Float64Array(150000); for (let i = 0, r = 1; i < a.length; i++) a[i] = r = r * 48271 % 2147483647; a.sort(); const m = new Map(); for (const v of a.subarray(0, 30000)) m.set(v, [v]); return m.size; })()`;
+    for (let i = 0; i < 2; i++) {
+      const p = await browser.open(null);
+      await p.call("Performance.enable", { timeDomain: "threadTicks" });
+      const used = async () =>
+          1e3 * (await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
+      // Each action by itself, `several` of them as one where one is too short to tell.
+      const cpu = async (what, n, several, expression) => {
+        for (let i = 0; i < n; i++) {
+          const start = await used();
+          await p.eval(work);
+          fixed.push(await used() - start);
+          const before = await used();
+          await p.eval(`(() => { for (let i = ${i * several}; i < ${(i + 1) * several}; i++) { ${expression}; } })()`);
+          all[what].push((await used() - before) / several);
+        }
+        await p.settle();
+      };
+      const change = (patch) => `${app}.store.change(${patch})`, before = await used();
+      await p.goto(pageOf("huge").url);
+      all.ready.push(await used() - before);
+      await cpu("redraw", 3, 3, `${app}.draw()`);
+      await cpu("hover", 3, 3, `${app}.commands.hover(20 + i * 60, 100)`);
+      await cpu("search", 9, 1, change('{ q: "do_work_1".slice(0, i + 1) }'));
+      await p.eval(change('{ q: "" }'));
+      await cpu("filter", 3, 1, change('{ f: "d~=do_work_" + (i + 20) }'));
+      await p.eval(change('{ f: "" }'));
+      await cpu("regroup", 3, 1, change('{ g: ["c,p,t", "p", "-"][i] }'));
+      await p.eval(change('{ g: "" }'));
+      await cpu("pivot", 3, 1, `${app}.commands.pivotItem(${app}.table.hottest() + i)`);
+      await p.eval(change('{ p: "", w: "g" }'));
+      await cpu("time", 3, 1, change('{ tr: `${i * 100},${i * 100 + 2000}` }'));
+      await p.eval(change('{ tr: "" }'));
+      await cpu("chronological", 2, 1, change('{ o: "t", tr: i ? "0,90000" : "" }'));
+      await p.close();
     }
-    console.log(`# CPU: ${words.join(", ")}`);
+    const slow = Math.max(1, fixed.sort((a, b) => a - b)[fixed.length >> 1] / FIXED_MS);
+    const over = [], words = [];
+    for (const [k, calm] of Object.entries(limits)) {
+      const limit = calm * slow, [best, ...more] = all[k].sort((a, b) => a - b), median = [best, ...more][all[k].length >> 1];
+      words.push(`${k} ${median.toFixed(1)} (best ${best.toFixed(1)}) of ${calm} ms`);
+      if (best > limit * LOOSE) over.push(words.at(-1));
+    }
+    console.log(`# CPU of a machine ${slow.toFixed(1)} times as slow as a calm one: ${words.join(", ")}`);
     equal(over.join(), "", "beyond three times");
   },
   async narrow_and_coarse_screens() {
