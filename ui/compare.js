@@ -78,8 +78,9 @@ export function union(a, b) {
   if (a.compare || b.compare) throw new Error("one of them is a comparison already");
   if (unit(a) === undefined || unit(a) !== unit(b)) throw new Error("the two count different things");
   const { kinds, strings, fun, items } = joinFunctions([a, b]);
-  const contexts = [], known = new Map(), most = a.tree.n + b.tree.n, find = pairTable(most);
+  const contexts = [], known = new Map(), most = a.tree.n + b.tree.n;
   const item = new Int32Array(most), parent = new Int32Array(most), flags = new Uint8Array(most);
+  const find = pairTable(most, parent, item);
   const self = [new Float64Array(most), new Float64Array(most)];
   let count = 1;
   item[0] = -1;

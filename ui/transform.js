@@ -56,22 +56,21 @@ export function matchItems(model, pattern, among) {
 
 // ---- rebuilding ----
 
-// Open addressing over (parent, item) pairs; sized once, for at most n entries.
-export function pairTable(n) {
+// Open addressing over the (parent, item) pairs of at most n nodes: which node it is, or `next`, the one it
+// becomes; who asks writes it down in the two columns then.
+export function pairTable(n, parent, item) {
   let size = 16;
   while (size < n * 2) size *= 2;
-  const parents = new Int32Array(size), items = new Int32Array(size), values = new Int32Array(size).fill(-1);
-  return (parent, item, next) => {
-    let h = Math.imul(parent + 1, 0x9e3779b1) ^ Math.imul(item + 2, 0x85ebca6b);
+  const nodes = new Int32Array(size); // 0 is free: the root is nobody's child
+  return (up, it, next) => {
+    let h = Math.imul(up + 1, 0x9e3779b1) ^ Math.imul(it + 2, 0x85ebca6b);
     h = (h ^ h >>> 15) & size - 1;
-    while (values[h] >= 0) {
-      if (parents[h] === parent && items[h] === item) return values[h];
+    for (;;) {
+      const at = nodes[h];
+      if (!at) return nodes[h] = next;
+      if (parent[at] === up && item[at] === it) return at;
       h = h + 1 & size - 1;
     }
-    parents[h] = parent;
-    items[h] = item;
-    values[h] = next;
-    return next;
   };
 }
 
@@ -143,7 +142,7 @@ export function rebuild(src, nitems, choose, countFolds = false) {
   const merged = new Int32Array(n);
   const runs = countFolds ? new Int32Array(n) : null;
   const where = new Int32Array(n).fill(-1);
-  const find = pairTable(n);
+  const find = pairTable(n, parent, item);
   let count = 1;
   item[0] = src.item[0];
   where[0] = 0;
@@ -186,12 +185,11 @@ export function rebuild(src, nitems, choose, countFolds = false) {
 export function prune(src, self, home) {
   const n = src.n;
   const live = new Uint8Array(n);
-  for (let i = n - 1; i >= 0; i--) {
-    if (!live[i])
-      for (const column of self)
-        if (column[i]) live[i] = 1;
-    if (live[i] && i) live[src.parent[i]] = 1;
-  }
+  for (const column of self)
+    for (let i = 0; i < n; i++)
+      if (column[i]) live[i] = 1;
+  for (let i = n - 1; i > 0; i--)
+    if (live[i]) live[src.parent[i]] = 1;
   live[0] = 1;
   const to = new Int32Array(n).fill(-1);
   let count = 0;
@@ -214,8 +212,12 @@ export function prune(src, self, home) {
     out.depth[t] = src.depth[i];
     out.flags[t] = src.flags[i];
     if (src.repeat) out.repeat[t] = src.repeat[i];
-    for (let v = 0; v < self.length; v++) out.self[v][t] = self[v][i];
   }
+  self.forEach((column, v) => {
+    const into = out.self[v];
+    for (let i = 0; i < n; i++)
+      if (to[i] >= 0) into[to[i]] = column[i];
+  });
   if (home) {
     out.where = compose(home, to);
   } else {
@@ -377,7 +379,7 @@ function foldCycles(tree, nitems) {
   const item = new Int32Array(n), parent = new Int32Array(n), flags = new Uint8Array(n);
   const self = tree.self.map(() => new Float64Array(n));
   const where = new Int32Array(n);
-  const find = pairTable(n);
+  const find = pairTable(n, parent, item);
   let count = 1;
   item[0] = -1;
   for (let i = 0; i < n; i++) {
