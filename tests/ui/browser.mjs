@@ -264,7 +264,7 @@ function addMethods(page, call, close) {
         "Input.dispatchMouseEvent", { type: "mouseReleased", x, y, button, clickCount: count, modifiers });
   };
   page.png = async (path) => {
-    const { data } = await call("Page.captureScreenshot", { format: "png" });
+    const { data } = await call("Page.captureScreenshot", { format: "png", optimizeForSpeed: true });
     if (path) writeFileSync(path, Buffer.from(data, "base64"));
     return Buffer.from(data, "base64");
   };

@@ -889,41 +889,39 @@ const checks = {
     };
     const all = Object.fromEntries(Object.keys(limits).map((k) => [k, []])), fixed = [];
     const work = `(() => { const a = new Float64Array(150000); for (let i = 0, r = 1; i < a.length; i++) a[i] = r = r * 48271 % 2147483647; a.sort(); const m = new Map(); for (const v of a.subarray(0, 30000)) m.set(v, [v]); return m.size; })()`;
-    for (let i = 0; i < 2; i++) {
-      const p = await browser.open(null);
-      await p.call("Performance.enable", { timeDomain: "threadTicks" });
-      const used = async () =>
-          1e3 * (await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
-      // Each action by itself, `several` of them as one where one is too short to tell.
-      const cpu = async (what, n, several, expression) => {
-        for (let i = 0; i < n; i++) {
-          const start = await used();
-          await p.eval(work);
-          fixed.push(await used() - start);
-          const before = await used();
-          await p.eval(`(() => { for (let i = ${i * several}; i < ${(i + 1) * several}; i++) { ${expression}; } })()`);
-          all[what].push((await used() - before) / several);
-        }
-        await p.settle();
-      };
-      const change = (patch) => `${app}.store.change(${patch})`, before = await used();
-      await p.goto(pageOf("huge").url);
-      all.ready.push(await used() - before);
-      await cpu("redraw", 3, 3, `${app}.draw()`);
-      await cpu("hover", 3, 3, `${app}.commands.hover(20 + i * 60, 100)`);
-      await cpu("search", 9, 1, change('{ q: "do_work_1".slice(0, i + 1) }'));
-      await p.eval(change('{ q: "" }'));
-      await cpu("filter", 3, 1, change('{ f: "d~=do_work_" + (i + 20) }'));
-      await p.eval(change('{ f: "" }'));
-      await cpu("regroup", 3, 1, change('{ g: ["c,p,t", "p", "-"][i] }'));
-      await p.eval(change('{ g: "" }'));
-      await cpu("pivot", 3, 1, `${app}.commands.pivotItem(${app}.table.hottest() + i)`);
-      await p.eval(change('{ p: "", w: "g" }'));
-      await cpu("time", 3, 1, change('{ tr: `${i * 100},${i * 100 + 2000}` }'));
-      await p.eval(change('{ tr: "" }'));
-      await cpu("chronological", 2, 1, change('{ o: "t", tr: i ? "0,90000" : "" }'));
-      await p.close();
-    }
+    const p = await browser.open(null);
+    await p.call("Performance.enable", { timeDomain: "threadTicks" });
+    const used = async () =>
+        1e3 * (await p.call("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
+    // Each action by itself, `several` of them as one where one is too short to tell.
+    const cpu = async (what, n, several, expression) => {
+      for (let i = 0; i < n; i++) {
+        const start = await used();
+        await p.eval(work);
+        fixed.push(await used() - start);
+        const before = await used();
+        await p.eval(`(() => { for (let i = ${i * several}; i < ${(i + 1) * several}; i++) { ${expression}; } })()`);
+        all[what].push((await used() - before) / several);
+      }
+      await p.settle();
+    };
+    const change = (patch) => `${app}.store.change(${patch})`, before = await used();
+    await p.goto(pageOf("huge").url);
+    all.ready.push(await used() - before);
+    await cpu("redraw", 4, 3, `${app}.draw()`);
+    await cpu("hover", 3, 9, `${app}.commands.hover(20 + i % 9 * 60, 100)`);
+    await cpu("search", 9, 1, change('{ q: "do_work_1".slice(0, i + 1) }'));
+    await p.eval(change('{ q: "" }'));
+    await cpu("filter", 4, 1, change('{ f: "d~=do_work_" + (i + 20) }'));
+    await p.eval(change('{ f: "" }'));
+    await cpu("regroup", 4, 1, change('{ g: ["c,p,t", "p", "-", "n"][i] }'));
+    await p.eval(change('{ g: "" }'));
+    await cpu("pivot", 3, 1, `${app}.commands.pivotItem(${app}.table.hottest() + i)`);
+    await p.eval(change('{ p: "", w: "g" }'));
+    await cpu("time", 3, 1, change('{ tr: `${i * 100},${i * 100 + 2000}` }'));
+    await p.eval(change('{ tr: "" }'));
+    await cpu("chronological", 3, 1, change('{ o: "t", tr: i ? `0,${90000 + i}` : "" }'));
+    await p.close();
     const slow = Math.max(1, fixed.sort((a, b) => a - b)[fixed.length >> 1] / FIXED_MS);
     const over = [], words = [];
     for (const [k, calm] of Object.entries(limits)) {
