@@ -4,11 +4,13 @@
 import {byId, el, fill} from "./dom.js";
 import {clip, count, percent, visible} from "./format.js";
 import {ORIGINS} from "./color.js";
+import {fit, ladderOf} from "./label.js";
 import {ancestors} from "./layout.js";
 import {tableOf} from "./transform.js";
 import {ofMachine} from "./panel.js";
 
 const STACK_SHOWN = 400;
+const LINK_CHARS = 40; // what the panel has room for
 
 function shares(app, v, inView, parent) {
   const { view } = app;
@@ -44,7 +46,7 @@ function linkList(app, list, whole) {
                         title: app.model.name(item)
                       },
                           el("span", { class: "n" }, percent(v, whole)),
-                          el("span", { class: "f" }, clip(app.model.name(item), 300))))));
+                          el("span", { class: "f" }, fit(ladderOf(app.model.name(item), app.model.origin(item)), LINK_CHARS))))));
 }
 
 // What took the most itself at or below a frame.

@@ -11,17 +11,13 @@ import {rangeText, slotSums} from "./time.js";
 const HEIGHT = 32;
 const MOVED_PX = 3;
 
-const span = (times, [from, to]) => {
-  const at = (slot) => Math.round(times.startMs + slot * times.slotMs) * 1e6;
-  return `${nanoseconds(at(from)).replace(/^0 ns$/, "0")} – ${nanoseconds(at(to))}`;
-};
-
 export function createStrip(app) {
   const { model, store } = app, { times } = model, canvas = byId("strip"), box = byId("strip-box");
   box.hidden = !times;
   if (!times) return { draw() {}, words: () => "" };
   let drag = null, hits = null;
 
+  const at = (slot) => nanoseconds(Math.round(times.startMs + slot * times.slotMs) * 1e6).replace(/^0 ns$/, "0 s");
   const sumOf = (strip, from, to) => {
     let sum = 0;
     for (const column of strip.sums)
@@ -85,16 +81,6 @@ export function createStrip(app) {
     c.fillStyle = app.forced() ? "Canvas" : SURFACE[app.theme].panel;
     c.fillRect(0, 0, width, HEIGHT);
     bars(c, width);
-    const ends = [times.startMs, times.startMs + times.slots * times.slotMs].map((ms) => nanoseconds(Math.round(ms) * 1e6));
-    c.font = "11px system-ui, sans-serif";
-    c.textBaseline = "top";
-    ends.forEach((text, k) => {
-      const w = c.measureText(text).width, left = k ? width - w - 4 : 4;
-      c.fillStyle = app.forced() ? "Canvas" : SURFACE[app.theme].panel;
-      c.fillRect(left - 2, 0, w + 4, 13);
-      c.fillStyle = app.forced() ? "CanvasText" : SURFACE[app.theme].text;
-      c.fillText(text, left, 1);
-    });
     const range = drag ? drag.range : app.view.range;
     if (range) {
       const [a, b] = range.map((s) => s * width / times.slots);
@@ -107,6 +93,16 @@ export function createStrip(app) {
       c.lineWidth = 2;
       c.strokeRect(a + 1, 1, Math.max(1, b - a - 2), HEIGHT - 2);
     }
+    const ends = [0, times.slots].map(at);
+    c.font = "11px system-ui, sans-serif";
+    c.textBaseline = "top";
+    ends.forEach((text, k) => {
+      const w = c.measureText(text).width, left = k ? width - w - 4 : 4;
+      c.fillStyle = app.forced() ? "Canvas" : SURFACE[app.theme].panel;
+      c.fillRect(left - 2, 0, w + 4, 13);
+      c.fillStyle = app.forced() ? "CanvasText" : SURFACE[app.theme].text;
+      c.fillText(text, left, 1);
+    });
     box.setAttribute("aria-valuetext", words(range));
     box.setAttribute("aria-valuenow", range ? range[0] : 0);
     box.setAttribute("aria-valuemax", times.slots);
@@ -114,7 +110,7 @@ export function createStrip(app) {
 
   function words(range) {
     const { strip } = app.view, whole = [0, times.slots], sum = sumOf(strip, ...(range || whole));
-    return `${range ? "" : "all of "}${span(times, range || whole)}: ${count(sum)} samples, ${
+    return `${range ? "" : "all of "}${(range || whole).map(at).join(" – ")}: ${count(sum)} samples, ${
         percent(sum, model.tree.total[0][0])} of all`;
   }
 

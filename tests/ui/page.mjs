@@ -859,6 +859,37 @@ const checks = {
     equal(p.errors.join("; "), "", "errors");
     await p.close();
   },
+  // The hottest function of one process, who calls it, what it takes of the machine; and that as a link.
+  async a_newcomer_gets_from_a_process_to_its_hottest_function() {
+    const stacks = stacksOf("small").filter((s) => s.process.startsWith("nginx/")), p = await open("small");
+    await clickFrame(p, "nginx (200)");
+    const rows = await p.eval(`${app}.table.rows(99).map((r) => [r.name, r.self, r.total])`);
+    assert(rows.length === new Set(stacks.flatMap((s) => s.frames)).size, `the table is of the process: ${rows.length} rows`);
+    for (const [name, self, t] of rows) {
+      equal(self, sum(stacks, (s) => s.frames.at(-1) === name), `${name} self`);
+      equal(t, sum(stacks, (s) => s.frames.includes(name)), `${name} total`);
+    }
+    const hottest = rows[0][0], details = () => p.eval('document.getElementById("pane-details").textContent');
+    assert((await details()).includes("Hottest in it") && / of all CPUs/.test(await details()), await details());
+    await p.eval('document.querySelector("#pane-details .links button").click()');
+    await p.settle();
+    equal(await p.eval(`${app}.model.rawName(${app}.selectedItem())`), hottest, "one click leads to it");
+    assert(/Callers .*main/.test((await details()).replace(/\n/g, " ")), await details());
+    const at = await placeOf(p, hottest);
+    await p.move(at[0], at[1]);
+    await p.settle();
+    const expected = await p.eval(`${app}.model.meta.ledger.expected`), node = await p.eval(
+        `(() => { const s = ${app}.view.selected; return s.pane.lay.tree.total[0][s.node]; })()`);
+    const status = await p.eval('document.getElementById("status").textContent');
+    assert(status.includes(`${(100 * node / expected).toPrecision(3)} % of the machine`), status);
+    const link = await hash(p);
+    const colleague = await open("small", link);
+    equal(await colleague.eval(`${app}.model.rawName(${app}.selectedItem())`), hottest, "the link shows it");
+    await colleague.png(join(pictures, "newcomer.png"));
+    await colleague.close();
+    equal(p.errors.join("; "), "", "errors");
+    await p.close();
+  },
   async settings_stay_on_this_machine() {
     const p = await open("small", "", { media: [{ name: "prefers-color-scheme", value: "light" }] });
     const menu = async (word) => {
