@@ -508,10 +508,10 @@ static __always_inline int emit_large(struct sample_buf *s, struct rec_handoff *
 	return 1;
 }
 
-/* A ring that fills up gets shorter pieces of more samples: outer frames can still be read from the
- * process, a lost sample cannot. Returns the bytes after the registers. */
+/* The slice beside the words; one: only up to the end of its first page. Returns the bytes after the
+ * registers. */
 static __always_inline __u32 attach_small(
-	struct sample_buf *s, struct rec_handoff *h, __u64 words, __u64 waiting)
+	struct sample_buf *s, struct rec_handoff *h, __u64 words, int one)
 {
 	__u64 off = words * 8 + sizeof(*h);
 	__u8 *dst;
@@ -521,7 +521,7 @@ static __always_inline __u32 attach_small(
 	if (off > AREA_BYTES - REC_STACK_SMALL)
 		return 0;
 	dst = (__u8 *)s->words + off;
-	if (waiting > 2ull * wake_bytes)
+	if (one)
 		copy_stack(h, dst, s->w.sp, 0);
 	else
 		copy_stack(h, dst, s->w.sp, SMALL_PAGES);
@@ -575,6 +575,7 @@ static __always_inline long hand_over(struct sample_buf *s, __u64 words)
 	__u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
 	__u64 len = sizeof(s->rec) + words * 8; // 64 bits wide, or the bound lands on a copy of it
 	struct rec_handoff *h = attach_registers(s, words);
+	__u64 left = stack_left(s);
 
 	if (!h)
 		return 1;
@@ -583,9 +584,13 @@ static __always_inline long hand_over(struct sample_buf *s, __u64 words)
 	s->rec.handoff_exact = s->w.exact;
 	s->rec.handoff_mark = s->w.mark;
 	if (config.stack_bytes > REC_STACK_SMALL && waiting <= wake_bytes &&
-		stack_left(s) > SMALL_PAGES * REC_STACK_PAGE && emit_large(s, h, len))
+		left > SMALL_PAGES * REC_STACK_PAGE && emit_large(s, h, len))
 		return 0;
-	len += attach_small(s, h, words, waiting);
+	// A ring that fills up gets shorter pieces of more samples: outer frames can still be read from
+	// the process, a lost sample cannot.
+	len += attach_small(s, h, words,
+		waiting > 2ull * wake_bytes ||
+			left <= REC_STACK_PAGE - (s->w.sp & (REC_STACK_PAGE - 1)));
 	WALK_BAR(len);
 	if (len > sizeof(s->rec) + sizeof(s->words))
 		return 1;

@@ -26,7 +26,9 @@
 #define SAMPLES_MAX 65536
 #define RUNTIME_FRAMES_MAX (1u << 20)
 #define POLL_NS (25 * NSEC_PER_MSEC) // new processes are known to the kernel walker within this
-#define IDLE_NS (2 * NSEC_PER_MSEC) // unwind tables made ahead, a turn
+/* Unwind tables are made ahead for so long, so often: at most a twentieth of a CPU. */
+#define IDLE_NS NSEC_PER_MSEC
+#define IDLE_EVERY_NS (20 * NSEC_PER_MSEC)
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
@@ -66,6 +68,7 @@ struct session {
 	uint64_t real_offset; // CLOCK_REALTIME - CLOCK_MONOTONIC, ns
 	uint64_t boundary; // end of the running window, 0 none
 	uint64_t shown; // time of the last progress
+	uint64_t idled; // time of the last tables made ahead
 	uint64_t pumped; // time of the last emptying of the rings while naming
 	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
 	struct ledger ledgers[CAPTURE_EVENTS_MAX];
@@ -576,7 +579,10 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 		r = drain(s, now);
 		if (!r)
 			r = reading_turn(&s->reading);
-		unwind_idle(s->unwind, IDLE_NS);
+		if (now - s->idled >= IDLE_EVERY_NS) {
+			s->idled = now;
+			unwind_idle(s->unwind, IDLE_NS);
+		}
 		if (s->config.progress && now - s->shown > PROGRESS_NS) {
 			show_progress(s, now);
 			s->shown = now;

@@ -202,27 +202,34 @@ static struct overlay *overlay_add(
 	return &o->v[i];
 }
 
+struct pattern_place {
+	uint64_t start;
+	struct overlays *overlays;
+};
+
+static void add_pattern(void *arg, size_t at, const struct pattern *found)
+{
+	const struct pattern_place *place = arg;
+	const struct uw_rule rule = {.cfa = found->cfa};
+	uint64_t start = place->start + at;
+	struct overlay *added =
+		overlay_add(place->overlays, start - found->before, start + found->len, &rule);
+
+	if (added)
+		added->weak = found->weak;
+}
+
 static void add_patterns(struct run *r, uint64_t start, uint64_t end, struct overlays *o)
 {
+	struct pattern_place place = {start, o};
 	uint64_t off, len = end - start;
 	const uint8_t *p;
 
 	if (len < PATTERN_BYTES || !module_vaddr_to_offset(r->m, start, &off))
 		return;
 	p = unwind_file_get(&r->b->text, r->m, off, len);
-	for (uint64_t i = 0; p && i + PATTERN_BYTES <= len; i++) {
-		struct pattern found;
-		struct uw_rule rule = {0};
-		struct overlay *added;
-
-		if (!pattern_match(p + i, &found))
-			continue;
-		rule.cfa = found.cfa;
-		added = overlay_add(o, start + i - found.before, start + i + found.len, &rule);
-		if (added)
-			added->weak = found.weak;
-		i += found.len - 1;
-	}
+	if (p)
+		pattern_search(p, len, add_pattern, &place);
 }
 
 static void add_plt(const struct build_plt *plt, uint64_t start, uint64_t end, struct overlays *o)

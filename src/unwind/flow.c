@@ -9,6 +9,7 @@
 #include "base/vec.h"
 #include "unwind/cfi.h"
 #include "unwind/insn.h"
+#include "unwind/pattern.h"
 
 #define RBP 5
 #define CFA_MAX (1 << 20) // deeper frames are no frames
@@ -379,12 +380,12 @@ static bool contradicts(const struct known *k, const struct flow_insn *n)
  * large programs are built so, and are not worth decoding. */
 static bool keeps_frames(const uint8_t *code, size_t len)
 {
-	static const uint8_t begin[] = {0x55, 0x48, 0x89, 0xe5};
+	static const struct pattern_bytes begin = {{0x55, 0x48, 0x89, 0xe5}, 4, 3};
 	const uint8_t *p = code, *end = code + len;
 	size_t n = 0;
 
-	while ((p = memmem(p, (size_t)(end - p), begin, sizeof(begin)))) {
-		p += sizeof(begin);
+	while ((p = pattern_find(p, end, &begin))) {
+		p += begin.len;
 		n++;
 	}
 	return n > FRAMES_MIN && n > len / FRAMES_SHARE;

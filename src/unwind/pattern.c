@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "bpf/abi/unwind_table.h"
 
 /* exit(main(...)) and pthread_exit(start(arg)) of a C library without CFI (musl): an indirect call
@@ -52,4 +53,55 @@ bool pattern_match(const uint8_t *p, struct pattern *ret)
 	// A handler returns to the first byte; return addresses are looked up one before.
 	*ret = (struct pattern){1, sizeof(sigreturn), UW_CFA_SIGNAL, false};
 	return true;
+}
+
+/* How far before the rare bytes a pattern may begin: syscall ends the trampoline and musl's clone(), and
+ * between an indirect call and the call of exit() lies the move of its result. */
+struct mark {
+	struct pattern_bytes b;
+	uint8_t before[3]; // distances, 0 ends
+};
+
+static const struct mark marks[] = {
+	{{{0x0f, 0x05}, 2, 1}, {7, 9}},
+	{{{0x89, 0xc7, 0xe8}, 3, 1}, {2, 3, 4}},
+};
+
+const uint8_t *pattern_find(const uint8_t *p, const uint8_t *end, const struct pattern_bytes *b)
+{
+	while (end - p >= b->len) {
+		const uint8_t *hit =
+			memchr(p + b->rare, b->bytes[b->rare], (size_t)(end - p - b->len) + 1);
+
+		if (!hit)
+			return NULL;
+		p = hit - b->rare;
+		if (!memcmp(p, b->bytes, b->len))
+			return p;
+		p++;
+	}
+	return NULL;
+}
+
+void pattern_search(const uint8_t *code, size_t len, pattern_fn fn, void *arg)
+{
+	for (unsigned m = 0; m < ARRAY_SIZE(marks); m++) {
+		const uint8_t *p = code, *end = code + len;
+
+		while ((p = pattern_find(p, end, &marks[m].b))) {
+			size_t at = (size_t)(p - code);
+
+			for (unsigned i = 0; i < 3 && marks[m].before[i]; i++) {
+				size_t before = marks[m].before[i];
+				struct pattern found;
+
+				if (before > at || at - before + PATTERN_BYTES > len ||
+					!pattern_match(code + at - before, &found))
+					continue;
+				fn(arg, at - before, &found);
+				break;
+			}
+			p++;
+		}
+	}
 }

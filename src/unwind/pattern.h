@@ -5,6 +5,7 @@
 #define GP_UNWIND_PATTERN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PATTERN_BYTES 16 // the longest
@@ -17,5 +18,17 @@ struct pattern {
 
 /* p: at least PATTERN_BYTES. */
 bool pattern_match(const uint8_t *p, struct pattern *ret);
+
+/* A few bytes, found by the one of them that is rare in code: as memmem(), which is slow for short ones. */
+struct pattern_bytes {
+	uint8_t bytes[4];
+	uint8_t len, rare; // index
+};
+const uint8_t *pattern_find(const uint8_t *p, const uint8_t *end, const struct pattern_bytes *b);
+
+/* Calls fn for each pattern in code, with the offset of its first byte; in no order. The bytes that make
+ * them rare are searched for, not each place looked at: most code holds none. */
+typedef void (*pattern_fn)(void *arg, size_t at, const struct pattern *found);
+void pattern_search(const uint8_t *code, size_t len, pattern_fn fn, void *arg);
 
 #endif

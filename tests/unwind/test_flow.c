@@ -6,6 +6,7 @@
 #include "tests/harness.h"
 #include "unwind/build.h"
 #include "unwind/flow.h"
+#include "unwind/pattern.h"
 #include "unwind/insn.h"
 
 #define PF_EXEC 1
@@ -262,6 +263,61 @@ static void flow__init_and_fini(void **state)
 	module_standalone_free(m);
 }
 
+struct seen {
+	uint8_t *at; // bit map by byte
+	size_t n;
+};
+
+static void see_pattern(void *arg, size_t at, const struct pattern *found)
+{
+	struct seen *seen = arg;
+
+	(void)found;
+	assert_int_equal(seen->at[at], 0);
+	seen->at[at] = 1;
+	seen->n++;
+}
+
+/* The search by rare bytes finds what looking at each place does, in random bytes that are full of parts
+ * of patterns, and right up to the end. */
+static void flow__patterns_are_found_where_they_are(void **state)
+{
+	static const uint8_t parts[][11] = {
+		{0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05},
+		{0x41, 0xff, 0xd1, 0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05},
+		{0xff, 0xd0, 0x89, 0xc7, 0xe8, 1, 2, 3, 4, 0x90},
+		{0xff, 0x55, 0x08, 0x48, 0x89, 0xc7, 0xe8, 0, 0, 0x0f, 0x1f},
+	};
+	enum { LEN = 512 };
+	uint64_t seed = 11;
+	size_t total = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 3000; round++) {
+		uint8_t code[LEN], at[LEN] = {0};
+		struct seen seen = {at, 0};
+
+		for (size_t i = 0; i < LEN;) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			size_t n = MIN((size_t)(seed >> 33) % 12, LEN - i);
+
+			memcpy(code + i, parts[seed >> 60 & 3], MIN(n, sizeof(parts[0])));
+			i += n;
+			if (i < LEN)
+				code[i++] = (uint8_t)(seed >> 40);
+		}
+		pattern_search(code, LEN, see_pattern, &seen);
+		for (size_t i = 0; i < LEN; i++) {
+			struct pattern found;
+			bool is = i + PATTERN_BYTES <= LEN && pattern_match(code + i, &found);
+
+			assert_int_equal(is, at[i]);
+		}
+		total += seen.n;
+	}
+	assert_true(total > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +328,7 @@ int main(void)
 		cmocka_unit_test(flow__any_bytes),
 		cmocka_unit_test(flow__init_and_fini),
 		cmocka_unit_test(flow__agrees_with_call_frame_information),
+		cmocka_unit_test(flow__patterns_are_found_where_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,11 +102,75 @@ static void prefetch__leaves_room_in_the_pool(void **state)
 	bench_close(&b);
 }
 
+static bool drop(void *arg, struct module *m)
+{
+	return unwind_forget_module(arg, m);
+}
+
+/* A process that for months loads a library of another file each time, and unloads it: nothing of those
+ * that are gone is kept, and what is mapped keeps its tables. */
+static void forget__libraries_come_and_go(void **state)
+{
+	const uint64_t at = 0x10000000;
+	struct bench b = {0};
+	uint64_t dir_used = 0;
+	size_t slots = 0;
+
+	(void)state;
+	bench_open(&b, 0);
+	const struct mapping *big = big_mapping(&b);
+	struct module *kept = module_get(&b.modules, big->module);
+	uint64_t off = big->pgoff + UW_PAGE_BYTES;
+
+	assert_ok(pages_load(b.unwind, b.self, big, off));
+	for (unsigned i = 1; i <= 20000; i++) {
+		char path[64];
+		struct capture_event e = {
+			.type = CAPTURE_MMAP,
+			.pid = b.self->pid,
+			.tid = b.self->pid,
+			.time = i,
+			.mmap = {.start = at,
+				.len = 16 * UW_PAGE_BYTES,
+				.maj = 8,
+				.min = 77,
+				.ino = 1000000 + i,
+				.prot = 5,
+				.path = path},
+		};
+
+		snprintf(path, sizeof(path), "/nowhere/lib%u.so (deleted)", i);
+		assert_ok(process_table_apply(&b.processes, &e));
+		assert_ok(unwind_update_process(b.unwind, b.self));
+		if (i % 10)
+			continue;
+		process_table_sweep(&b.processes);
+		assert_ok(process_table_sweep_modules(&b.processes, drop, b.unwind));
+		assert_true(b.modules.by_id.len <= 1000);
+		if (i == 5000) {
+			dir_used = b.unwind->tables.dir.used;
+			slots = b.unwind->modules.len;
+		}
+	}
+	assert_int_equal(b.unwind->stats.full + b.unwind->tables.stats.full, 0);
+	assert_true(b.unwind->modules.len <= 2 * slots);
+	assert_true(b.unwind->tables.dir.used <= 2 * dir_used);
+	const struct mapping *last = process_mapping(b.self, at);
+
+	assert_non_null(last);
+	assert_non_null(module_get(&b.modules, last->module));
+	assert_ptr_equal(module_get(&b.modules, kept->id), kept);
+	assert_non_null(tables_page_get(&b.unwind->tables,
+		b.unwind->modules.data[kept->unwind_slot - 1]->ranges, off >> UW_PAGE_SHIFT));
+	bench_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prefetch__pages_around_misses),
 		cmocka_unit_test(prefetch__leaves_room_in_the_pool),
+		cmocka_unit_test(forget__libraries_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
