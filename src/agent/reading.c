@@ -17,6 +17,8 @@ static int on_stack(void *arg, const struct reader_sample *s)
 	int e;
 
 	s->process->sampled = true;
+	identities_see(r->identities, s->process,
+		intern_str(&r->processes->strings, s->process->container));
 	e = frames_read(r->frames, s->process, s->words, s->nwords);
 	if (e)
 		return e;
@@ -55,6 +57,7 @@ int reading_init(struct reading *r, const struct reading_config *c)
 
 	*r = (struct reading){
 		.frames = c->frames,
+		.identities = c->identities,
 		.processes = c->frames->processes,
 		.frequency = c->frequency,
 		.no_records = c->no_records,

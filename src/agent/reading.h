@@ -8,6 +8,7 @@
 #define GP_AGENT_READING_H
 
 #include "agent/frames.h"
+#include "agent/identities.h"
 #include "agent/selection.h"
 #include "profile/naming.h"
 #include "runtime/reader.h"
@@ -28,6 +29,7 @@ struct reading_options {
 struct reading_config {
 	struct reading_options options;
 	struct frames *frames;
+	struct identities *identities; // NULL: not asked for
 	unsigned frequency; // samples a second that a thread counts for
 	uint32_t max_samples;
 	bool only_listed; // the walker in the kernel sees to the others
@@ -39,6 +41,7 @@ struct reading_config {
 struct reading {
 	struct reader *reader; // NULL: none
 	struct frames *frames;
+	struct identities *identities;
 	struct process_table *processes;
 	struct window window;
 	unsigned frequency;

@@ -186,6 +186,7 @@ static int build_reading(struct session *s, bool in_kernel)
 	const struct reading_config config = {
 		.options = c->reading,
 		.frames = &s->frames,
+		.identities = s->identities,
 		.frequency = s->source->frequency,
 		.max_samples = c->max_samples ? c->max_samples : SAMPLES_MAX,
 		.only_listed = in_kernel,

@@ -108,8 +108,8 @@ def slowdown():
         finally:
             a.close()
     ratios = sorted(w / p - 1 for w, p in pairs)
-    lib.row("slowdown of a Python program at 99 Hz", f"{100 * sum(ratios) / len(ratios):.2f} % ({100 * ratios[0]:.2f} to {100 * ratios[-1]:.2f})",
-            "-", "-", "< 1 %", "rounds in 2 s of CPU time, ten interleaved pairs")
+    lib.row("slowdown of a Python program at 99 Hz", f"{100 * (ratios[4] + ratios[5]) / 2:.2f} % ({100 * ratios[0]:.2f} to {100 * ratios[-1]:.2f})",
+            "-", "-", "< 1 %", "rounds in 2 s of CPU time, ten interleaved pairs, their median")
 
 
 if __name__ == "__main__":

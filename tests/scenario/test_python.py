@@ -82,13 +82,19 @@ def whole(stack):
     return bool(stack.frames) and not stack.frames[0].startswith("[")
 
 
+def gone(stack):
+    """On its way out with its memory given back: no user stack is left, of whatever language."""
+    return "do_exit_[k]" in stack.frames and all(f.endswith("_[k]") for f in stack.frames)
+
+
 def show(stacks, most):
     for s in stacks[:most]:
         lib.note(f"{s.count} {';'.join(s.frames)[-400:]}")
 
 
-def expect(comm, stacks, truths, least=0.99, prefixes=True, samples=20, native=0.97):
+def expect(comm, stacks, truths, least=0.99, prefixes=True, samples=60, native=0.97):
     """Share of the samples that are whole and whose Python frames are one of the truths (or on the way to one)."""
+    stacks = [s for s in stacks if not gone(s)]
     total = sum(s.count for s in stacks)
     if total < samples:
         return f"{comm}: only {total} samples"
@@ -129,7 +135,7 @@ def test_paths_of_every_version():
     truths = [PREFIX + frames for _, frames in PATHS.values()]
     for version, process in started:
         stacks = p.of(process.comm)
-        problems.append(expect(process.comm, stacks, truths, samples=20))
+        problems.append(expect(process.comm, stacks, truths, samples=60))
         total = p.total(stacks) or 1
         for path, (share, frames) in PATHS.items():
             seen = p.total([s for s in stacks if path in python_frames(s)]) / total
@@ -172,7 +178,7 @@ def test_deep_recursion():
     time.sleep(2)
     p = lib.gprofiler("-d", 15, "-f", 199)
     truth = PREFIX + ["descend"] * 201 + ["burn"]
-    check([expect(x.comm, p.of(x.comm), [truth], samples=20) for _, x in started])
+    check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
 
 def test_nine_hundred_frames():
@@ -180,7 +186,7 @@ def test_nine_hundred_frames():
     time.sleep(2)
     p = lib.gprofiler("-d", 8, "-f", 199)
     truth = PREFIX + ["descend"] * 901 + ["burn"]
-    check([expect(x.comm, p.of(x.comm), [truth], samples=20) for _, x in started])
+    check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
 
 def test_threads():
@@ -193,7 +199,7 @@ def test_threads():
         total = p.total(stacks)
         good = p.total([s for s in stacks if whole(s) and "in_thread" in python_frames(s) and "threads" not in python_frames(s)])
         lib.note(f"{x.comm}: {good} of {total}")
-        if total < 20 or good < 0.97 * total:
+        if total < 60 or good < 0.97 * total:
             problems.append(f"{x.comm}: {good} of {total} in threads of their own")
             show(sorted((s for s in stacks if "in_thread" not in python_frames(s)), key=lambda s: -s.count), 4)
     check(problems)
@@ -207,7 +213,7 @@ def test_forked_children():
         time.sleep(1)
         p = lib.gprofiler("-d", 10, "-f", 199)
         truth = PREFIX + ["fork", "in_child", "burn"]
-        check([expect(x.comm, p.of(x.comm), [truth], least=0.95, native=0.8) for _, x in started])
+        check([expect(x.comm, p.of(x.comm), [truth]) for _, x in started])
         for _, x in started:
             x.wait()
 
@@ -217,7 +223,7 @@ def test_lock_released_in_system_calls():
     time.sleep(2)
     p = lib.gprofiler("-d", 15, "-f", 199)
     truth = PREFIX + ["sleepy", "read_zero"]
-    check([expect(x.comm, p.of(x.comm), [truth], samples=20) for _, x in started])
+    check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
 
 def test_exec_of_another_python():
@@ -232,7 +238,7 @@ def test_exec_of_another_python():
     after = [s for s in p.stacks if s.comm in names and "paths" in python_frames(s)]
     lib.note(f"{v1}: {p.total(before)} samples, then {v2}: {p.total(after)}")
     assert p.total(before) > 30 and p.total(after) > 60
-    check([expect("after exec", after, [PREFIX + f for _, f in PATHS.values()], samples=20)])
+    check([expect("after exec", after, [PREFIX + f for _, f in PATHS.values()], samples=60)])
 
 
 def test_subinterpreter():
@@ -251,7 +257,7 @@ def test_subinterpreter():
         good = p.total([s for s in stacks if whole(s) and is_prefix(["<module>", "in_sub"], python_frames(s)[-3:])
                         or python_frames(s)[-2:] == ["<module>", "in_sub"]])
         lib.note(f"{x.comm}: {good} of {total} with the frames of the inner interpreter")
-        if total < 20 or good < 0.97 * total:
+        if total < 60 or good < 0.97 * total:
             problems.append(f"{x.comm}: {good} of {total}")
             show(sorted(stacks, key=lambda s: -s.count), 3)
     check(problems)

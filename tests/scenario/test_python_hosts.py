@@ -3,6 +3,7 @@
 where one is not installed, its test says so."""
 import glob
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -288,6 +289,102 @@ def test_asyncio_server():
         assert p.total(burning) > 0.7 * p.total(ours)
         problems += any(python_frames(s)[-5:] != truth for s in burning)
     assert not problems
+
+
+EMBEDDER = r"""
+#include <Python.h>
+int main(int argc, char **argv)
+{
+	(void)argc;
+	Py_Initialize();
+	return PyRun_SimpleString(argv[1]);
+}
+"""
+LOOP = BURN + "def main():\n    while True:\n        burn(20000)\n\nmain()\n"
+TRUTH = ["<module>", "main", "burn"]
+
+
+def shared_pythons():
+    """(version, prefix) of those that come with a shared library and headers in a folder of their own."""
+    found = []
+    for version, path in chosen((3, 8)):
+        prefix = os.path.dirname(os.path.dirname(path))
+        short = ".".join(version.split(".")[:2])
+        lib_ = os.path.join(prefix, "lib", f"libpython{short}.so.1.0")
+        if os.path.exists(lib_) and os.path.exists(os.path.join(prefix, "include", f"python{short}", "Python.h")):
+            found.append((short, prefix, lib_))
+    if not found:
+        lib.skip("no Python with a shared library and headers")
+    return found
+
+
+def test_embedder():
+    """A program of C that links libpython, under a name that says nothing."""
+    lib.need_root()
+    short, prefix, lib_ = shared_pythons()[-1]
+    source, program = write("embedder.c", EMBEDDER), os.path.join(lib.env.dir, "calculator")
+    if not shutil.which("cc"):
+        lib.skip("no C compiler")
+    subprocess.run(["cc", "-o", program, source, f"-I{prefix}/include/python{short}", lib_, f"-Wl,-rpath,{prefix}/lib"], check=True)
+    lib.env.start(program, LOOP, env=dict(os.environ, PYTHONHOME=prefix))
+    time.sleep(1.5)
+    p = lib.gprofiler("-d", 5, "-f", 199)
+    check_running(p, "calculator", lambda f: begins(f, TRUTH))
+
+
+def own_library(lib_):
+    """A copy of a library in a folder of its own, and the environment that prefers it."""
+    folder = os.path.join(lib.env.dir, "lib")
+    os.makedirs(folder)
+    path = os.path.join(folder, os.path.basename(lib_))
+    shutil.copy(lib_, path)
+    return path, dict(os.environ, LD_LIBRARY_PATH=folder)
+
+
+def test_deleted_library():
+    """An upgrade took the file away; what is mapped is what is read."""
+    lib.need_root()
+    short, prefix, lib_ = shared_pythons()[-1]
+    path, environ = own_library(lib_)
+    link = os.path.join(lib.env.dir, "py-deleted")
+    os.symlink(os.path.join(prefix, "bin", f"python{short}"), link)
+    process = lib.env.start(link, "-c", LOOP, env=environ)
+    time.sleep(1.5)
+    if path not in open(f"/proc/{process.pid}/maps").read():
+        lib.skip("this Python does not take its library from LD_LIBRARY_PATH")
+    os.unlink(path)
+    p = lib.gprofiler("-d", 5, "-f", 199)
+    check_running(p, "py-deleted", lambda f: begins(f, TRUTH))
+
+
+def test_free_threaded_is_refused_politely():
+    """A library that says of itself that it is free-threaded: one line, and its native stacks stay."""
+    lib.need_root()
+    shared = [s for s in shared_pythons() if s[0] in ("3.13", "3.14")]
+    if not shared:
+        lib.skip("no Python that tells its offsets")
+    short, prefix, lib_ = shared[-1]
+    path, environ = own_library(lib_)
+    with open(path, "r+b") as f:
+        data = f.read()
+        # Cookie, version and 0: other places have the cookie, too.
+        at = re.search(rb"xdebugpy\xf0.[\x0d\x0e]\x03\0{4}\0{8}", data, re.S).start()
+        f.seek(at + 16)	# _Py_DebugOffsets.free_threaded
+        f.write(b"\1")
+    link = os.path.join(lib.env.dir, "py-free")
+    os.symlink(os.path.join(prefix, "bin", f"python{short}"), link)
+    for _ in range(2):
+        process = lib.env.start(link, "-c", LOOP, env=environ)
+    time.sleep(1.5)
+    if path not in open(f"/proc/{process.pid}/maps").read():
+        lib.skip("this Python does not take its library from LD_LIBRARY_PATH")
+    for mode in ("auto", "pyspy"):
+        p = lib.gprofiler("-d", 3, "-f", 199, "--python-mode", mode, "--min-profiling-duration", 1, out=mode)
+        said = [line for line in p.process.stdout_text.splitlines() if "free-threaded" in line]
+        assert len(said) == 1 and "INFO" in said[0], said
+        stacks = p.of("py-free")
+        assert p.total(stacks) > 20 and not any(f.endswith("_[p]") for s in stacks for f in s.frames)
+        assert any("EvalFrame" in f for s in stacks for f in s.frames)
 
 
 def musl_pythons():

@@ -68,14 +68,14 @@ def test_truth_of_every_version():
         wait_for_cpu(p, 0.3)
     watch = Watch([p.pid for p in started_])
     before = {p.pid: cpu_seconds(p.pid) for p in started_}
-    profile = lib.gprofiler("-d", 20, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
+    profile = lib.gprofiler("-d", 12, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
     used = {p.pid: cpu_seconds(p.pid) - before[p.pid] for p in started_}
     watch.end()
     assert "through reader" in text(profile), text(profile)
     problems = []
     for p in started_:
         stacks = profile.of(p.comm)
-        problems.append(expect(p.comm, stacks, TRUTHS, least=0.97, samples=40))
+        problems.append(expect(p.comm, stacks, TRUTHS, least=0.97, samples=30))
         n = profile.total(stacks)
         for path, (share, _) in PATHS.items():
             seen = profile.total([s for s in stacks if path in python_frames(s)]) / max(n, 1)
@@ -83,7 +83,7 @@ def test_truth_of_every_version():
                 problems.append(f"{p.comm}: {path} has {seen:.3f} of the time, not {share}")
         # It used a little more CPU time than was looked at: the program starts and ends within it.
         lib.note(f"{p.comm}: {n} samples, {99 * used[p.pid]:.0f} periods of CPU time")
-        if not 0.75 * 99 * used[p.pid] <= n <= 1.05 * 99 * used[p.pid]:
+        if not 0.7 * 99 * used[p.pid] <= n <= 1.05 * 99 * used[p.pid]:
             problems.append(f"{p.comm}: {n} samples for {used[p.pid]:.2f} s of CPU time")
         if not all(f.endswith("_[p]") for s in stacks for f in s.frames):
             problems.append(f"{p.comm}: a frame that is not Python's")
@@ -103,7 +103,7 @@ def test_merged_with_what_was_sampled():
     profile = lib.gprofiler("-d", 5, "-f", 199, "--python-mode", "pyspy", *YOUNG)
     used = cpu_seconds(process.pid) - before
     stacks = profile.of(process.comm)
-    test_python.check([expect(process.comm, stacks, TRUTHS, least=0.97)])
+    test_python.check([expect(process.comm, stacks, TRUTHS, least=0.97, samples=20)])
     assert all(f.endswith("_[p]") for s in stacks for f in s.frames), "the sampler's stacks are replaced"
     # The sampler sees nearly all of the time that the process used while we waited.
     n = profile.total(stacks)
@@ -123,7 +123,7 @@ def test_without_any_way_to_sample():
     r, profile = run(open_dir(), ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"], "-d", 4, "-f", 99, *YOUNG)
     assert r.returncode == 0, r.stdout + r.stderr
     assert "Sampling is not possible" in r.stdout and "read from outside" in r.stdout, r.stdout
-    test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97)])
+    test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97, samples=20)])
 
 
 def test_ring_has_python():
@@ -194,7 +194,7 @@ def test_young_and_spawned_processes():
     version, path = chosen()[-1]
     for spawned in (False, True):
         args = ["--profile-spawned-processes"] if spawned else []
-        g = lib.start_gprofiler("-d", 9, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 3,
+        g = lib.start_gprofiler("-d", 7, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2,
                                 *args, out=f"spawned{spawned}")
         wait_for("the window", lambda: "through reader" in log(g))
         time.sleep(0.5)
