@@ -16,25 +16,76 @@
 #define PROFILE_BYTES_MAX (256u << 20)
 #define TEXT_MAX (1 << 20)
 
-int finished_new(const struct finish_config *config, struct session *s, unsigned event,
-	struct finished **ret)
+int finish_config_new(const struct options *options, struct finish_config **ret)
+{
+	struct finish_config *c = calloc(1, sizeof(*c));
+	const struct options *o;
+	int r = c ? options_copy(&c->options, options) : -ENOMEM;
+
+	if (r) {
+		free(c);
+		return r;
+	}
+	o = &c->options;
+	atomic_init(&c->refs, 1);
+	c->output = (struct output_config){
+		.dir = o->output_dir,
+		// enum output_format and enum option_format are one order
+		.formats = o->output_dir ? o->format : 0,
+		.rotating = o->rotating_output,
+		.keep_bytes = o->keep_output,
+		.insert_dso_name = o->insert_dso_name,
+		.line_numbers = o->line_numbers,
+		.contexts = true,
+	};
+	*ret = c;
+	return 0;
+}
+
+struct finish_config *finish_config_ref(struct finish_config *c)
+{
+	atomic_fetch_add(&c->refs, 1);
+	return c;
+}
+
+void finish_config_unref(struct finish_config *c)
+{
+	if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
+		return;
+	options_deinit(&c->options);
+	free(c);
+}
+
+int finished_new(struct finish_config *config, const char *event, struct finished **ret)
 {
 	struct finished *f = calloc(1, sizeof(*f));
-	char host[65];
-	int r;
 
 	if (!f)
 		return -ENOMEM;
-	snprintf(f->event, sizeof(f->event), "%s", session_event_name(s, event));
-	f->several = session_events(s) > 1;
+	f->config = finish_config_ref(config);
+	snprintf(f->event, sizeof(f->event), "%s", event);
 	profile_init(&f->profile, PROFILE_SAMPLES_MAX, PROFILE_BYTES_MAX);
+	*ret = f;
+	return 0;
+}
+
+int finished_take(
+	struct finish_config *config, struct session *s, unsigned event, struct finished **ret)
+{
+	struct finished *f;
+	char host[65];
+	int r = finished_new(config, session_event_name(s, event), &f);
+
+	if (r)
+		return r;
+	f->clock = event == 0;
 	r = session_profile(s, event, &f->profile);
 	metadata_hostname(host, sizeof(host));
 	if (!r)
 		r = profile_string(&f->profile, host, &f->profile.meta.hostname);
-	if (!r && config->options->command)
+	if (!r && config->options.command)
 		r = profile_string(
-			&f->profile, config->options->command[0], &f->profile.meta.command);
+			&f->profile, config->options.command[0], &f->profile.meta.command);
 	if (r) {
 		log_error(LOGGER, "Naming the profile of %s: %s", f->event, strerror(-r));
 		finished_free(f);
@@ -44,11 +95,22 @@ int finished_new(const struct finish_config *config, struct session *s, unsigned
 	return 0;
 }
 
+static void settle(struct finished *f, int r)
+{
+	const struct finish_receipt receipt = f->receipt;
+
+	f->receipt.fn = NULL;
+	if (receipt.fn)
+		receipt.fn(receipt.arg, &receipt, r);
+}
+
 void finished_free(struct finished *f)
 {
 	if (!f)
 		return;
+	settle(f, -ECANCELED);
 	profile_deinit(&f->profile);
+	finish_config_unref(f->config);
 	free(f);
 }
 
@@ -68,9 +130,10 @@ static void report(const struct options *o, struct buf *text)
 	}
 }
 
-int finished_write(const struct finish_config *config, struct finished *f)
+int finished_write(struct finished *f)
 {
-	const struct options *o = config->options;
+	const struct finish_config *config = f->config;
+	const struct options *o = &config->options;
 	_cleanup_json_ json_t *args = options_to_json(o);
 	struct metadata_config metadata = {
 		.run_arguments = args,
@@ -91,7 +154,7 @@ int finished_write(const struct finish_config *config, struct finished *f)
 	};
 	_cleanup_buf_ struct buf text = BUF_INIT(TEXT_MAX);
 	struct profile *p = &f->profile;
-	int r;
+	int r, sent = 0;
 
 	if (f->brief)
 		output.formats &= ~(1u << OUTPUT_HTML);
@@ -99,7 +162,9 @@ int finished_write(const struct finish_config *config, struct finished *f)
 	json_object_set_new(p->header, "governor", governor_json(&f->marks));
 	r = output_write(&output, p, f->several ? f->event : NULL);
 	if (config->delivery)
-		delivery_profile(config->delivery, p, &collapsed);
+		sent = delivery_profile(
+			config->delivery, p, &collapsed, o->flamegraph && !o->continuous);
+	settle(f, config->delivery ? sent : r);
 	if (o->top) {
 		summary_top(&text, p, (unsigned)o->top);
 		buf_append_char(&text, '\n');

@@ -77,7 +77,7 @@ static void against_clock(
 	uint64_t missing = base->expected > base->entries ? base->expected - base->entries : 0;
 	uint64_t idle = base->idle_ns / NSEC_PER_SEC * cut->frequency +
 			base->idle_ns % NSEC_PER_SEC * cut->frequency / NSEC_PER_SEC;
-	uint64_t seen = base->outcomes[REC_OUT_IDLE], silent;
+	uint64_t seen = base->outcomes[REC_OUT_IDLE] - base->idle_before, silent;
 
 	// An idle CPU may sleep through its ticks; nothing ran, so nothing is lost.
 	silent = MIN(missing, idle > seen ? idle - seen : 0);
@@ -110,6 +110,13 @@ void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct l
 	base->expected += ret->expected;
 	base->idle_ns += cut->idle_ns;
 	against_clock(base, cut, ret);
+}
+
+void ledger_new_rate(struct ledger_base *base)
+{
+	base->expected = base->entries = base->idle_ns = 0;
+	base->idle_silent = base->not_delivered = 0;
+	base->idle_before = base->outcomes[REC_OUT_IDLE];
 }
 
 void ledger_fill(const struct ledger_inputs *in, struct profile_meta *ret_meta)
@@ -183,6 +190,7 @@ void ledger_print(struct buf *out, const struct profile_meta *meta)
 	line(out, "32-bit task, not supported", l->bits32, l->entries);
 	line(out, "lost: ring full", l->lost_ring, l->entries);
 	line(out, "lost: table of samples full", l->aggregation_full, l->entries);
+	line(out, "only another profile asked for", l->left_out, l->entries);
 	line(out, "idle, and the kernel sent no tick", l->idle_silent, l->expected);
 	line(out, "not delivered by the kernel", l->not_delivered, l->expected);
 	if (l->throttled)

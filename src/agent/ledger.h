@@ -38,6 +38,7 @@ struct ledger_base {
 	uint64_t entries, outcomes[REC_OUT_MAX];
 	uint64_t throttled, lost_records;
 	uint64_t expected, idle_silent, not_delivered, idle_ns;
+	uint64_t idle_before; // entries that hit the idle task at another rate
 };
 
 struct ledger_cut {
@@ -68,6 +69,8 @@ void ledger_sample(
  * boundary. The last window accounts for what is left. */
 void ledger_cut(struct ledger_base *base, const struct ledger *l, const struct ledger_cut *cut,
 	struct ledger_window *ret);
+/* From the next window on another rate is asked for: the clock is counted anew. */
+void ledger_new_rate(struct ledger_base *base);
 void ledger_fill(const struct ledger_inputs *in, struct profile_meta *ret_meta);
 
 /* Idle time of all CPUs since boot, ns, by /proc/stat; 0 if it cannot be read. */

@@ -73,7 +73,7 @@ static void add_memory(json_t *o)
 		json_integer((json_int_t)((strtoull(value, NULL, 10) + 512) / 1024)));
 }
 
-static const char *run_mode(void)
+const char *metadata_run_mode(void)
 {
 	if (getenv("GPROFILER_IN_K8S"))
 		return "k8s";
@@ -134,7 +134,7 @@ static void add_address(json_t *o)
 
 static void add_system(json_t *o, const struct metadata_config *config)
 {
-	const char *mode = run_mode();
+	const char *mode = metadata_run_mode();
 	struct utsname u;
 	struct timespec boot;
 	char when[32], host[65];
@@ -235,6 +235,7 @@ static json_t *ledger(const struct profile_ledger *l)
 	LEDGER(no_user);
 	LEDGER(lost_ring);
 	LEDGER(aggregation_full);
+	LEDGER(left_out);
 	LEDGER(idle_silent);
 	LEDGER(not_delivered);
 	LEDGER(throttled);

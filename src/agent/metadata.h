@@ -21,6 +21,8 @@ struct metadata_config {
 /* A new object, or NULL without memory. Reads containers and the ledger from the profile. */
 json_t *metadata_header(const struct metadata_config *config, const struct profile *p);
 
+/* "k8s", "container" or "standalone_executable". */
+const char *metadata_run_mode(void);
 /* The machine's name; ret holds at least 65 bytes. */
 void metadata_hostname(char *ret, size_t size);
 

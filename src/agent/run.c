@@ -8,35 +8,32 @@
 #include <sys/resource.h>
 
 #include "agent/command.h"
-#include "agent/containers.h"
-#include "agent/finish.h"
+#include "agent/control.h"
+#include "agent/job.h"
 #include "agent/metadata.h"
 #include "agent/output.h"
 #include "agent/preconditions.h"
-#include "agent/session.h"
+#include "agent/sampler.h"
 #include "agent/watch.h"
 #include "agent/windows.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "capture/event_find.h"
 #include "delivery/delivery.h"
 
 #define LOGGER "gprofiler"
 #define AGENT_NICE (-10)
-#define STRINGS_MAX (128u << 20)
 
 struct run {
 	const struct options *options;
-	struct session_config session_config;
-	struct finish_config finish;
+	struct job *job; // what the command line asks for
 	struct watch *watch;
-	struct selection selection;
+	struct control *control; // NULL: no heartbeats
+	struct delivery *delivery; // NULL: nothing is uploaded
+	uint64_t spawn_real_ns;
 	struct command command;
 	struct process_identity controller; // pid 0: none
 	int lock;
 	struct delivery_texts texts;
-	struct identities_config identities;
-	struct containers *containers; // NULL: their names are not asked for
 	char hostname[65];
 	bool abandoned; // a thread hangs in a write
 };
@@ -86,6 +83,49 @@ static bool python(const struct options *o)
 	return o->python_mode != OPTION_PYTHON_DISABLED;
 }
 
+/* The rows of the metrics that are about heartbeats. Any thread. */
+static void fill_vitals(void *arg, struct metric_values *m)
+{
+	struct control_stats s;
+
+	control_get_stats(arg, &s);
+	m->heartbeats_sent = (double)s.sent;
+	m->heartbeats_failed = m->errors_heartbeat = (double)s.failed;
+	m->last_heartbeat = (double)s.answered_real_ns / NSEC_PER_SEC;
+	m->commands_received = (double)s.received;
+	m->commands_completed = (double)s.completed;
+	m->commands_failed = (double)s.failed_commands;
+	m->command_history = (double)s.history;
+}
+
+/* Return 0, or the exit status + 1. */
+static int start_control(struct run *run, const struct delivery_config *delivery)
+{
+	const struct options *o = run->options;
+	const struct control_config config = {
+		.heartbeat =
+			{
+				.http = delivery->studio.http,
+				.server = o->api_server,
+				.token = o->token,
+			},
+		.hostname = run->hostname,
+		.service = delivery->studio.service,
+		.state_dir = o->state_dir,
+		.interval_s = (unsigned)o->heartbeat_interval,
+	};
+	int r = control_start(&config, &run->control);
+
+	if (r) {
+		log_error(LOGGER, "Heartbeats cannot be sent: %s", strerror(-r));
+		return 1 + 1;
+	}
+	log_info(LOGGER, "Heartbeats go out each %u s: %s", config.interval_s,
+		o->continuous ? "profiling until told otherwise" : "idle until told to profile");
+	vitals_add_part(watch_vitals(run->watch), fill_vitals, run->control);
+	return 0;
+}
+
 /* Return 0, or the exit status + 1. */
 static int start_delivery(struct run *run)
 {
@@ -96,27 +136,32 @@ static int start_delivery(struct run *run)
 	metadata_hostname(run->hostname, sizeof(run->hostname));
 	if (delivery_configure(&config, run->options, run->hostname, &run->texts))
 		return 1 + 1;
-	config.spawn_real_ns = run->finish.spawn_real_ns;
-	if (delivery_start(&config, &run->finish.delivery))
+	config.spawn_real_ns = run->spawn_real_ns;
+	if (delivery_start(&config, &run->delivery))
 		return 1 + 1;
-	watch_delivery(run->watch, run->finish.delivery);
-	return 0;
+	watch_delivery(run->watch, run->delivery);
+	return run->options->heartbeat_server ? start_control(run, &config) : 0;
 }
 
 /* clean: what was asked for was done. */
 static void end_delivery(struct run *run, bool clean)
 {
 	volatile sig_atomic_t *stop = &signals()->stop;
-	struct delivery *d = run->finish.delivery;
+	struct delivery *d = run->delivery;
 
 	if (*stop == SIGCHLD)
 		*stop = 0;
+	// Both have a few seconds, at the same time.
+	control_close(run->control);
 	delivery_finish(d, (unsigned)run->options->server_upload_timeout * 1000, stop);
 	watch_ended(run->watch, clean);
+	if (run->control)
+		vitals_remove_part(watch_vitals(run->watch), fill_vitals, run->control);
 	watch_free(run->watch);
 	// A thread that hangs in a write may come back to it.
 	if (run->abandoned)
 		return;
+	control_free(run->control);
 	delivery_free(d);
 	delivery_texts_deinit(&run->texts);
 }
@@ -143,6 +188,7 @@ static int choose_controller(struct run *run)
 static int prepare(struct run *run)
 {
 	const struct options *o = run->options;
+	const struct output_config output = {.dir = o->output_dir};
 	const struct log_config log = {
 		.verbose = o->verbose,
 		.file = o->log_file,
@@ -169,15 +215,13 @@ static int prepare(struct run *run)
 			"runtime. Leave out --no-perf, --no-python or --mode none");
 		return 1 + 1;
 	}
-	r = selection_init(&run->selection, o);
-	if (!r)
-		r = selection_choose(&run->selection);
-	if (r)
+	// With heartbeats nothing is looked for before somebody asks.
+	if ((o->continuous || !o->heartbeat_server) && job_new(o, &run->job))
 		return 1 + 1;
 	r = choose_controller(run);
 	if (r)
 		return r;
-	r = o->output_dir ? output_prepare(&run->finish.output) : 0;
+	r = o->output_dir ? output_prepare(&output) : 0;
 	if (r) {
 		log_error(LOGGER, "Output directory %s: %s. Choose another with --output-dir",
 			o->output_dir, strerror(-r));
@@ -188,142 +232,29 @@ static int prepare(struct run *run)
 		if (r)
 			log_warning(LOGGER, "Pid file %s: %s", o->pid_file, strerror(-r));
 	}
-	if (watch_new(o, run->finish.spawn_real_ns, run->lock, &run->watch))
+	if (watch_new(o, run->spawn_real_ns, run->lock, &run->watch))
 		return 1 + 1;
 	return start_delivery(run);
 }
 
-static int configure_events(struct run *run)
+static int run_windows(struct run *run)
 {
-	struct capture_config *c = &run->session_config.capture;
-	const struct options *o = run->options;
-
-	// The reference's default, "cycles", means: the best clock there is.
-	if (!options_given(o, OPTION_perf_events))
-		return 0;
-	vec_foreach (name, &o->perf_events) {
-		int r = c->nevents < CAPTURE_EVENTS_MAX
-				? event_find_named(*name, &c->events[c->nevents])
-				: -E2BIG;
-
-		if (r) {
-			log_error(LOGGER, "Event %s: %s", *name, strerror(-r));
-			return r;
-		}
-		c->nevents++;
-	}
-	return 0;
-}
-
-static int configure(struct run *run)
-{
-	static const enum bpf_unwind_mode modes[] = {
-		[OPTION_PERF_FP] = BPF_UNWIND_FP,
-		[OPTION_PERF_DWARF] = BPF_UNWIND_TABLE,
-		[OPTION_PERF_SMART] = BPF_UNWIND_SMART,
-		[OPTION_PERF_DISABLED] = BPF_UNWIND_OFF,
-	};
-	const struct options *o = run->options;
-
-	run->finish.options = o;
-	run->finish.output = (struct output_config){
-		.dir = o->output_dir,
-		// enum output_format and enum option_format are one order
-		.formats = o->output_dir ? o->format : 0,
-		.rotating = o->rotating_output,
-		.keep_bytes = o->keep_output,
-		.insert_dso_name = o->insert_dso_name,
-		.line_numbers = o->line_numbers,
-		.contexts = true,
-	};
-	run->session_config = (struct session_config){
-		.reading =
-			{
-				.always = o->python_mode == OPTION_PYTHON_PYSPY,
-				.fallback = o->python_mode == OPTION_PYTHON_AUTO,
-				.spawned = o->profile_spawned,
-				.lock_only = o->python_lock_only,
-				.min_age_given = options_given(o, OPTION_min_duration) ||
-						 options_given(o, OPTION_min_duration_intel),
-				.max = (unsigned)o->max_processes_runtime,
-				.min_age_ns = o->min_duration * NSEC_PER_SEC,
-			},
-		.capture =
-			{
-				.frequency = (unsigned)o->frequency,
-				.mode = modes[o->perf_mode],
-				.kernel_stacks = o->kernel_stacks,
-				.include_idle = o->include_idle,
-				.stack_bytes = (unsigned)o->perf_dwarf_stack_size,
-				.python = python(o),
-				.groups = o->perf_use_cgroups,
-			},
-		.python = python(o),
-		.python_versions = o->python_add_versions,
-		.replay = o->replay,
-		.record = o->record,
-		.rung = o->replay			    ? SESSION_RUNG_REPLAY
-			: o->source == OPTION_SOURCE_BPF    ? SESSION_RUNG_BPF
-			: o->source == OPTION_SOURCE_RING   ? SESSION_RUNG_RING
-			: o->source == OPTION_SOURCE_READER ? SESSION_RUNG_READER
-							    : SESSION_RUNG_AUTO,
-		.resolver =
-			{
-				.lines = o->line_numbers,
-				.inlines = o->inline_frames,
-				.kallsyms = "/proc/kallsyms",
-				.debug_dirs = "/usr/lib/debug",
-				.strings_cap = STRINGS_MAX,
-			},
-		.no_containers = !o->container_names,
-		.window_ns = o->continuous ? o->duration * NSEC_PER_SEC : 0,
-		.progress = isatty(STDERR_FILENO),
-		.progress_ns = o->continuous || (o->command && !options_given(o, OPTION_duration))
-				       ? 0
-				       : o->duration * NSEC_PER_SEC,
-	};
-	return configure_events(run);
-}
-
-/* Names and metadata are read beside the sampling; where nothing of it is wanted nothing is started. */
-static int configure_identities(struct run *run)
-{
-	const struct options *o = run->options;
-	int r = o->container_names ? containers_new("/proc", &run->containers) : 0;
-
-	run->identities = (struct identities_config){
-		.options = o, .proc = "/proc", .containers = run->containers};
-	if (o->container_names || o->collect_appids || o->application_metadata)
-		run->session_config.identities = &run->identities;
-	return r;
-}
-
-static int run_session(struct run *run)
-{
-	struct session_config *c = &run->session_config;
 	const struct windows_config windows = {
 		.options = run->options,
-		.finish = &run->finish,
 		.signals = signals(),
 		.command = &run->command,
 		.controller = run->controller.pid ? &run->controller : NULL,
-		.session = c,
-		.selection = &run->selection,
+		.first = steal_ptr(run->job),
 		.watch = run->watch,
+		.control = run->control,
+		.delivery = run->delivery,
+		.spawn_real_ns = run->spawn_real_ns,
+		.hostname = run->hostname,
 	};
-	uint32_t child = (uint32_t)run->command.pid;
 
-	if (run->selection.numbers.len) {
-		c->capture.pids = run->selection.numbers.data;
-		c->capture.npids = run->selection.numbers.len;
-	}
-	c->selection = run->options->replay ? NULL : &run->selection;
-	c->reading.pids = run->selection.readers.data;
-	c->reading.npids = run->selection.readers.len;
-	c->root_pid = child;
-	if (geteuid() != 0 && child) {
-		c->capture.pids = &child;
-		c->capture.npids = 1;
+	if (windows.first) {
+		windows.first->finish->delivery = run->delivery;
+		windows.first->finish->spawn_real_ns = run->spawn_real_ns;
 	}
 	return windows_run(&windows, &run->abandoned);
 }
@@ -333,16 +264,16 @@ int run_profile(const struct options *options)
 	struct run run = {
 		.options = options,
 		.lock = -1,
-		.finish.spawn_real_ns = clock_real_ns(),
+		.spawn_real_ns = clock_real_ns(),
 		.command = {.gate = -1},
 	};
-	int status, r = configure(&run);
+	int status, r = sampler_check(options);
 
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {
 		watch_free(run.watch);
 		delivery_texts_deinit(&run.texts);
-		selection_deinit(&run.selection);
+		job_free(run.job);
 		return status - 1;
 	}
 	log_info(LOGGER, "Running gProfiler (version=%s)", GP_VERSION);
@@ -351,14 +282,11 @@ int run_profile(const struct options *options)
 		r = command_start(&run.command, options->command);
 	ask_for_latency(); // after the fork: the command runs as it would alone
 	if (!r)
-		r = configure_identities(&run);
-	if (!r)
-		r = run_session(&run);
+		r = run_windows(&run);
 	end_delivery(&run, !r);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
-	selection_deinit(&run.selection);
-	containers_free(run.containers);
+	job_free(run.job);
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

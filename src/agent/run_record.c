@@ -163,8 +163,7 @@ static uint64_t machine_oom_kills(void)
 	return number(buf_str(&text), "oom_kill");
 }
 
-/* Root's place, else the user's own (XDG Base Directory: state that outlives a run). */
-static int usual_dir(char *ret, size_t size)
+int run_record_usual_dir(char *ret, size_t size)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 
@@ -183,7 +182,7 @@ static int open_file(const char *dir)
 {
 	char usual[PATH_MAX - sizeof(FILE_NAME) - 1], path[PATH_MAX];
 	_cleanup_close_ int fd = -1;
-	int r = dir && *dir ? 0 : usual_dir(usual, sizeof(usual));
+	int r = dir && *dir ? 0 : run_record_usual_dir(usual, sizeof(usual));
 
 	if (!r)
 		r = fs_mkdir_p(dir && *dir ? dir : usual, 0700);

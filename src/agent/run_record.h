@@ -53,4 +53,8 @@ void run_record_parse(const char *text, size_t len, struct run_facts *ret);
 enum run_end run_record_judge(const struct run_facts *last, const char *boot, uint64_t oom_kills);
 const char *run_end_name(enum run_end end);
 
+/* Where state is kept unless somebody says otherwise: root's place, else the user's own (XDG Base
+ * Directory). Return 0, -ENOENT. */
+int run_record_usual_dir(char *ret, size_t size);
+
 #endif

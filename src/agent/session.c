@@ -43,6 +43,7 @@
 struct ended_window {
 	uint64_t from, to; // CLOCK_MONOTONIC ns
 	uint64_t real_to; // CLOCK_REALTIME ns
+	unsigned frequency; // asked for
 	struct ledger_window counts[CAPTURE_EVENTS_MAX];
 };
 
@@ -63,10 +64,12 @@ struct session {
 	uint64_t start_mono;
 	uint64_t idle_ns; // of all CPUs, when the running window began
 	unsigned hz; // now; 0: paused
+	unsigned divisor; // of the rate that is asked for; 0: paused
 	uint64_t hz_since; // CLOCK_MONOTONIC ns
 	uint64_t tick_ns; // ticks of the running window until then, in parts of 10^9
 	uint64_t real_offset; // CLOCK_REALTIME - CLOCK_MONOTONIC, ns
 	uint64_t boundary; // end of the running window, 0 none
+	uint64_t drained; // every record up to then has been taken
 	uint64_t shown; // time of the last progress
 	uint64_t idled; // time of the last tables made ahead
 	uint64_t pumped; // time of the last emptying of the rings while naming
@@ -337,6 +340,7 @@ static int start_source(struct session *s)
 {
 	s->idle_ns = ledger_idle_ns();
 	s->hz = s->source->frequency;
+	s->divisor = 1;
 	s->hz_since = clock_mono_ns();
 	s->start_mono = s->ended.to = clock_mono_ns();
 	s->real_offset = clock_real_ns() - s->start_mono;
@@ -521,6 +525,7 @@ static int drain(struct session *s, uint64_t until)
 	if (s->boundary && (!until || until > s->boundary))
 		until = s->boundary;
 	r = s->source->ops->drain(s->source, until, on_event, s);
+	s->drained = MAX(s->drained, until);
 	if (!r)
 		r = process_table_take_dirty(&s->processes, publish, s);
 	// While one drain lasts nobody empties the rings: this is where samples would be lost.
@@ -594,9 +599,21 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 	return r;
 }
 
+uint64_t session_begun(const struct session *s)
+{
+	return s->start_mono;
+}
+
 uint64_t session_boundary(const struct session *s)
 {
 	return s->boundary;
+}
+
+void session_set_boundary(struct session *s, uint64_t at)
+{
+	if (s->config.replay)
+		return;
+	s->boundary = at ? MAX(at, s->drained) : 0;
 }
 
 /* Counts the ticks up to a time that is not before the last one. */
@@ -614,6 +631,7 @@ int session_set_divisor(struct session *s, unsigned divisor)
 
 	if (!s->source->ops->set_rate)
 		return -EOPNOTSUPP;
+	s->divisor = divisor;
 	if (hz == s->hz)
 		return 0;
 	r = s->source->ops->set_rate(s->source, hz);
@@ -623,6 +641,34 @@ int session_set_divisor(struct session *s, unsigned divisor)
 	for (unsigned i = 0; hz && i < s->source->nevents; i++)
 		s->windows[i].times = divisor;
 	return r;
+}
+
+int session_set_frequency(struct session *s, unsigned hz)
+{
+	if (hz == s->source->frequency)
+		return 0;
+	if (!s->source->ops->set_rate)
+		return -EOPNOTSUPP;
+	s->source->frequency = hz;
+	for (unsigned i = 0; i < s->source->nevents; i++)
+		ledger_new_rate(&s->bases[i]);
+	return session_set_divisor(s, s->divisor);
+}
+
+unsigned session_frequency(const struct session *s)
+{
+	return s->source->frequency;
+}
+
+bool session_can_change(const struct session *s)
+{
+	// What is read counts by the rate it was begun with.
+	return s->source->ops->set_rate && !s->reading.reader;
+}
+
+void session_set_selection(struct session *s, struct selection *selection)
+{
+	s->config.selection = selection;
 }
 
 void session_shed(struct session *s)
@@ -670,6 +716,7 @@ static void end_window(struct session *s, uint64_t end, bool last)
 	s->ended.to = end;
 	s->ended.real_to = end + s->real_offset;
 	reading_cut(&s->reading);
+	s->ended.frequency = s->source->frequency;
 	s->source->ops->stats(s->source, &cut.stats);
 	for (unsigned i = 0; i < s->source->nevents; i++) {
 		cut.kernel = &cut.stats.events[i];
@@ -687,7 +734,7 @@ int session_cut(struct session *s)
 		clock_sleep_ns(in - now + 1);
 	r = drain(s, s->boundary);
 	end_window(s, s->boundary, false);
-	s->boundary += s->config.window_ns;
+	s->boundary = s->config.window_ns ? s->boundary + s->config.window_ns : 0;
 	return r;
 }
 
@@ -740,6 +787,11 @@ unsigned session_events(const struct session *s)
 const char *session_event_name(const struct session *s, unsigned event)
 {
 	return s->source->events[event].name;
+}
+
+const struct capture_perf_event *session_event(const struct session *s, unsigned event)
+{
+	return &s->source->events[event];
 }
 
 const char *session_source(const struct session *s)
@@ -811,9 +863,9 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	ret->meta.duration_ns = elapsed;
 	// Times of the profile's timeline are from its start.
 	ret->timeline.base -= MIN(ret->timeline.base, replay ? s->recorded_from : s->ended.from);
-	ret->meta.frequency = s->source->frequency;
-	if (s->source->frequency && naming.weight_is_ns)
-		ret->meta.period = NSEC_PER_SEC / s->source->frequency;
+	ret->meta.frequency = s->ended.frequency;
+	if (s->ended.frequency && naming.weight_is_ns)
+		ret->meta.period = NSEC_PER_SEC / s->ended.frequency;
 	r = profile_string(ret, name, &ret->meta.event);
 	if (!r)
 		r = profile_string(ret, session_source(s), &ret->meta.source);

@@ -66,8 +66,13 @@ int session_select(struct session *s);
  * Return 0 or -errno. */
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop);
 
+/* When sampling began, CLOCK_MONOTONIC ns. */
+uint64_t session_begun(const struct session *s);
 /* When the running window ends, CLOCK_MONOTONIC ns; 0 when it has no end. */
 uint64_t session_boundary(const struct session *s);
+/* The running window ends then and not when it would have; 0: when it is told to. Not before
+ * what was read already. */
+void session_set_boundary(struct session *s, uint64_t at);
 /* Ends the running window at its boundary and begins the next one. Waits out the boundary, and a few
  * ms more until every record stamped before it is in. Then session_profile() gives what it gathered,
  * and session_window_done() must come before the next cut. Return 0 or -errno. */
@@ -75,6 +80,14 @@ int session_cut(struct session *s);
 /* Forgets the window that ended, and the processes that only it saw. */
 int session_window_done(struct session *s);
 
+/* Another rate is asked for from now on, as if the session had been built with it: between session_cut()
+ * and the next session_run(). Return 0, -EOPNOTSUPP: this source keeps its rate, -errno. */
+int session_set_frequency(struct session *s, unsigned hz);
+unsigned session_frequency(const struct session *s);
+/* Whether its rate can be changed. */
+bool session_can_change(const struct session *s);
+/* Another choice of what is wanted; NULL: all. */
+void session_set_selection(struct session *s, struct selection *selection);
 /* Samples at the asked rate divided by this from now on, each sample counting for so many; 0: not at
  * all for now. Return 0, -EOPNOTSUPP, -errno. */
 int session_set_divisor(struct session *s, unsigned divisor);
@@ -88,6 +101,7 @@ int session_stop(struct session *s);
 
 unsigned session_events(const struct session *s);
 const char *session_event_name(const struct session *s, unsigned event);
+const struct capture_perf_event *session_event(const struct session *s, unsigned event);
 /* "bpf", "ring" ... */
 const char *session_source(const struct session *s);
 

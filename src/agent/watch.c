@@ -175,12 +175,14 @@ static void fill_governor(struct metric_values *m, const struct watch_now *now)
 	m->governor_paused = (double)g->steps[GOVERNOR_PAUSED];
 }
 
-static void fill_selection(
-	const struct options *o, struct metric_values *m, const struct selection *s)
+static void fill_selection(struct metric_values *m, const struct selection *s)
 {
+	m->chosen_pids = m->chosen_cgroups = m->pid_errors = 0;
+	if (!s)
+		return;
 	m->chosen_pids = (double)s->pids.len;
 	m->chosen_cgroups = s->native == SELECTION_CGROUPS ? s->cgroups.chosen : 0;
-	m->pid_errors = (double)(o->pids.len - s->pids.len);
+	m->pid_errors = (double)(s->options->pids.len - s->pids.len);
 }
 
 static void fill_worker(struct metric_values *m, struct worker *worker)
@@ -200,6 +202,7 @@ static void fill_worker(struct metric_values *m, struct worker *worker)
 static void fill_words(
 	const struct options *o, struct vitals_words *words, const struct watch_now *now)
 {
+	const struct selection *s = now->selection;
 	bool paused = now->rung && governor_divisor(now->governor->level) == 0;
 
 	snprintf(words->rung, sizeof(words->rung), "%s", now->rung ? now->rung : "");
@@ -209,11 +212,11 @@ static void fill_words(
 		: paused   ? "paused"
 			   : "sampling");
 	snprintf(words->scope, sizeof(words->scope), "%s",
-		o->command				      ? "command"
-		: now->selection->pids.len		      ? "processes"
-		: now->selection->native == SELECTION_CGROUPS ? "cgroups"
-		: now->runtimes_only			      ? "runtimes"
-							      : "machine");
+		o->command			      ? "command"
+		: s && s->pids.len		      ? "processes"
+		: s && s->native == SELECTION_CGROUPS ? "cgroups"
+		: now->runtimes_only		      ? "runtimes"
+						      : "machine");
 }
 
 static void say_status(struct watch *w, const struct vitals_words *words, double frequency)
@@ -236,7 +239,7 @@ void watch_look(struct watch *w, const struct watch_now *now)
 	double frequency;
 
 	fill_governor(&r->values, now);
-	fill_selection(w->options, &r->values, now->selection);
+	fill_selection(&r->values, now->selection);
 	fill_worker(&r->values, now->worker);
 	fill_words(w->options, &r->words, now);
 	r->values.sampling = now->rung != NULL;

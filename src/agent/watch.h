@@ -20,7 +20,7 @@ struct watch;
 /* What the main loop has at hand, once a second. */
 struct watch_now {
 	const struct governor *governor;
-	const struct selection *selection;
+	const struct selection *selection; // NULL: nothing is sampled, or a recording is
 	struct worker *worker; // NULL: none
 	const char *rung, *event; // NULL: nothing is sampled
 	unsigned frequency; // asked for

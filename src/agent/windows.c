@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "agent/worker.h"
+#include "agent/windows_run.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -17,21 +18,13 @@
  * after it. */
 #define FINISH_NS (1800 * NSEC_PER_MSEC)
 
-struct windows {
-	const struct windows_config *config;
-	struct session *s; // NULL while nothing may be sampled
-	struct worker *worker; // NULL in a single run
-	uint64_t deadline; // of a single run, 0 none
-	uint64_t number; // of windows ended
-	uint64_t idle_until; // without a session: when the guard rails are asked again
-	bool built_off; // the session has no native stacks
-	bool built_reading; // and reads Python from outside
-	struct governor governor;
-};
+#define OBEY_NS (100 * NSEC_PER_MSEC) // how often it is asked for commands
+#define TRIMS 15 // times that memory is given back after sampling ended, one a second
 
 static int write_now(void *arg, struct finished *f)
 {
-	return finished_write(arg, f);
+	(void)arg;
+	return finished_write(f);
 }
 
 /* A new file is 0644 whatever the umask; one that exists keeps its mode. */
@@ -62,187 +55,207 @@ static void log_usage(const struct governor_marks *m)
 		(double)m->end.resident / (1 << 20), (double)m->end.bpf / (1 << 20));
 }
 
-/* Names every event of the window that ended, and hands it on. */
-static int give_out(struct windows *w)
+unsigned windows_running(const struct windows *w)
 {
-	const struct finish_config *finish = w->config->finish;
-	struct governor_marks marks = governor_window(&w->governor);
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		bits |= w->jobs[i] ? BIT(i) : 0;
+	return bits;
+}
+
+static bool any(const struct windows *w)
+{
+	return windows_running(w) != 0;
+}
+
+/* Each job takes from one event's slice what is its own; the last one may have it whole. */
+static int share_out(struct windows *w, struct finished **slice)
+{
+	bool alone = windows_running(w) != ALL_SLOTS;
 	int first = 0;
 
-	if (w->config->options->log_usage)
-		log_usage(&marks);
-	for (unsigned event = 0; event < session_events(w->s); event++) {
-		struct finished *f;
-		int r = finished_new(finish, w->s, event, &f);
+	for (unsigned i = 0; i < JOB_SLOTS; i++) {
+		int r = w->jobs[i] && *slice ? job_take(w->jobs[i], slice, alone) : 0;
 
-		watch_window(w->config->watch, r ? NULL : &f->profile.meta);
-		if (!r)
-			f->marks = marks;
-		if (!r && w->worker) {
-			worker_put(w->worker, f);
-		} else if (!r) {
-			r = finished_write(finish, f);
-			finished_free(f);
-		}
 		first = first ? first : r;
 	}
-	w->number++;
+	finished_free(*slice);
+	*slice = NULL;
 	return first;
 }
 
-static bool native_off(const struct windows *w)
+/* Names every event of the sampler's window that ended, and hands on what is due. A window whose naming
+ * fails is lost (and was logged); the next one is not. */
+static int give_out(struct windows *w, unsigned due, unsigned ending)
 {
-	return w->config->selection->native == SELECTION_NONE;
-}
+	struct governor_marks marks = governor_window(&w->sampler.governor);
+	struct session *s = w->sampler.s;
+	int first = 0, r;
 
-static bool reads_python(const struct windows *w)
-{
-	return w->config->session->reading.always || w->config->selection->read_python;
-}
+	if (w->config->options->log_usage)
+		log_usage(&marks);
+	for (unsigned event = 0; s && event < session_events(s); event++) {
+		struct job *any_job =
+			w->jobs[JOB_CONTINUOUS] ? w->jobs[JOB_CONTINUOUS] : w->jobs[JOB_ONCE];
+		struct finished *f;
 
-/* With native stacks off only interpreters are left. */
-static bool nothing_to_sample(const struct windows *w)
-{
-	return native_off(w) && !w->config->session->python;
-}
-
-/* Builds and starts a session as the guard rails allow it now. */
-static int open_session(struct windows *w)
-{
-	struct session_config config = *w->config->session;
-	char why[CAPTURE_WHY];
-	int r;
-
-	w->built_off = native_off(w);
-	w->built_reading = reads_python(w);
-	if (w->built_off)
-		config.capture.mode = BPF_UNWIND_OFF;
-	if (w->built_reading) {
-		config.reading.always = true;
-		config.capture.python = false;
+		r = any_job ? finished_take(any_job->finish, s, event, &f) : -ENODATA;
+		watch_window(w->config->watch, r ? NULL : &f->profile.meta);
+		if (!r) {
+			f->marks = marks;
+			r = share_out(w, &f);
+		}
+		first = first ? first : r;
 	}
-	// Neither native stacks nor a walker in the kernel: nothing is left to sample.
-	if (w->built_reading && config.capture.mode == BPF_UNWIND_OFF &&
-		config.rung == SESSION_RUNG_AUTO)
-		config.rung = SESSION_RUNG_READER;
-	r = session_new(&config, &w->s, why);
-	if (r) {
-		log_error(LOGGER, "%s", why);
-		return r;
+	for (unsigned i = 0; i < JOB_SLOTS; i++) {
+		if (w->jobs[i] && due & BIT(i))
+			obey_window(w, w->jobs[i], ending & BIT(i));
+		r = w->jobs[i] && due & BIT(i) ? job_give(w->jobs[i], w->worker) : 0;
+		first = first || r == -ENODATA ? first : r;
 	}
-	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(w->s, 0),
-		config.capture.frequency, session_source(w->s));
-	r = session_start(w->s);
-	if (!r && w->governor.level > GOVERNOR_SHED)
-		session_set_divisor(w->s, governor_divisor(w->governor.level));
-	return r;
-}
-
-/* Takes in what is left, and gives it out as a window of its own. */
-static int end_session(struct windows *w)
-{
-	int r = w->s ? session_stop(w->s) : 0;
-
-	if (w->s && !r)
-		r = give_out(w);
-	session_free(w->s);
-	w->s = NULL;
-	return r;
+	w->number++;
+	return first;
 }
 
 /* What the window that ended leaves behind. */
 static void clean_up(struct windows *w)
 {
 	const struct options *o = w->config->options;
-	uint64_t threshold = o->memory_cleanup_mb << 20;
+	const struct governor *g = &w->sampler.governor;
 
 	if (!o->memory_management)
 		return;
-	if (w->governor.level >= GOVERNOR_SHED ||
-		w->governor.last.anon + w->governor.last.bpf > threshold)
-		session_shed(w->s);
+	if (g->level >= GOVERNOR_SHED || g->last.anon + g->last.bpf > o->memory_cleanup_mb << 20)
+		session_shed(w->sampler.s);
 	malloc_trim(0);
 }
 
-/* Our own budget, once a second. */
-static void govern(struct windows *w)
+/* When the sampler's window is to be cut: the first boundary of a job, 0 none. */
+static uint64_t next_boundary(const struct windows *w)
 {
-	enum governor_level before = w->governor.level, level;
-	struct governor_reading now;
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		if (w->jobs[i] && w->jobs[i]->boundary && (!first || w->jobs[i]->boundary < first))
+			first = w->jobs[i]->boundary;
+	return first;
+}
+
+/* Cuts the sampler's window, names it, and goes on with the same session. */
+static int cut(struct windows *w, uint64_t at, unsigned due, unsigned ending)
+{
+	struct session *s = w->sampler.s;
 	int r;
 
-	governor_read(&now, w->s ? session_capture_memory(w->s) : 0);
-	level = governor_decide(&w->governor, &now);
-	if (level == before || !w->s)
-		return;
-	r = session_set_divisor(w->s, governor_divisor(level));
+	session_set_boundary(s, at);
+	r = session_cut(s);
+	if (!r)
+		r = sampler_adapt(&w->sampler);
+	// While naming the rings are emptied into memory: what is younger has a window to wait for.
+	session_set_boundary(s, UINT64_MAX);
 	if (r)
-		log_once(LOG_LEVEL_WARNING, LOGGER, "The rate stays as it is: %s", strerror(-r));
-	if (level > before && w->config->options->memory_management)
-		malloc_trim(0);
+		return r;
+	give_out(w, due, ending);
+	r = session_window_done(s);
+	clean_up(w);
+	return r;
+}
+
+/* Takes in what is left, gives it out, and ends the session. */
+static int end_session(struct windows *w, unsigned due, unsigned ending)
+{
+	int r = w->sampler.s ? session_stop(w->sampler.s) : 0;
+
+	if (!r && (w->sampler.s || due))
+		r = give_out(w, due, ending);
+	sampler_close(&w->sampler);
+	return r;
+}
+
+/* The jobs after a turn. */
+static void planned(struct windows *w, unsigned ending, struct job *fresh, struct job **ret)
+{
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		ret[i] = ending & BIT(i) ? NULL : w->jobs[i];
+	if (fresh)
+		ret[fresh->slot] = fresh;
+}
+
+/* The one way in which anything changes: at a time `at` the windows of the jobs in `due` end and are
+ * given out, those in `ending` (which are due, too) end, and a fresh one begins in a slot that is free
+ * then; its window and the next ones of the others begin where the old ones ended. */
+int windows_turn(struct windows *w, uint64_t at, unsigned due, unsigned ending, struct job *fresh)
+{
+	uint64_t begin = clock_mono_ns(), number = w->number;
+	struct job *next[JOB_SLOTS];
+	bool covers, wanted = false;
+	int r;
+
+	planned(w, ending, fresh, next);
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		wanted |= next[i] != NULL;
+	if (wanted)
+		touch_heartbeat(w);
+	r = sampler_want(&w->sampler, next);
+	if (r) {
+		job_free(fresh);
+		return r;
+	}
+	covers = sampler_covers(&w->sampler);
+	r = covers ? cut(w, at, due, ending) : end_session(w, due, ending);
+	for (unsigned i = 0; i < JOB_SLOTS; i++) {
+		if (ending & BIT(i))
+			job_free(w->jobs[i]);
+		w->jobs[i] = next[i];
+	}
+	if (r)
+		return r;
+	if (!covers && !sampler_nothing(&w->sampler))
+		r = sampler_open(&w->sampler, w->why);
+	if (fresh)
+		job_begin(fresh, covers || !w->sampler.s ? at : session_begun(w->sampler.s));
+	if (w->sampler.s)
+		session_set_boundary(w->sampler.s, next_boundary(w));
+	if (w->number != number)
+		log_debug(LOGGER, "Window %llu ended (ms_to_name=%llu)",
+			(unsigned long long)w->number,
+			(unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
+	return r;
+}
+
+/* Jobs whose window is over. */
+static unsigned due_at(const struct windows *w, uint64_t now)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		if (w->jobs[i] && w->jobs[i]->boundary && w->jobs[i]->boundary <= now)
+			bits |= BIT(i);
+	return bits;
 }
 
 /* For those who look at us. */
 static void show(struct windows *w)
 {
+	const struct sampler *m = &w->sampler;
 	const struct watch_now now = {
-		.governor = &w->governor,
-		.selection = w->config->selection,
+		.governor = &m->governor,
+		.selection = m->selection,
 		.worker = w->worker,
-		.rung = w->s ? session_source(w->s) : NULL,
-		.event = w->s ? session_event_name(w->s, 0) : NULL,
-		.frequency = w->config->session->capture.frequency,
-		.runtimes_only = w->built_off,
+		.rung = m->s ? session_source(m->s) : NULL,
+		.event = m->s ? session_event_name(m->s, 0) : NULL,
+		.frequency = m->hz,
+		.runtimes_only = m->s && m->built.capture.mode == BPF_UNWIND_OFF,
 	};
 
 	watch_look(w->config->watch, &now);
-}
-
-/* A window whose naming fails is lost (and was logged); the next one is not. */
-static int next_window(struct windows *w)
-{
-	uint64_t begin = clock_mono_ns();
-	int r = selection_choose(w->config->selection);
-
-	touch_heartbeat(w);
-	if (!r && (native_off(w) != w->built_off || reads_python(w) != w->built_reading)) {
-		r = end_session(w);
-		return r || nothing_to_sample(w) ? r : open_session(w);
-	}
-	if (!r)
-		r = session_cut(w->s);
-	if (!r)
-		r = session_select(w->s);
-	if (r)
-		return r;
-	give_out(w);
-	r = session_window_done(w->s);
-	clean_up(w);
-	log_debug(LOGGER, "Window %llu ended (ms_to_name=%llu)", (unsigned long long)w->number,
-		(unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
-	return r;
-}
-
-/* Without a session: sleeps for a window, and asks again. */
-static int idle_window(struct windows *w, uint64_t now)
-{
-	int r;
-
-	if (now < w->idle_until) {
-		clock_sleep_ns(MIN(w->idle_until - now, TICK_NS));
-		return 0;
-	}
-	w->idle_until = now + w->config->options->duration * NSEC_PER_SEC;
-	r = selection_choose(w->config->selection);
-	touch_heartbeat(w);
-	return r || nothing_to_sample(w) ? r : open_session(w);
 }
 
 /* Once a second. True: the run ends. */
 static bool look_around(struct windows *w)
 {
 	const struct windows_config *c = w->config;
-	bool all_ended;
 
 	if (c->signals->hangup) {
 		c->signals->hangup = 0;
@@ -257,24 +270,19 @@ static bool look_around(struct windows *w)
 			c->controller->pid);
 		return true;
 	}
-	all_ended = selection_look(c->selection);
-	// Processes of the first cgroup version were looked for again.
-	if (w->s && c->selection->native == SELECTION_CGROUPS && c->selection->cgroups.pids.len)
-		session_select(w->s);
-	// A run over chosen processes is over with them; a continuous one waits for its end.
-	return all_ended && !c->options->continuous;
+	return false;
 }
 
-/* When the sampling loop is to come back. */
-static uint64_t next_stop(const struct windows *w, uint64_t now)
+/* One profile of chosen processes is over with them; a continuous one waits for its end. */
+static unsigned without_processes(struct windows *w)
 {
-	uint64_t at = now + TICK_NS, boundary = session_boundary(w->s);
+	unsigned bits = 0;
 
-	if (boundary && boundary < at)
-		at = boundary;
-	if (w->deadline && w->deadline < at)
-		at = w->deadline;
-	return at;
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		if (w->jobs[i] && selection_look(&w->jobs[i]->selection))
+			bits |= BIT(i);
+	sampler_look(&w->sampler);
+	return bits & BIT(JOB_ONCE);
 }
 
 static bool signalled(struct windows *w)
@@ -289,27 +297,65 @@ static bool signalled(struct windows *w)
 	return false;
 }
 
+/* Samples, or sleeps, for a second at most. */
+static int pass_time(struct windows *w, uint64_t now)
+{
+	struct control *control = w->config->control;
+	uint64_t until = now + (control ? OBEY_NS : TICK_NS), boundary = next_boundary(w);
+	struct pollfd fd = {.fd = -1, .events = POLLIN};
+
+	if (boundary && boundary < until)
+		until = boundary;
+	if (w->sampler.s)
+		return session_run(w->sampler.s, until, &w->config->signals->stop);
+	if (control) {
+		// A command wakes us, and so does a signal.
+		fd.fd = control_fd(control);
+		poll(&fd, 1, TICK_NS / NSEC_PER_MSEC);
+	} else if (until > now) {
+		clock_sleep_ns(until - now);
+	}
+	return 0;
+}
+
+/* Without a job nothing is needed that was taken: the worker and the senders end theirs a little later. */
+static void give_back(struct windows *w)
+{
+	if (any(w))
+		w->trims = TRIMS;
+	else if (w->trims && w->trims--)
+		malloc_trim(0);
+}
+
 static int loop(struct windows *w)
 {
 	uint64_t now = clock_mono_ns(), looked = now;
+	unsigned due;
 	int r = 0;
 
-	while (!r && !signalled(w) && (!w->deadline || now < w->deadline)) {
-		if (w->s)
-			r = session_run(w->s, next_stop(w, now), &w->config->signals->stop);
-		else
-			r = idle_window(w, now);
+	while (!r && !signalled(w) && (any(w) || w->config->control)) {
+		r = pass_time(w, now);
 		if (w->config->options->replay)
 			break; // all of it, at once
 		now = clock_mono_ns();
-		if (!r && w->s && session_boundary(w->s) && now >= session_boundary(w->s))
-			r = next_window(w);
+		due = r ? 0 : due_at(w, now);
+		if (due)
+			r = windows_turn(w, next_boundary(w), due, due & BIT(JOB_ONCE), NULL);
+		if (w->config->control && !r)
+			r = obey(w);
+		if (w->config->control && r)
+			r = obey_failure(w, r);
 		if (now - looked >= TICK_NS) {
 			looked = now;
-			govern(w);
+			if (any(w))
+				sampler_govern(&w->sampler);
+			give_back(w);
 			show(w);
 			if (look_around(w))
 				break;
+			due = r ? 0 : without_processes(w);
+			if (due)
+				r = windows_turn(w, now, due, due, NULL);
 		}
 	}
 	return r;
@@ -335,6 +381,26 @@ static bool end_worker(struct windows *w)
 	return done;
 }
 
+/* What the command line asks for. */
+static int begin(struct windows *w)
+{
+	struct job *first = w->config->first;
+	int r;
+
+	if (w->config->control && obey_resume(w))
+		return 0;
+	if (!first)
+		return 0;
+	r = windows_turn(w, clock_mono_ns(), 0, 0, first);
+	if (!r && !w->sampler.s && first->slot == JOB_ONCE) {
+		log_error(LOGGER,
+			"Nothing is left to sample: native stacks are off, as said above, and so are "
+			"those of interpreters");
+		return -ENODATA;
+	}
+	return r;
+}
+
 int windows_run(const struct windows_config *config, bool *ret_abandoned)
 {
 	const struct options *o = config->options;
@@ -342,37 +408,34 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	int r = 0;
 
 	*ret_abandoned = false;
-	governor_init(&w.governor, o);
-	if (nothing_to_sample(&w) && !o->continuous) {
-		log_error(LOGGER,
-			"Nothing is left to sample: native stacks are off, as said above, and so are "
-			"those of interpreters");
-		return -ENODATA;
-	}
-	if (o->continuous)
-		r = worker_new(write_now, (void *)config->finish, &w.worker);
-	if (r)
+	sampler_init(&w.sampler, o);
+	w.sampler.root_pid = (uint32_t)config->command->pid;
+	w.sampler.own_pid_only = geteuid() != 0 && config->command->pid;
+	if (o->continuous || config->control)
+		r = worker_new(write_now, NULL, &w.worker);
+	if (r) {
+		job_free(config->first);
 		return r;
-	touch_heartbeat(&w);
-	w.idle_until = clock_mono_ns() + o->duration * NSEC_PER_SEC;
-	if (!nothing_to_sample(&w))
-		r = open_session(&w);
-	// A command is profiled to its end, unless a duration was asked for.
-	if (!o->continuous && (!o->command || options_given(o, OPTION_duration)))
-		w.deadline = clock_mono_ns() + o->duration * NSEC_PER_SEC;
+	}
+	r = begin(&w);
 	command_go(config->command);
 	if (!r) {
 		show(&w);
 		watch_ready(config->watch);
-	}
-	if (!r)
 		r = loop(&w);
+	}
 	watch_stopping(config->watch);
-	if (!r)
-		r = end_session(&w);
-	else
+	if (!r && any(&w)) {
+		unsigned all = windows_running(&w);
+
+		w.ending = true;
+		r = windows_turn(&w, clock_mono_ns(), all, all, NULL);
+	}
+	if (r && r != -ENODATA)
 		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
-	session_free(w.s);
+	for (unsigned i = 0; i < JOB_SLOTS; i++)
+		job_free(w.jobs[i]);
+	sampler_deinit(&w.sampler);
 	*ret_abandoned = !end_worker(&w);
 	return r;
 }

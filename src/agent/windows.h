@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent/windows.h -- the loop of a run: one window, or window after window.
+/* agent/windows.h -- the loop of a run: one window, or window after window, or what a server asks for.
  *
- * Sampling never stops between windows. A window that ended is named here, on the session's thread
- * (its rings are emptied meanwhile); files are written by the worker beside the next window. Once a
- * second: the controlling process, signals, chosen processes. Before each window the guard rails are
- * asked; when native stacks go off or on, the session is built anew between two windows, and when
- * nothing is left to sample there is none. Main thread. */
+ * Jobs come and go (agent/job.h), one sampler works for all of them (agent/sampler.h). At a boundary of
+ * any job the sampler's window is cut by time stamp and named here, on the session's thread (its rings
+ * are emptied meanwhile); files are written by the worker beside the next window. Once a second: the
+ * controlling process, signals, chosen processes. Before each window the guard rails are asked; when
+ * native stacks go off or on, the session is built anew between two windows, and when nothing is left to
+ * sample there is none. Main thread. */
 #ifndef GP_AGENT_WINDOWS_H
 #define GP_AGENT_WINDOWS_H
 
 #include <signal.h>
 
 #include "agent/command.h"
-#include "agent/finish.h"
-#include "agent/session.h"
+#include "agent/control.h"
+#include "agent/job.h"
 #include "agent/watch.h"
 #include "process/identity.h"
 
@@ -25,12 +26,15 @@ struct windows_signals {
 
 struct windows_config {
 	const struct options *options;
-	const struct finish_config *finish;
 	struct windows_signals *signals;
 	struct command *command; // pid 0: none
 	const struct process_identity *controller; // NULL: none
-	const struct session_config *session;
-	struct selection *selection; // chosen already
+	struct job *first; // what the command line asks for, taken over; NULL: nothing
+	struct control *control; // who may ask for more; NULL: nobody
+	/* of profiles that the control asks for */
+	struct delivery *delivery;
+	uint64_t spawn_real_ns;
+	const char *hostname;
 	struct watch *watch;
 };
 

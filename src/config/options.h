@@ -74,6 +74,7 @@ enum option_origin {
 	OPTION_FROM_FILE,
 	OPTION_FROM_ENVIRONMENT,
 	OPTION_FROM_COMMAND_LINE,
+	OPTION_FROM_STUDIO, // a command of the server, for one profile
 };
 
 #define OPTION_C_FLAG_ON bool
@@ -123,6 +124,16 @@ struct options_input {
 int options_parse(
 	struct options *o, int argc, char **argv, const struct options_input *in, struct buf *text);
 void options_deinit(struct options *o);
+/* A copy with texts and lists of its own; its verb and command are from's, which must outlive it. ret is
+ * overwritten. Return 0 or -ENOMEM (then ret is empty). */
+int options_copy(struct options *ret, const struct options *from);
+/* Sets a field over whatever it holds, as a command of the studio may; text as on the command line.
+ * Return 0; 1 with the reason in why; -ENOMEM. */
+int options_set(struct options *o, enum option_id id, const char *text, struct buf *why);
+/* Whether this version can do what they ask. Return 0; 1 with the reason in why. */
+int options_check(const struct options *o, struct buf *why);
+/* Whether a value of an ENUM field is one of this version. */
+bool options_has_value(enum option_id id, int value);
 static inline void cleanup_options(struct options *o)
 {
 	options_deinit(o);

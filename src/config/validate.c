@@ -53,6 +53,11 @@ static int refuse_not_yet(const struct options *o, struct buf *why)
 	return 0;
 }
 
+int options_check(const struct options *o, struct buf *why)
+{
+	return refuse_not_yet(o, why);
+}
+
 /* What uploading needs (1.4); `upload-file` implies -u. */
 static const char *validate_upload(const struct options *o, bool file)
 {
@@ -64,6 +69,24 @@ static const char *validate_upload(const struct options *o, bool file)
 		return "Must provide --token when --upload-results is passed";
 	if (!o->service_name || !o->service_name[0])
 		return "Must provide --service-name when --upload-results is passed";
+	return NULL;
+}
+
+/* What the studio can command needs somebody to send results to, and to be told apart (1.4). */
+static const char *validate_heartbeat(const struct options *o)
+{
+	if (!o->heartbeat_server)
+		return NULL;
+	if (!o->upload_results)
+		return "--enable-heartbeat-server requires --upload-results to be enabled";
+	if (!o->token || !o->token[0])
+		return "--enable-heartbeat-server requires --token to be provided";
+	if (!o->service_name || !o->service_name[0])
+		return "--enable-heartbeat-server requires --service-name to be provided";
+	if (o->command)
+		return "--enable-heartbeat-server is not allowed with -- COMMAND (leave one out)";
+	if (o->replay || o->record)
+		return "--enable-heartbeat-server is not allowed with --record or --replay";
 	return NULL;
 }
 
@@ -79,6 +102,8 @@ static int validate_together(const struct options *o, struct buf *why)
 		}
 		return 0;
 	}
+	if (!text)
+		text = validate_heartbeat(o);
 	if (text)
 		; // said already
 	else if (options_given(o, OPTION_alloc_interval) && o->mode != OPTION_MODE_ALLOCATION)

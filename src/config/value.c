@@ -445,6 +445,86 @@ void options_deinit(struct options *o)
 	*o = (struct options){0};
 }
 
+static int copy_list(struct option_list *to, const struct option_list *from)
+{
+	int r = 0;
+
+	vec_foreach (text, from)
+		r = r ? r : list_push(to, *text, strlen(*text));
+	return r;
+}
+
+static int copy_field(void *to, const void *from, const struct option_row *row)
+{
+	const struct option_pids *pids = from;
+	const char *text;
+	int r = 0;
+
+	switch (row->type) {
+	case OPTION_TYPE_STR:
+		text = *(char *const *)from;
+		*(char **)to = text ? strdup(text) : NULL;
+		return text && !*(char **)to ? -ENOMEM : 0;
+	case OPTION_TYPE_LIST:
+		return copy_list(to, from);
+	case OPTION_TYPE_PIDS:
+		vec_foreach (pid, pids)
+			r = r ? r : option_pids_push(to, *pid);
+		return r;
+	case OPTION_TYPE_UINT:
+	case OPTION_TYPE_SIZE:
+		*(uint64_t *)to = *(const uint64_t *)from;
+		return 0;
+	case OPTION_TYPE_ENUM:
+		*(int *)to = *(const int *)from;
+		return 0;
+	case OPTION_TYPE_MASK:
+		*(unsigned *)to = *(const unsigned *)from;
+		return 0;
+	default:
+		*(bool *)to = *(const bool *)from;
+		return 0;
+	}
+}
+
+int options_copy(struct options *ret, const struct options *from)
+{
+	int r = 0;
+
+	options_init(ret);
+	for (unsigned i = 0; !r && i < OPTION_COUNT; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (row->target == i)
+			r = copy_field(
+				(char *)ret + row->offset, (const char *)from + row->offset, row);
+	}
+	memcpy(ret->origin, from->origin, sizeof(ret->origin));
+	ret->verb = from->verb;
+	ret->command = from->command;
+	ret->command_argc = from->command_argc;
+	if (r)
+		options_deinit(ret);
+	return r;
+}
+
+int options_set(struct options *o, enum option_id id, const char *text, struct buf *why)
+{
+	// Of an equal origin lists are extended; here the new one is all.
+	o->origin[option_rows[id].target] = OPTION_FROM_DEFAULT;
+	return option_assign(o, id, text, OPTION_FROM_STUDIO, why);
+}
+
+bool options_has_value(enum option_id id, int value)
+{
+	struct option_value_walk w = {.pos = option_rows[id].values};
+
+	while (option_values_next(&w))
+		if (w.index == (unsigned)value)
+			return !w.not_yet;
+	return false;
+}
+
 /* The field of a row as text, as the parser would read it. */
 static void value_append(const struct options *o, const struct option_row *row, struct buf *out)
 {

@@ -420,8 +420,8 @@ static double metric(const struct profile *p, const char *name)
 	return json_is_number(value) ? json_number_value(value) : -1;
 }
 
-int delivery_profile(
-	struct delivery *d, struct profile *p, const struct export_collapsed_options *options)
+int delivery_profile(struct delivery *d, struct profile *p,
+	const struct export_collapsed_options *options, bool page)
 {
 	const struct upload_window window = {
 		.start_real_ns = p->meta.start_real_ns,
@@ -436,7 +436,7 @@ int delivery_profile(
 	struct pack_job job = {
 		.origin = d->origin,
 		.preferred = UPLOAD_PREFERRED,
-		.page = d->config.page,
+		.page = page,
 		.text = write_source,
 		.text_arg = &source,
 		.sink = keep_locked,

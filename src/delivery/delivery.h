@@ -29,7 +29,6 @@ struct delivery_config {
 	struct studio_config studio; // texts are borrowed and outlive the delivery
 	const char *shown_server; // for people: without user and password
 	bool v1;
-	bool page; // the flame graph page goes along, as long as there is room
 	const char *spool_dir; // NULL: the usual places
 	uint64_t spool_bytes, spool_age_s; // bytes 0: no spool
 	uint64_t spawn_real_ns; // start of this program
@@ -67,10 +66,10 @@ int delivery_configure(struct delivery_config *config, const struct options *o,
  * certificate file is unreadable: logged, the program ends; -errno. */
 int delivery_start(const struct delivery_config *config, struct delivery **ret);
 
-/* Packs and keeps a finished profile; its header is changed and put back meanwhile. What goes wrong
- * is logged. Return 0 or -errno. */
-int delivery_profile(
-	struct delivery *d, struct profile *p, const struct export_collapsed_options *options);
+/* Packs and keeps a finished profile; its header is changed and put back meanwhile. page: the flame graph
+ * page goes along, as long as there is room. What goes wrong is logged. Return 0 or -errno. */
+int delivery_profile(struct delivery *d, struct profile *p,
+	const struct export_collapsed_options *options, bool page);
 
 /* Sends what waits, until nothing is left, a try fails or the time is over (milliseconds); then
  * ends. Once *stop (may be NULL) is not 0 it takes three seconds at most. What is left stays in the

@@ -96,6 +96,13 @@ void http_client_free(struct http_client *c)
 	free(c);
 }
 
+void http_client_rest(struct http_client *c)
+{
+	if (c->curl)
+		curl_library()->easy_cleanup(c->curl);
+	c->curl = NULL;
+}
+
 void http_client_abort(struct http_client *c)
 {
 	atomic_store(&c->aborted, true);

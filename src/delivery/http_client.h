@@ -81,6 +81,9 @@ int http_client_check_files(const struct http_client *client, char error[HTTP_ER
 int http_request(struct http_client *client, const struct http_request *request,
 	struct http_response *response);
 
+/* Closes the connection and gives its memory back; the next request opens one. */
+void http_client_rest(struct http_client *client);
+
 /* Ends the request that is under way, and all later ones, with HTTP_ABORTED. */
 void http_client_abort(struct http_client *client);
 

@@ -81,7 +81,7 @@ static void show(struct studio_answer *a, const char *text, size_t len)
 	a->message[n] = 0;
 }
 
-static void hide_secret(struct studio_answer *a, const char *secret)
+void studio_hide_secret(struct studio_answer *a, const char *secret)
 {
 	size_t n = secret ? strlen(secret) : 0;
 	char *hit = a->message;
@@ -163,20 +163,25 @@ void studio_judge(
 		ret->verdict = STUDIO_BUSY;
 }
 
+void studio_base_url(struct buf *url, const char *server)
+{
+	size_t len = strlen(server);
+
+	while (len && server[len - 1] == '/')
+		len--;
+	// Without a scheme, as a person types it.
+	if (!memmem(server, len, "://", 3))
+		buf_append_str(url, "https://");
+	buf_append(url, server, len);
+}
+
 static int build_url(
 	struct buf *url, const struct studio *s, const char *path, const struct upload *u)
 {
-	const char *host = s->config.server;
-	size_t len = strlen(host);
 	char when[32];
 
-	while (len && host[len - 1] == '/')
-		len--;
 	clock_iso_utc(clock_real_ns(), when);
-	// Without a scheme, as a person types it.
-	if (!memmem(host, len, "://", 3))
-		buf_append_str(url, "https://");
-	buf_append(url, host, len);
+	studio_base_url(url, s->config.server);
 	buf_printf(url, "/api/%s?key=%s&service=", path, KEY_IN_QUERY);
 	http_url_escape(url, u ? u->origin.service : s->config.service);
 	buf_append_str(url, "&hostname=");
@@ -200,6 +205,12 @@ static enum studio_verdict verdict_without_answer(int err)
 	default:
 		return STUDIO_AWAY;
 	}
+}
+
+void studio_no_answer(int err, const char *error, struct studio_answer *ret)
+{
+	ret->verdict = verdict_without_answer(err);
+	show(ret, error, strlen(error));
 }
 
 static int ask(struct studio *s, const char *path, const struct upload *u, struct studio_answer *a)
@@ -236,10 +247,9 @@ static int ask(struct studio *s, const char *path, const struct upload *u, struc
 		studio_judge(response.status, buf_str(&response.body), response.body.len, u, a);
 		a->retry_after_s = response.retry_after_s;
 	} else {
-		a->verdict = verdict_without_answer(r);
-		show(a, response.error, strlen(response.error));
+		studio_no_answer(r, response.error, a);
 	}
-	hide_secret(a, s->config.token);
+	studio_hide_secret(a, s->config.token);
 	return 0;
 }
 

@@ -67,6 +67,13 @@ int studio_upload(
 void studio_judge(
 	long status, const char *body, size_t len, bool uploaded, struct studio_answer *ret);
 
+/* What no answer means: err is an enum http_err, error its sentence. */
+void studio_no_answer(int err, const char *error, struct studio_answer *ret);
+/* Masks the secret in the message, also what is left of it at the message's end. */
+void studio_hide_secret(struct studio_answer *a, const char *secret);
+/* Appends a server's address without its last slashes, with a scheme if it has none. */
+void studio_base_url(struct buf *url, const char *server);
+
 /* The name as the server keeps it: [A-Za-z0-9_.-] only, no underscore in front. Return 0, -EINVAL
  * when nothing is left, -ENOSPC. */
 int studio_clean_service(const char *name, struct buf *ret);

@@ -112,6 +112,7 @@ struct profile_ledger {
 	uint64_t aggregation_full; // samples dropped at a cap
 	uint64_t read, read_stacks, read_torn, read_failed,
 		read_unseen; // by the reader, beside entries
+	uint64_t left_out; // samples that only another profile taken at the same time asked for
 };
 
 struct profile_meta {

@@ -636,13 +636,13 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 	static const char *const refused[] = {"--mode allocation",
 		"--mode allocation --alloc-interval 1mb", "--nodejs-mode perf",
 		"--nodejs-mode attach-maps", "--enable-publish-metrics", "--sli-metric-uuid x",
-		"--external-metadata x", "--diagnostics", "--enable-heartbeat-server",
-		"--enable-hw-metrics-collection", "--perfspect-path x", "--java-mode ap",
-		"--java-async-profiler-mode cpu", "--java-async-profiler-mode alloc",
-		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
-		"--java-async-profiler-args x", "--java-full-hserr",
-		"--java-include-method-modifiers", "--java-line-numbers line-of-function",
-		"--php-mode phpspy", "--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
+		"--external-metadata x", "--diagnostics", "--enable-hw-metrics-collection",
+		"--perfspect-path x", "--java-mode ap", "--java-async-profiler-mode cpu",
+		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
+		"--java-async-profiler-features comptask", "--java-async-profiler-args x",
+		"--java-full-hserr", "--java-include-method-modifiers",
+		"--java-line-numbers line-of-function", "--php-mode phpspy", "--ruby-mode rbspy",
+		"--dotnet-mode dotnet-trace"};
 	char line[256];
 
 	(void)state;

@@ -4,6 +4,7 @@
 import datetime
 import gzip
 import http.server
+import ipaddress
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import uuid
 
 METADATA = """current_time spawn_time spawn_uptime_ms private_ip hostname cloud_provider processors memory_capacity_mb
     system_name os_name os_release kernel_release kernel_version hardware_type pid mac_address agent_version libc_type
@@ -22,6 +24,7 @@ RUN_MODES = {"k8s", "container", "standalone_executable", "local_python"}
 CLOUDS = {"aws", "gcp", "azure", "unknown"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LINE_MAX = 25 << 20
 
 
@@ -77,6 +80,47 @@ def check_metadata(header):
     return metadata
 
 
+def check_heartbeat_shape(body):
+    """What the server's model refuses with 422."""
+    bad = lambda why: Refused(422, {"detail": [{"msg": why}]}, why)
+    if not isinstance(body, dict):
+        raise bad("no object")
+    for key in ("ip_address", "hostname", "service_name"):
+        if not isinstance(body.get(key), str):
+            raise bad(key)
+    for key in ("received_command_ids", "executed_command_ids", "perf_supported_events"):
+        if not isinstance(body.get(key, []), list) or not all(isinstance(v, str) for v in body.get(key, [])):
+            raise bad(key)
+    for c in body.get("containers") or []:
+        if not isinstance(c.get("container_name"), str):
+            raise bad("container_name")
+        for p in c.get("processes", []):
+            if type(p.get("pid")) is not int or not isinstance(p.get("process_name"), str):
+                raise bad("processes")
+
+
+def heartbeat_nonsense(body):
+    """What its database refuses, which it hides behind success: why, or None."""
+    try:
+        ipaddress.ip_address(body["ip_address"])
+    except ValueError:
+        return "ip_address"
+    if body.get("status", "active") not in ("active", "idle", "error", "offline"):
+        return "status"
+    ids = body.get("received_command_ids", []) + body.get("executed_command_ids", [])
+    if body.get("last_command_id") is not None:
+        ids.append(body["last_command_id"])
+    if not all(UUID.fullmatch(i) for i in ids):
+        return "an id is no UUID"
+    stamp = body.get("timestamp")
+    if stamp is not None:
+        sent = datetime.datetime.fromisoformat(stamp)
+        now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+        if sent.tzinfo or abs((now - sent).total_seconds()) > 120:
+            return "timestamp: the host is not seen"
+    return None
+
+
 def index_lines(text, v1=False):
     """What the indexer behind the queue makes of a profile: (stacks, what it would choke on)."""
     lines = text.split("\n")
@@ -120,6 +164,9 @@ class Studio:
     def __init__(self, token="secret-token-0123456789", tls=None, limit=4 << 20, client_ca=None, v1=False, port=0):
         self.token, self.limit, self.v1 = token, limit, v1
         self.uploads, self.requests, self.refused, self.gpids, self.logs = [], [], [], {}, []
+        # The control plane: one current command a host, handed out with every heartbeat; heartbeats as they came;
+        # completions as (body, accepted).
+        self.command, self.heartbeats, self.completions, self.executions = None, [], [], {}
         self.connections = 0
         self.script, self.always = [], None
         self.next_gpid = 4000
@@ -203,6 +250,10 @@ class Studio:
                 status, body = 200, self.health(h)
             elif url.path == f"/api/{'v1' if self.v1 else 'v2'}/profiles" and h.command == "POST":
                 status, body = 200, self.upload(h, query)
+            elif url.path == "/api/metrics/heartbeat" and h.command == "POST":
+                status, body = 200, self.heartbeat(h)
+            elif url.path == "/api/metrics/command_completion" and h.command == "POST":
+                status, body = 200, self.complete(h)
             elif url.path == "/api/v1/logs" and h.command == "POST":
                 status, body = 201, self.take_logs(h)
             else:
@@ -276,6 +327,54 @@ class Studio:
         if not gpid.isdigit() or int(gpid) not in self.gpids:
             raise Refused(400, {"message": "Unknown process"}, gpid)
         return int(gpid)
+
+    def order(self, command_type="start", command_id=None, **config):
+        """Replaces the host's current command. Returns its id."""
+        command_id = command_id or str(uuid.uuid4())
+        config = dict({"command_type": command_type}, **config)
+        with self.lock:
+            self.command = (command_id, {"command_type": command_type, "combined_config": config})
+            self.executions[command_id] = "assigned"
+        return command_id
+
+    def heartbeat(self, h):
+        if "gzip" in (h.headers.get("Content-Encoding") or ""):
+            raise Refused(422, {"detail": [{"msg": "not JSON"}]}, "heartbeats are plain")
+        _, body = self.body(h)
+        check_heartbeat_shape(body)
+        with self.lock:
+            self.heartbeats.append((time.monotonic(), dict(h.headers), body))
+            why = heartbeat_nonsense(body)
+            if why:
+                self.refused.append(Refused(200, {}, why))
+                return {"success": True, "message": "Heartbeat received, but failed to check for commands",
+                        "profiling_command": None, "command_id": None}
+            command_id, command = self.command or (None, None)
+        return {"success": True, "message": "Heartbeat received", "profiling_command": command,
+                "command_id": command_id}
+
+    def complete(self, h):
+        _, body = self.body(h)
+        if not isinstance(body, dict) or body.get("status") not in ("completed", "failed") or \
+                not isinstance(body.get("command_id"), str) or not isinstance(body.get("hostname"), str):
+            raise Refused(422, {"detail": [{"msg": "field required"}]})
+        if body.get("execution_time") is not None and type(body["execution_time"]) is not int:
+            raise Refused(422, {"detail": [{"msg": "execution_time"}]})
+        if not UUID.fullmatch(body["command_id"]):
+            raise Refused(500, {"message": "Internal Server Error"}, "command_id is no UUID")
+        with self.lock:
+            accepted = self.executions.get(body["command_id"]) == "assigned"
+            if accepted:
+                self.executions[body["command_id"]] = body["status"]
+            self.completions.append((body, accepted))
+        return {"success": accepted, "message": "ok" if accepted else "no assigned execution"}
+
+    def completion(self, command_id):
+        """The one completion of a command, or None; more than one is a failure."""
+        with self.lock:
+            found = [b for b, _ in self.completions if b["command_id"] == command_id]
+        assert len(found) <= 1, found
+        return found[0] if found else None
 
     def take_logs(self, h):
         _, body = self.body(h)

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control from afar: the real agent told by a studio of the test's own to start and stop profiles."""
+import glob
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+
+import lib
+import studio_server as S
+
+SERVICE = "test-service"
+
+
+def wait_for(what, check, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = check()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def log(p):
+    path = os.path.join(p.out, "log")
+    return open(path).read() if os.path.exists(path) else ""
+
+
+def start(studio, *args, **kw):
+    lib.need_root()
+    return lib.start_gprofiler(
+        "-u", "--token", studio.token, "--service-name", SERVICE, "--server-host", studio.url, "--api-server", studio.url,
+        "--dont-send-logs", "--enable-heartbeat-server", "--heartbeat-interval", 1, "--spool-dir",
+        os.path.join(lib.env.dir, "spool"), "--state-dir", os.path.join(lib.env.dir, "state"), "--no-flamegraph", *args, **kw)
+
+
+def end(p, sig=signal.SIGTERM):
+    begin = time.monotonic()
+    lib.send(p, sig)
+    out, err = p.communicate(timeout=60)
+    took = time.monotonic() - begin
+    if sig == signal.SIGTERM:
+        assert p.returncode == 0, (p.returncode, out[-2000:], err[-2000:], log(p)[-3000:])
+    return took
+
+
+def beats(studio, n=1):
+    """n more heartbeats than there were."""
+    before = len(studio.heartbeats)
+    wait_for(f"{n} heartbeats", lambda: len(studio.heartbeats) >= before + n)
+    return studio.heartbeats[-1][2]
+
+
+def completed(studio, command, seconds=60):
+    wait_for("the completion", lambda: studio.completion(command), seconds)
+    return studio.completion(command)
+
+
+def config(u):
+    return u.header["metadata"]["run_arguments"]
+
+
+def bpf_and_anon(pid):
+    """What the agent takes: descriptors of BPF, kB of anonymous memory."""
+    bpf = [t for t in links(pid) if "bpf" in t or "perf_event" in t]
+    anon = sum(int(l.split()[1]) for l in open(f"/proc/{pid}/status") if l.startswith(("RssAnon", "RssShmem")))
+    return bpf, anon
+
+
+def links(pid):
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            pass
+    return found
+
+
+def test_the_studio_itself_holds_its_rules():
+    """The mutations of gprofiler-studio.md 8.4 that are about heartbeats."""
+    good = {"ip_address": "10.0.0.1", "hostname": "h", "service_name": "s", "received_command_ids": [str(uuid.uuid4())]}
+    S.check_heartbeat_shape(good)
+    assert S.heartbeat_nonsense(good) is None
+    for bad in ({"ip_address": "10.0.0"}, {"received_command_ids": ["x"]}, {"last_command_id": "1"}, {"status": "fine"},
+                {"timestamp": "2031-01-02T03:04:05"}):
+        assert S.heartbeat_nonsense(dict(good, **bad)), bad
+    for bad in ({"hostname": None}, {"containers": [{"container_name": None}]}, {"received_command_ids": None},
+                {"containers": [{"container_name": "a", "processes": [{"pid": "1", "process_name": "x"}]}]}):
+        try:
+            S.check_heartbeat_shape(dict(good, **bad))
+        except S.Refused:
+            continue
+        raise AssertionError(bad)
+
+
+def test_idle_until_told_and_idle_after_stop():
+    """S1 to S4: nothing is touched before the first command; start, windows, stop; memory comes back."""
+    studio = S.Studio()
+    p = start(studio, "-f", 49)
+    body = beats(studio, 3)
+    bpf, idle = bpf_and_anon(p.pid)
+    assert not bpf, bpf
+    assert "Sampling" not in log(p) and not studio.uploads
+    assert set(body) == {"ip_address", "hostname", "service_name", "last_command_id", "status", "timestamp",
+                         "received_command_ids", "executed_command_ids", "perf_supported_events", "agent_version",
+                         "run_mode", "namespace", "pod_name", "containers"}
+    assert body["hostname"] == os.uname().nodename and body["service_name"] == SERVICE and body["status"] == "active"
+    assert body["last_command_id"] is None and body["received_command_ids"] == [] == body["executed_command_ids"]
+    assert body["perf_supported_events"] == sorted(body["perf_supported_events"]) and body["namespace"] is None
+    headers = studio.heartbeats[-1][1]
+    assert headers["Authorization"] == f"Bearer {studio.token}" and "json" in headers["Content-Type"]
+    assert not studio.refused, studio.refused
+    command = studio.order(continuous=True, duration=2, frequency=99, profiling_mode="cpu")
+    told = completed(studio, command)
+    assert told["status"] == "completed" and told["error_message"] is None and told["results_path"] is None
+    wait_for("two windows", lambda: len(studio.uploads) >= 2)
+    u = studio.uploads[0]
+    assert u.header["metadata"]["continuous"] is True and u.header["sampling_frequency"] == 99
+    assert config(u)["profiling_frequency"] == 99 and config(u)["profiling_duration"] == 2, config(u)
+    span = S.naive_time(u.body["end_time"]) - S.naive_time(u.body["start_time"])
+    assert 1 <= span.total_seconds() <= 3, span
+    body = beats(studio)
+    assert body["last_command_id"] == command and body["received_command_ids"] == [command]
+    assert bpf_and_anon(p.pid)[0]
+    stop = studio.order("stop", stop_level="host")
+    assert completed(studio, stop)["status"] == "completed"
+    assert not bpf_and_anon(p.pid)[0]
+    n = wait_for("the last window", lambda: len(studio.uploads))
+    wait_for("the memory", lambda: bpf_and_anon(p.pid)[1] <= idle + 1024, 30)
+    beats(studio, 2)
+    lib.note(f"{idle} kB anonymous idle, {bpf_and_anon(p.pid)[1]} kB after the stop")
+    assert len(studio.uploads) <= n + 1
+    assert beats(studio)["executed_command_ids"] == [command, stop]
+    # The stop is handed out again and again, and answered once.
+    assert len(studio.completions) == 2, studio.completions
+    end(p)
+    assert "ERROR" not in log(p) and studio.token not in log(p), log(p)[-3000:]
+    studio.close()
+
+
+def test_an_ad_hoc_profile_beside_a_continuous_one():
+    """TC1, TC2: side by side from one sampler; each has its own rate, processes and length."""
+    studio = S.Studio()
+    w = lib.start("split", 600)
+    lib.start("split", 600)
+    p = start(studio)
+    first = studio.order(continuous=True, duration=3, frequency=20)
+    completed(studio, first)
+    n = len(studio.uploads)
+    once = studio.order(continuous=False, duration=4, frequency=200, pids=[w.pid])
+    told = completed(studio, once)
+    assert told["status"] == "completed" and told["error_message"] is None and 3 <= told["execution_time"] <= 8, told
+    wait_for("the ad-hoc upload", lambda: [u for u in studio.uploads if not u.header["metadata"]["continuous"]])
+    adhoc = [u for u in studio.uploads if not u.header["metadata"]["continuous"]]
+    assert len(adhoc) == 1 and adhoc[0].header["sampling_frequency"] == 200
+    comms = {parts[2] for parts, _ in adhoc[0].stacks}
+    assert comms <= {"w_split", "workload_split", "split"}, comms
+    wait_for("two windows after it", lambda: len(studio.uploads) >= n + 4)
+    stop = studio.order("stop", stop_level="host")
+    completed(studio, stop)
+    windows = [u for u in studio.uploads if u.header["metadata"]["continuous"]]
+    for u in windows:
+        assert u.header["sampling_frequency"] == 20 and config(u)["profiling_frequency"] == 20
+    ledgers = [u.header["ledger"] for u in windows]
+    assert any(l["left_out"] for l in ledgers), "no window ran beside the ad-hoc profile"
+    for u in windows:
+        l = u.header["ledger"]
+        taken = l["entries"] - l["idle"] - l["filtered"] - l["lost_ring"] - l["aggregation_full"] - l["left_out"]
+        assert u.samples == taken, (u.samples, l)
+    # Thinned to its own rate: at most that many on each CPU, whatever the sampler did meanwhile.
+    cpus = os.cpu_count()
+    for u in windows:
+        limit = u.header["duration_ns"] / 1e9 * 20 * cpus
+        assert u.samples <= limit * 1.15 + 5, (u.samples, limit)
+    end(p)
+    assert "ERROR" not in log(p), log(p)[-3000:]
+    studio.close()
+
+
+def test_replacement_and_the_queue():
+    """TC3, TC5: a newer continuous command replaces the running one; ad-hoc profiles go one after the other."""
+    studio = S.Studio()
+    p = start(studio)
+    a = studio.order(continuous=True, duration=2, frequency=20)
+    completed(studio, a)
+    b = studio.order(continuous=True, duration=2, frequency=40)
+    completed(studio, b)
+    wait_for("a window of the new one", lambda: studio.uploads and studio.uploads[-1].header["sampling_frequency"] == 40)
+    once = []
+    for _ in range(3):
+        once.append(studio.order(continuous=False, duration=2, frequency=40))
+        wait_for("it is received", lambda: once[-1] in studio.heartbeats[-1][2]["received_command_ids"])
+    for c in once:
+        assert completed(studio, c)["status"] == "completed"
+    order = [b["command_id"] for b, _ in studio.completions]
+    assert order == [a, b] + once, order
+    adhoc = [u for u in studio.uploads if not u.header["metadata"]["continuous"]]
+    assert len(adhoc) == 3
+    # A stop interrupts: the one that runs is given out, the ones that wait are not.
+    long = studio.order(continuous=False, duration=600, frequency=40)
+    wait_for("it began", lambda: f"Command {long} began" in log(p))
+    waits = studio.order(continuous=False, duration=600, frequency=40)
+    wait_for("it is received", lambda: waits in studio.heartbeats[-1][2]["received_command_ids"])
+    stop = studio.order("stop")
+    assert completed(studio, stop)["status"] == "completed"
+    told = completed(studio, long)
+    assert told["status"] == "completed" and told["execution_time"] < 600
+    assert completed(studio, waits)["status"] == "failed" and "before it began" in completed(studio, waits)["error_message"]
+    assert len([u for u in studio.uploads if not u.header["metadata"]["continuous"]]) == 4
+    # A second stop is as good as the first.
+    again = studio.order("stop", stop_level="host")
+    assert completed(studio, again)["status"] == "completed"
+    assert all(accepted for _, accepted in studio.completions)
+    end(p)
+    studio.close()
+
+
+def test_commands_that_fail_say_why():
+    studio = S.Studio()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    p = start(studio)
+    beats(studio)
+    for bad, why in [
+            ({"profiling_mode": "allocation"}, "allocation"), ({"duration": "long"}, "duration"), ({"frequency": 0}, "frequency"),
+            ({"pids": [gone.pid]}, "alive"), ({"pids": ["x"]}, "pids"), ({"pids": [-1]}, "pids"),
+            ({"target_hostnames": ["another"]}, "target_hostnames"),
+            ({"profiler_configs": {"perf": {"mode": "enabled_restricted", "events": ["nonsense"]}}}, "nonsense"),
+            ({"profiler_configs": {"async_profiler": {"enabled": True, "time": "sometimes"}}}, "sometimes"),
+            ({"profiler_configs": {"perf": "disabled", "pyperf": "disabled", "pyspy": "disabled"}}, "disabled")]:
+        command = studio.order(**dict({"continuous": False, "duration": 1, "frequency": 11}, **bad))
+        told = completed(studio, command)
+        assert told["status"] == "failed" and why in told["error_message"], (bad, told)
+    command = studio.order("dance")
+    assert "Unknown command type: dance" in completed(studio, command)["error_message"]
+    # Nothing of that was tried, and the agent is as good as before.
+    assert "Sampling" not in log(p)
+    command = studio.order(continuous=False, duration=1, frequency=99, max_processes=10, enable_perfspect=True,
+                           target_hostnames=[os.uname().nodename], profiler_configs={
+                               "perf": {"mode": "enabled_aggressive", "events": ["cpu-cycles"]}, "pyperf": "enabled",
+                               "pyspy": "enabled_fallback", "rbspy": "disabled", "phpspy": "disabled",
+                               "dotnet_trace": "disabled", "nodejs_perf": "enabled", "async_profiler": {"enabled": False}})
+    assert completed(studio, command)["status"] == "completed", completed(studio, command)
+    wait_for("the upload", lambda: studio.uploads)
+    assert config(studio.uploads[0])["skip_system_profilers_above"] == 1500
+    end(p)
+    studio.close()
+
+
+def test_stop_of_processes():
+    """stop_level process: some of the list, then the rest."""
+    studio = S.Studio()
+    a, b = lib.start("split", 600), lib.start("threads", 600)
+    p = start(studio)
+    command = studio.order(continuous=True, duration=2, frequency=99, pids=[a.pid, b.pid])
+    completed(studio, command)
+    stop = studio.order("stop", stop_level="process", pids=[b.pid])
+    assert completed(studio, stop)["status"] == "completed"
+    n = len(studio.uploads)
+    wait_for("two whole windows", lambda: len(studio.uploads) >= n + 3)
+    comms = {parts[2] for parts, _ in studio.uploads[-1].stacks}
+    assert comms and not any("threads" in c for c in comms), comms
+    stop = studio.order("stop", stop_level="process", pids=[a.pid])
+    completed(studio, stop)
+    wait_for("no session", lambda: not bpf_and_anon(p.pid)[0])
+    end(p)
+    # The command is over: a restart does not bring it back.
+    p = start(studio, out="out2")
+    beats(studio, 2)
+    assert "Sampling" not in log(p)
+    end(p)
+    studio.close()
+
+
+def test_restarts():
+    """A continuous command goes on after a restart, killed or not, without a second completion; an ad-hoc one
+    and a stop never come again."""
+    studio = S.Studio()
+    p = start(studio, out="out0")
+    once = studio.order(continuous=False, duration=1, frequency=49)
+    completed(studio, once)
+    command = studio.order(continuous=True, duration=2, frequency=49)
+    completed(studio, command)
+    beats(studio, 2)
+    for n, sig in enumerate((signal.SIGKILL, signal.SIGTERM), 1):
+        end(p, sig)
+        uploads = len(studio.uploads)
+        p = start(studio, out=f"out{n}")
+        wait_for("windows again", lambda: len(studio.uploads) >= uploads + 2)
+        assert "it goes on" in log(p)
+    body = beats(studio)
+    assert body["received_command_ids"] == [once, command] == body["executed_command_ids"]
+    assert len(studio.completions) == 2, studio.completions
+    # Killed in an ad-hoc profile: it failed, once, and does not run again.
+    long = studio.order(continuous=False, duration=600, frequency=49)
+    wait_for("it began", lambda: f"Command {long} began" in log(p))
+    end(p, signal.SIGKILL)
+    p = start(studio, out="out3")
+    told = completed(studio, long)
+    assert told["status"] == "failed" and "ended before" in told["error_message"], told
+    stop = studio.order("stop")
+    completed(studio, stop)
+    beats(studio, 2)  # by then the agent has kept that the server knows
+    end(p, signal.SIGKILL)
+    # Hybrid: the last word was to stop, whatever the command line says.
+    p = start(studio, "-c", "-d", 2, "-f", 49, out="out4")
+    beats(studio, 3)
+    assert "Sampling" not in log(p) and "nothing is profiled until" in log(p)
+    assert len(studio.completions) == 4 and all(accepted for _, accepted in studio.completions)
+    end(p)
+    studio.close()
+
+
+def test_hybrid_and_a_server_that_is_away():
+    """-c profiles until told otherwise, whatever the server does; completions wait for it."""
+    studio = S.Studio()
+    p = start(studio, "-c", "-d", 2, "-f", 49)
+    wait_for("local windows", lambda: len(studio.uploads) >= 2)
+    for deed in (S.status(503), S.lie(b"<html>login</html>"), S.garbage, S.die_in_answer, S.lie(b'{"success": true'),
+                 S.lie(b'{"success": true, "command_id": 7, "profiling_command": {}}'),
+                 S.lie(b'{"success": true, "command_id": "x y", "profiling_command": {"combined_config": {}}}'),
+                 S.endless, S.status(429, headers=[("Retry-After", "1")])):
+        before = len(studio.requests)
+        studio.always = deed
+        wait_for("it was bad to a heartbeat",
+                 lambda: any("heartbeat" in r[1] for r in studio.requests[before:]))
+    studio.always = None
+    n = len(studio.uploads)
+    wait_for("windows go on", lambda: len(studio.uploads) >= n + 2)
+    assert "Sampling at" not in log(p)
+    command = studio.order(continuous=True, duration=2, frequency=20)
+
+    # The first completion gets no answer.
+    def deaf(h):
+        return S.die_after_body(h) if "completion" in h.path else False
+    studio.always = deaf
+    wait_for("a try", lambda: any("completion" in r[1] for r in studio.requests))
+    studio.always = None
+    assert completed(studio, command)["status"] == "completed"
+    wait_for("its windows", lambda: studio.uploads[-1].header["sampling_frequency"] == 20)
+    assert "CRITICAL" not in log(p)
+    end(p)
+    studio.close()
+
+
+def test_a_slow_server_does_not_keep_it_from_ending():
+    studio = S.Studio()
+    p = start(studio)
+    beats(studio)
+    command = studio.order(continuous=True, duration=60, frequency=49)
+    wait_for("it began", lambda: f"Command {command} began" in log(p))
+    studio.always = S.silent(30)
+    before = len(studio.requests)
+    wait_for("a heartbeat hangs", lambda: any("heartbeat" in r[1] for r in studio.requests[before:]))
+    took = end(p)
+    lib.note(f"ended in {took:.2f} s")
+    studio.close()
+
+
+def test_over_tls_with_client_certificates():
+    ca = S.make_ca(lib.env.dir)
+    server = S.make_cert(lib.env.dir, ca, "server")
+    client = S.make_cert(lib.env.dir, ca, "agent", "agent")
+    studio = S.Studio(tls=server, client_ca=ca[0])
+    p = start(studio, "--tls-ca-bundle", ca[0], "--tls-client-cert", client[0], "--tls-client-key", client[1])
+    beats(studio, 3)
+    idle = bpf_and_anon(p.pid)[1]
+    command = studio.order(continuous=False, duration=1, frequency=49)
+    assert completed(studio, command)["status"] == "completed"
+    lib.note(f"{idle} kB anonymous idle under mTLS")
+    end(p)
+    studio.close()
+
+
+def test_the_command_line():
+    for args, text in [((), "requires --upload-results"), (("-u", "--token", "t"), "--service-name")]:
+        p = subprocess.run([lib.GPROFILER, "-o", lib.env.dir, "--enable-heartbeat-server", *args], capture_output=True,
+                           text=True, env=dict(os.environ, GPROFILER_SYSTEM_CONFIG=""))
+        assert p.returncode == 2 and text in p.stderr, p.stderr
+
+
+if __name__ == "__main__":
+    lib.main(globals())
