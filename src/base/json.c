@@ -58,15 +58,32 @@ static int append_escaped(struct buf *out, uint32_t cp)
 	return buf_printf(out, "\\u%04x\\u%04x", 0xd800 + (cp >> 10), 0xdc00 + (cp & 0x3ff));
 }
 
+/* Bytes at the beginning that stand for themselves: most of every text, and appended at once. */
+static size_t plain_run(const unsigned char *p, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && p[n] >= ' ' && p[n] < 0x7f && p[n] != '"' && p[n] != '\\')
+		n++;
+	return n;
+}
+
 int json_append_string(struct buf *out, const char *s, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)s;
 
 	buf_append_char(out, '"');
 	while (len && !out->bad) {
+		size_t plain = plain_run(p, len);
 		uint32_t cp = 0xfffd;
-		unsigned n = utf8_decode(p, len, &cp);
+		unsigned n;
 
+		buf_append(out, p, plain);
+		p += plain;
+		len -= plain;
+		if (!len)
+			break;
+		n = utf8_decode(p, len, &cp);
 		append_escaped(out, cp);
 		p += n ? n : 1;
 		len -= n ? n : 1;
