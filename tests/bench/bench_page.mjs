@@ -51,6 +51,10 @@ async function measure(browser) {
   await p.eval(set({ p: "", w: "g" }));
   out.callers = await p.eval(`timed((i) => ${a}.store.change({ d: i % 2 ? "t" : "b" }), 3)`);
   await p.eval(set({ d: "t" }));
+  out.time = await p.eval(`timed((i) => ${a}.store.change({ tr: i * 100 + "," + (i * 100 + 2000) }), 3)`);
+  await p.eval(set({ tr: "" }));
+  out.order = await p.eval(`timed((i) => ${a}.store.change({ o: "t", tr: i ? "0," + (90000 + i) : "" }), 3)`);
+  await p.eval(set({ o: "n", tr: "" }));
   await p.settle();
   out.frames = await p.eval(`new Promise((done) => { const gaps = []; let last = 0; const wide = ${
       a}.renderer.drawn.boxes.filter((b) => b.w > 80).at(-1); const step = (now) => { if (last) gaps.push(now - last); last = now; if (gaps.length < 40) requestAnimationFrame(step); else done(gaps.sort((x, y) => x - y)[37]); }; requestAnimationFrame(step); let n = 0; const again = () => { ${
@@ -84,6 +88,8 @@ if (haveChromium()) {
   row("filter", of("filter"), "ms", 100);
   row("regroup", of("regroup"), "ms", 100);
   row("callers first", of("callers"), "ms", 100);
+  row("part of the time", of("time"), "ms", 100);
+  row("order of time, 130,000 times", of("order"), "ms", 300);
   row("heap, typed arrays included", of("heap"), "MB", 120);
 }
 const timed = spawnSync(make, ["time", path], { encoding: "utf8" });
