@@ -231,8 +231,13 @@ def test_exec_of_another_python():
     if len(found) < 2:
         lib.skip("one Python only")
     (v1, first), (v2, second) = found[0], found[-1]
+    g = lib.start_gprofiler("-d", 12, "-f", 199)
+    log = os.path.join(g.out, "log")
+    lib.wait_for("sampling", lambda: os.path.exists(log) and "Sampling" in open(log).read())
     process = start(v1, first, "exec", 20, second)
-    p = lib.gprofiler("-d", 8, "-f", 199)
+    stdout, stderr = g.communicate(timeout=90)
+    assert g.returncode == 0, stdout + stderr
+    p = lib.Profile(os.path.join(g.out, "last_profile.col"))
     before = [s for s in p.of(process.comm) if "burn" in python_frames(s)]
     names = {"python", os.path.basename(second), os.path.basename(os.path.realpath(second))}
     after = [s for s in p.stacks if s.comm in names and "paths" in python_frames(s)]

@@ -109,21 +109,19 @@ static uint32_t line_of(
 		o->line_format, (const uint8_t *)table.data, table.len, n->start_line, lasti);
 }
 
-int py_name_frame(
-	void *runtime, struct process *p, const uint64_t *words, struct runtime_frame *ret)
+/* Return 0, -ENOMEM, other -errno: what the words point to is not there. */
+static int name_in(
+	struct py_runtime *rt, struct process *p, const uint64_t *words, struct runtime_frame *ret)
 {
-	struct py_runtime *rt = runtime;
 	struct py_proc *proc = py_proc_get(rt, p);
 	struct py_named n;
 	int r;
 
 	if (!proc || py_proc_verify(rt, p, proc) == -EINVAL)
-		return answer_stale(rt, ret);
+		return -ESTALE;
 	r = name_code(rt, p, proc, words, &n);
-	if (r == -ENOMEM)
-		return r;
 	if (r)
-		return answer_stale(rt, ret);
+		return r;
 	*ret = (struct runtime_frame){
 		.name = n.name,
 		.file = n.file,
@@ -132,4 +130,20 @@ int py_name_frame(
 		.line = line_of(rt, proc, &n, PY_FRAME_LASTI(words[1])),
 	};
 	return 0;
+}
+
+int py_name_frame(
+	void *runtime, struct process *p, const uint64_t *words, struct runtime_frame *ret)
+{
+	struct py_runtime *rt = runtime;
+	struct process *origin = NULL;
+	int r = name_in(rt, p, words, ret);
+
+	// What a child ran that has ended lies in the process that it was forked from, unless it was
+	// made since: the checksum tells.
+	if (r && r != -ENOMEM && p->image && PY_FRAME_COOKIE(words[1]))
+		origin = process_table_by_uid(rt->config.processes, p->image);
+	if (origin && origin != p && !origin->exit_time)
+		r = name_in(rt, origin, words, ret);
+	return r && r != -ENOMEM ? answer_stale(rt, ret) : r;
 }
