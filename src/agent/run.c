@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -268,6 +269,10 @@ int run_profile(const struct options *options)
 		.command = {.gate = -1},
 	};
 	int status, r = sampler_check(options);
+
+	// One arena can be given back whole when profiling stops; each thread's own keeps its share.
+	if (options->heartbeat_server)
+		mallopt(M_ARENA_MAX, 1);
 
 	status = r ? 1 + 1 : prepare(&run);
 	if (status) {

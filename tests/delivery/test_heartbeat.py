@@ -120,7 +120,7 @@ def test_idle_until_told_and_idle_after_stop():
     wait_for("two windows", lambda: len(studio.uploads) >= 2)
     u = studio.uploads[0]
     assert u.header["metadata"]["continuous"] is True and u.header["sampling_frequency"] == 99
-    assert config(u)["profiling_frequency"] == 99 and config(u)["profiling_duration"] == 2, config(u)
+    assert config(u)["profiling_frequency"] == "99" and config(u)["profiling_duration"] == "2", config(u)
     span = S.naive_time(u.body["end_time"]) - S.naive_time(u.body["start_time"])
     assert 1 <= span.total_seconds() <= 3, span
     body = beats(studio)
@@ -164,7 +164,7 @@ def test_an_ad_hoc_profile_beside_a_continuous_one():
     completed(studio, stop)
     windows = [u for u in studio.uploads if u.header["metadata"]["continuous"]]
     for u in windows:
-        assert u.header["sampling_frequency"] == 20 and config(u)["profiling_frequency"] == 20
+        assert u.header["sampling_frequency"] == 20 and config(u)["profiling_frequency"] == "20"
     ledgers = [u.header["ledger"] for u in windows]
     assert any(l["left_out"] for l in ledgers), "no window ran beside the ad-hoc profile"
     for u in windows:
@@ -246,7 +246,7 @@ def test_commands_that_fail_say_why():
                                "dotnet_trace": "disabled", "nodejs_perf": "enabled", "async_profiler": {"enabled": False}})
     assert completed(studio, command)["status"] == "completed", completed(studio, command)
     wait_for("the upload", lambda: studio.uploads)
-    assert config(studio.uploads[0])["skip_system_profilers_above"] == 1500
+    assert config(studio.uploads[0])["skip_system_profilers_above"] == "1500"
     end(p)
     studio.close()
 
