@@ -137,6 +137,12 @@ static int choose_source(struct session *s, char *why)
 
 	if (c->rung == SESSION_RUNG_REPLAY)
 		return capture_source_replay_new(c->replay, &s->source, why);
+	if (c->rung == SESSION_RUNG_READER && !may_read(c)) {
+		snprintf(why, CAPTURE_WHY,
+			"reader: nothing would be read: --source reader takes --python-mode auto "
+			"or pyspy");
+		return -EINVAL;
+	}
 	if (c->rung == SESSION_RUNG_READER)
 		return choose_reader(s, NULL, why);
 	if (c->rung != SESSION_RUNG_RING && !c->capture.own_only) {

@@ -249,6 +249,13 @@ def test_exec_without_records():
     assert sum(s.count for s in right) >= 0.97 * sum(s.count for s in after())
 
 
+def test_nothing_to_read_is_said():
+    lib.need_root()
+    for mode in ("pyperf", "disabled"):
+        p = lib.gprofiler("-d", 1, "--source", "reader", "--python-mode", mode, expect=1)
+        assert "nothing would be read" in p.stdout_text, p.stdout_text
+
+
 def test_command():
     version, path = chosen()[-1]
     lib.need_root()
