@@ -137,11 +137,10 @@ int finished_write(struct finished *f)
 	_cleanup_json_ json_t *args = options_to_json(o);
 	struct metadata_config metadata = {
 		.run_arguments = args,
-		.collect = o->collect_metadata,
+		.machine = config->machine,
 		.container_names = o->container_names,
 		.application_metadata = o->application_metadata,
 		.continuous = o->continuous,
-		.spawn_real_ns = config->spawn_real_ns,
 		.event = f->event,
 		.frequency = (unsigned)o->frequency,
 	};

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "agent/governor.h"
+#include "agent/machine.h"
 #include "agent/output.h"
 #include "agent/session.h"
 #include "config/options.h"
@@ -22,6 +23,7 @@ struct finish_config {
 	struct output_config output; // texts belong to options
 	uint64_t spawn_real_ns; // start of this program
 	struct delivery *delivery; // NULL: nothing is uploaded
+	struct machine *machine; // for the headers
 };
 
 /* options are copied (options_copy()). Return 0 with one reference, or -ENOMEM. */

@@ -11,6 +11,7 @@
 
 #include "agent/inventory.h"
 #include "agent/metadata.h"
+#include "agent/system_facts.h"
 #include "base/clock.h"
 #include "capture/event_find.h"
 
@@ -127,7 +128,7 @@ json_t *heartbeat_request_make(
 	json_object_set_new(o, "executed_command_ids", ids(h, true));
 	json_object_set(o, "perf_supported_events", q->events);
 	json_object_set_new(o, "agent_version", json_string(GP_VERSION));
-	json_object_set_new(o, "run_mode", json_string(metadata_run_mode()));
+	json_object_set_new(o, "run_mode", json_string(system_run_mode()));
 	json_object_set_new(o, "namespace", environment("POD_NAMESPACE"));
 	json_object_set_new(o, "pod_name", environment("POD_NAME"));
 	json_object_set(o, "containers", q->containers);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "agent/containers.h"
+#include "agent/external_metadata.h"
 #include "config/options.h"
 #include "process/process.h"
 
@@ -31,6 +32,7 @@ struct identities_config {
 	const struct options *options;
 	const char *proc; // "/proc", or a fixture
 	struct containers *containers; // NULL: no names
+	struct external_metadata *external; // read again for each window; NULL none
 };
 
 /* Starts the thread. Return 0, -errno. */

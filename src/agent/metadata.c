@@ -1,179 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/metadata.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
-#ifdef __GLIBC__
-#include <gnu/libc-version.h>
-#endif
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/utsname.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
+#include "delivery/cloud.h"
 #include "export/col_header.h"
 
-#define PROC_FILE_MAX (1 << 20)
-
-void metadata_hostname(char *ret, size_t size)
-{
-	if (gethostname(ret, size) < 0 || !ret[0])
-		snprintf(ret, size, "<unknown>");
-	ret[size - 1] = 0;
-}
-
-/* The value behind `key` in text of `key<separators>value` lines; "unknown" if absent. */
-static void line_value(const char *text, const char *key, char *ret, size_t size)
-{
-	size_t n = strlen(key);
-
-	snprintf(ret, size, "unknown");
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		const char *end;
-
-		line += *line == '\n';
-		if (strncmp(line, key, n) != 0)
-			continue;
-		line += n;
-		line += strspn(line, "\t :=\"");
-		end = line + strcspn(line, "\n\"");
-		snprintf(ret, size, "%.*s", (int)(end - line), line);
-		return;
-	}
-}
+#define HOSTNAME_MAX 64
+#define CLOUD_WAIT_MS 2000 // for the cloud, in the first header
 
 static void add_text(json_t *o, const char *key, const char *value)
 {
 	json_object_set_new(o, key, json_text(value));
 }
 
-static void add_file_value(json_t *o, const char *path, const char *in, const char *key)
+static void *read_hostname(void *arg)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(PROC_FILE_MAX);
-	char value[4096];
-
-	fs_read_file(path, &text);
-	line_value(buf_str(&text), in, value, sizeof(value));
-	add_text(o, key, value);
+	cloud_enter_host_network();
+	if (gethostname(arg, HOSTNAME_MAX) < 0)
+		*(char *)arg = 0;
+	return NULL;
 }
 
-static void add_memory(json_t *o)
+void metadata_hostname(char *ret, size_t size)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(PROC_FILE_MAX);
-	char value[64];
+	char name[HOSTNAME_MAX + 1] = "";
+	pthread_t thread;
 
-	fs_read_file("/proc/meminfo", &text);
-	line_value(buf_str(&text), "MemTotal", value, sizeof(value));
-	json_object_set_new(o, "memory_capacity_mb",
-		json_integer((json_int_t)((strtoull(value, NULL, 10) + 512) / 1024)));
+	// The host's, not that of a container we are in: only a thread of its own can go there.
+	if (pthread_create(&thread, NULL, read_hostname, name) == 0)
+		pthread_join(thread, NULL);
+	if (!name[0] && gethostname(name, HOSTNAME_MAX) < 0)
+		name[0] = 0;
+	snprintf(ret, size, "%s", name[0] ? name : "<unknown>");
 }
 
-const char *metadata_run_mode(void)
+/* The reference's arguments hold all there are; these four change what the studio does. */
+static json_t *run_arguments(const struct metadata_config *config)
 {
-	if (getenv("GPROFILER_IN_K8S"))
-		return "k8s";
-	return getenv("GPROFILER_IN_CONTAINER") ? "container" : "standalone_executable";
-}
+	static const struct {
+		const char *key, *value;
+	} always[] = {{"service_name", NULL}, {"profile_api_version", NULL},
+		{"perf_events", "cycles"}, {"perf_mode", "smart"}};
+	json_t *o = config->run_arguments ? json_deep_copy(config->run_arguments) : json_object();
 
-static void add_libc(json_t *o)
-{
-#ifdef __GLIBC__
-	add_text(o, "libc_type", "glibc");
-	add_text(o, "libc_version", gnu_get_libc_version());
-#else
-	add_text(o, "libc_type", "musl");
-	add_text(o, "libc_version", "unknown");
-#endif
-}
-
-/* The address that speaks to the world (no packet is sent), and the hardware address of its
- * interface: the first of the machine would as well be a bridge of containers. The studio refuses a
- * profile whose mac_address is no address. */
-static void add_address(json_t *o)
-{
-	const struct sockaddr_in world = {
-		.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x08080808)};
-	struct sockaddr_in own = {0};
-	socklen_t len = sizeof(own);
-	struct ifaddrs *list = NULL;
-	_cleanup_buf_ struct buf mac = BUF_INIT(64);
-	char ip[INET_ADDRSTRLEN] = "unknown", path[64];
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&world, sizeof(world)) == 0 &&
-		getsockname(fd, (struct sockaddr *)&own, &len) == 0)
-		inet_ntop(AF_INET, &own.sin_addr, ip, sizeof(ip));
-	if (getifaddrs(&list) < 0)
-		list = NULL;
-	for (const struct ifaddrs *i = list; i && !mac.len; i = i->ifa_next) {
-		struct sockaddr_in a;
-
-		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
-			continue;
-		memcpy(&a, i->ifa_addr, sizeof(a));
-		if (own.sin_addr.s_addr ? a.sin_addr.s_addr != own.sin_addr.s_addr
-					: (i->ifa_flags & IFF_LOOPBACK) != 0)
-			continue;
-		snprintf(path, sizeof(path), "/sys/class/net/%.16s/address", i->ifa_name);
-		fs_read_file(path, &mac);
-	}
-	if (list)
-		freeifaddrs(list);
-	add_text(o, "private_ip", ip);
-	if (mac.len == 18)
-		mac.data[17] = 0;
-	for (char *c = mac.data; mac.len == 18 && *c; c++)
-		*c = (char)toupper((unsigned char)*c);
-	add_text(o, "mac_address", mac.len == 18 ? buf_str(&mac) : "00:00:00:00:00:00");
+	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+		if (!json_object_get(o, always[i].key))
+			json_object_set_new(o, always[i].key, json_text(always[i].value));
+	return o;
 }
 
 static void add_system(json_t *o, const struct metadata_config *config)
 {
-	const char *mode = metadata_run_mode();
-	struct utsname u;
-	struct timespec boot;
-	char when[32], host[65];
+	const json_t *external = config->machine->external.fixed;
+	json_t *big_data;
+	char when[32];
 
-	uname(&u);
-	clock_iso_utc(config->spawn_real_ns, when);
-	add_text(o, "cloud_provider", "unknown");
-	add_text(o, "agent_version", GP_VERSION);
-	add_text(o, "spawn_time", when);
-	add_text(o, "python_version", "none: " GP_VERSION " is a C program");
-	add_text(o, "run_mode", mode);
-	add_text(o, "deployment_type",
-		!strcmp(mode, "k8s")	     ? "k8s"
-		: !strcmp(mode, "container") ? "containers"
-					     : "instances");
-	add_text(o, "kernel_release", u.release);
-	add_text(o, "kernel_version", u.version);
-	add_text(o, "system_name", u.sysname);
-	json_object_set_new(o, "processors", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-	add_file_value(o, "/proc/cpuinfo", "model name", "cpu_model_name");
-	add_file_value(o, "/proc/cpuinfo", "flags", "cpu_flags");
-	add_memory(o);
-	metadata_hostname(host, sizeof(host));
-	add_text(o, "hostname", host);
-	add_text(o, "system", u.sysname);
-	add_file_value(o, "/etc/os-release", "NAME=", "os_name");
-	add_file_value(o, "/etc/os-release", "VERSION_ID=", "os_release");
-	add_file_value(o, "/etc/os-release", "VERSION_CODENAME=", "os_codename");
-	add_libc(o);
-	add_text(o, "hardware_type", u.machine);
-	json_object_set_new(o, "pid", json_integer(getpid()));
-	add_address(o);
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	json_object_set_new(o, "spawn_uptime_ms",
-		json_integer((json_int_t)boot.tv_sec * 1000 + boot.tv_nsec / 1000000));
-	json_object_set_new(o, "run_arguments",
-		config->run_arguments ? json_deep_copy(config->run_arguments) : json_object());
-	json_object_set_new(o, "big_data", json_object());
-	json_object_set_new(o, "external_metadata", json_object());
+	system_facts_add(config->machine->facts, o, CLOUD_WAIT_MS);
+	// Its place is behind the arguments.
+	big_data = json_incref(json_object_get(o, "big_data"));
+	json_object_del(o, "big_data");
+	json_object_set_new(o, "run_arguments", run_arguments(config));
+	json_object_set_new(o, "big_data", big_data);
+	json_object_set_new(
+		o, "external_metadata", external ? json_deep_copy(external) : json_object());
 	clock_iso_utc(clock_real_ns(), when);
 	add_text(o, "current_time", when);
 }
@@ -270,12 +164,20 @@ static void add_times(json_t *header, const struct profile_meta *m)
 	json_object_set_new(header, "duration_ns", json_integer((json_int_t)m->duration_ns));
 }
 
+/* With one decimal, as the reference's. */
+static json_t *percent(const struct profile_meta *m, double value)
+{
+	bool known = m->has_usage && value >= 0;
+
+	return known ? json_real((double)(int64_t)(value * 10 + 0.5) / 10) : json_null();
+}
+
 json_t *metadata_header(const struct metadata_config *config, const struct profile *p)
 {
 	json_t *header = json_object(), *metadata = json_object(), *metrics = json_object();
 	char host[65];
 
-	if (config->collect) {
+	if (config->machine && config->machine->facts) {
 		add_system(metadata, config);
 	} else {
 		metadata_hostname(host, sizeof(host));
@@ -283,8 +185,8 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 	}
 	add_text(metadata, "profiling_mode", "cpu");
 	json_object_set_new(metadata, "continuous", json_boolean(config->continuous));
-	json_object_set_new(metrics, "cpu_avg", json_null());
-	json_object_set_new(metrics, "mem_avg", json_null());
+	json_object_set_new(metrics, "cpu_avg", percent(&p->meta, p->meta.cpu_avg));
+	json_object_set_new(metrics, "mem_avg", percent(&p->meta, p->meta.mem_avg));
 	json_object_set_new(header, "containers", containers(p));
 	json_object_set_new(
 		header, "container_names_enabled", json_boolean(config->container_names));

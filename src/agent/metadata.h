@@ -4,16 +4,16 @@
 #ifndef GP_AGENT_METADATA_H
 #define GP_AGENT_METADATA_H
 
+#include "agent/machine.h"
 #include "base/json.h"
 #include "profile/profile.h"
 
 struct metadata_config {
 	const json_t *run_arguments; // borrowed; secrets already masked
-	bool collect; // false: hostname and profiling_mode only
+	struct machine *machine; // NULL, or without facts: hostname and profiling_mode only
 	bool container_names; // the option's value
 	bool application_metadata; // likewise
 	bool continuous; // window after window: the studio takes others for ad-hoc profiles
-	uint64_t spawn_real_ns; // start of this program
 	const char *event; // sampled event
 	unsigned frequency; // Hz
 };
@@ -21,8 +21,6 @@ struct metadata_config {
 /* A new object, or NULL without memory. Reads containers and the ledger from the profile. */
 json_t *metadata_header(const struct metadata_config *config, const struct profile *p);
 
-/* "k8s", "container" or "standalone_executable". */
-const char *metadata_run_mode(void);
 /* The machine's name; ret holds at least 65 bytes. */
 void metadata_hostname(char *ret, size_t size);
 

@@ -78,6 +78,7 @@ static int make_job(struct windows *w, const struct remote_command *c, struct jo
 	}
 	snprintf((*ret)->id, sizeof((*ret)->id), "%s", c->id);
 	(*ret)->finish->delivery = config->delivery;
+	(*ret)->finish->machine = config->machine;
 	(*ret)->finish->spawn_real_ns = config->spawn_real_ns;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "agent/command.h"
 #include "agent/control.h"
 #include "agent/job.h"
+#include "agent/machine.h"
 #include "agent/metadata.h"
 #include "agent/output.h"
 #include "agent/preconditions.h"
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "delivery/delivery.h"
+#include "delivery/metrics.h"
 
 #define LOGGER "gprofiler"
 #define AGENT_NICE (-10)
@@ -35,6 +37,8 @@ struct run {
 	struct process_identity controller; // pid 0: none
 	int lock;
 	struct delivery_texts texts;
+	struct machine machine;
+	struct metrics *metrics; // NULL: not published
 	char hostname[65];
 	bool abandoned; // a thread hangs in a write
 };
@@ -82,6 +86,28 @@ static int preconditions(struct run *run)
 static bool python(const struct options *o)
 {
 	return o->python_mode != OPTION_PYTHON_DISABLED;
+}
+
+/* Return 0 or -errno, logged. */
+static int start_metrics(struct run *run)
+{
+	const struct options *o = run->options;
+	const struct metrics_config config = {
+		.server = o->metrics_server_url,
+		.service = o->service_name,
+		.hostname = run->hostname,
+		.sli_uuid = o->sli_metric_uuid,
+	};
+	int r;
+
+	if (!o->publish_metrics)
+		return 0;
+	metadata_hostname(run->hostname, sizeof(run->hostname));
+	r = metrics_start(&config, &run->metrics);
+	if (r)
+		log_error(LOGGER, "--metrics-server-url %s: %s", o->metrics_server_url,
+			r == -EINVAL ? "not of the form tcp://host[:port]" : strerror(-r));
+	return r;
 }
 
 /* The rows of the metrics that are about heartbeats. Any thread. */
@@ -138,6 +164,7 @@ static int start_delivery(struct run *run)
 	if (delivery_configure(&config, run->options, run->hostname, &run->texts))
 		return 1 + 1;
 	config.spawn_real_ns = run->spawn_real_ns;
+	config.metrics = run->metrics;
 	if (delivery_start(&config, &run->delivery))
 		return 1 + 1;
 	watch_delivery(run->watch, run->delivery);
@@ -235,6 +262,8 @@ static int prepare(struct run *run)
 	}
 	if (watch_new(o, run->spawn_real_ns, run->lock, &run->watch))
 		return 1 + 1;
+	if (machine_init(&run->machine, o, run->spawn_real_ns) || start_metrics(run))
+		return 1 + 1;
 	return start_delivery(run);
 }
 
@@ -249,12 +278,14 @@ static int run_windows(struct run *run)
 		.watch = run->watch,
 		.control = run->control,
 		.delivery = run->delivery,
+		.machine = &run->machine,
 		.spawn_real_ns = run->spawn_real_ns,
 		.hostname = run->hostname,
 	};
 
 	if (windows.first) {
 		windows.first->finish->delivery = run->delivery;
+		windows.first->finish->machine = &run->machine;
 		windows.first->finish->spawn_real_ns = run->spawn_real_ns;
 	}
 	return windows_run(&windows, &run->abandoned);
@@ -288,10 +319,17 @@ int run_profile(const struct options *options)
 	ask_for_latency(); // after the fork: the command runs as it would alone
 	if (!r)
 		r = run_windows(&run);
+	if (r)
+		metrics_error(run.metrics, &(struct metrics_error){.category = "gprofiler_main",
+						   .type = "profiling_run_failure",
+						   .severity = "error",
+						   .method = "run_profile"});
 	end_delivery(&run, !r);
 	command_deinit(&run.command);
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	job_free(run.job);
+	run.abandoned = !machine_deinit(&run.machine) || run.abandoned;
+	run.abandoned = !metrics_stop(run.metrics) || run.abandoned;
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

@@ -168,6 +168,7 @@ static int configure(const struct sampler *m, struct session_config *ret)
 				.strings_cap = STRINGS_MAX,
 			},
 		.no_containers = !m->base->container_names,
+		.usage = m->base->collect_metrics && !o->replay,
 		.progress = isatty(STDERR_FILENO),
 		.progress_ns = open_end ? 0 : o->duration * NSEC_PER_SEC,
 	};
@@ -396,7 +397,11 @@ static int configure_identities(struct sampler *m, struct session_config *c)
 	int r = o->container_names && !m->containers ? containers_new("/proc", &m->containers) : 0;
 
 	m->identities = (struct identities_config){
-		.options = o, .proc = "/proc", .containers = m->containers};
+		.options = o,
+		.proc = "/proc",
+		.containers = m->containers,
+		.external = m->external && m->external->path ? m->external : NULL,
+	};
 	if (o->container_names || o->collect_appids || o->application_metadata)
 		c->identities = &m->identities;
 	return r;

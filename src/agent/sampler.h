@@ -34,6 +34,7 @@ struct sampler {
 	struct governor governor;
 	const struct options *base; // of the command line
 	struct containers *containers; // of s; NULL: their names are not wanted
+	struct external_metadata *external; // of the headers; borrowed, NULL none
 	struct identities_config identities;
 	/* what is wanted now */
 	const struct options *options;

@@ -10,6 +10,7 @@
 #include "agent/frames.h"
 #include "agent/ledger.h"
 #include "agent/reading.h"
+#include "agent/usage.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/order.h"
@@ -58,6 +59,8 @@ struct session {
 	struct window windows[CAPTURE_EVENTS_MAX];
 	struct runtimes runtimes;
 	struct identities *identities; // NULL: not asked for
+	struct usage usage; // of the machine, in the running window
+	struct usage_averages averages; // in the window that ended
 	struct frames frames;
 	struct reading reading;
 	struct unwind_result *result; // scratch of one sample
@@ -348,6 +351,8 @@ static int start_source(struct session *s)
 	s->hz = s->source->frequency;
 	s->divisor = 1;
 	s->hz_since = clock_mono_ns();
+	if (s->config.usage)
+		usage_init(&s->usage);
 	s->start_mono = s->ended.to = clock_mono_ns();
 	s->real_offset = clock_real_ns() - s->start_mono;
 	if (s->config.window_ns && !s->config.replay)
@@ -595,6 +600,8 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 			s->idled = now;
 			unwind_idle(s->unwind, IDLE_NS);
 		}
+		if (s->config.usage)
+			usage_sample(&s->usage, now);
 		if (s->config.progress && now - s->shown > PROGRESS_NS) {
 			show_progress(s, now);
 			s->shown = now;
@@ -711,6 +718,8 @@ static void end_window(struct session *s, uint64_t end, bool last)
 		.last = last,
 	};
 
+	if (s->config.usage)
+		s->averages = usage_window(&s->usage);
 	count_ticks(s, end);
 	cut.ticks = s->tick_ns / NSEC_PER_SEC;
 	s->tick_ns %= NSEC_PER_SEC;
@@ -819,10 +828,36 @@ struct identify {
 	struct identity_texts texts;
 };
 
+/* What somebody else says of a process is laid over what was read. */
+static int merge_external(
+	const struct external_metadata *external, uint32_t pid, struct buf *metadata)
+{
+	const json_t *more = external_metadata_of(external, pid);
+	_cleanup_json_ json_t *o = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	if (!more)
+		return 0;
+	o = metadata->len ? json_loads(buf_str(metadata), 0, NULL) : json_object();
+	if (!o || json_object_update(o, (json_t *)more) < 0)
+		return -ENOMEM;
+	text = json_dumps(o, JSON_COMPACT);
+	if (!text)
+		return -ENOMEM;
+	if (strlen(text) > metadata->cap)
+		return 0;
+	buf_clear(metadata);
+	return buf_append_str(metadata, text);
+}
+
 static int identify(void *arg, const struct process *p, struct naming_identity *ret)
 {
 	struct identify *i = arg;
+	const struct identities_config *config = i->s->config.identities;
 	int r = identities_get(i->s->identities, p->uid, &i->texts);
+
+	if (!r && config->external && config->options->application_metadata)
+		r = merge_external(config->external, p->pid, &i->texts.metadata);
 
 	ret->appid = buf_str(&i->texts.appid);
 	ret->metadata = buf_str(&i->texts.metadata);
@@ -856,6 +891,8 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 	};
 	int r;
 
+	if (event == 0 && s->identities && s->config.identities->external)
+		external_metadata_refresh(s->config.identities->external);
 	identity_texts_init(&who.texts);
 	naming.identify_arg = &who;
 	settle(s);
@@ -867,6 +904,9 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		return r;
 	ret->meta.start_real_ns = s->ended.real_to - (s->ended.to - s->ended.from);
 	ret->meta.duration_ns = elapsed;
+	ret->meta.has_usage = s->config.usage;
+	ret->meta.cpu_avg = s->averages.cpu;
+	ret->meta.mem_avg = s->averages.memory;
 	// Times of the profile's timeline are from its start.
 	ret->timeline.base -= MIN(ret->timeline.base, replay ? s->recorded_from : s->ended.from);
 	ret->meta.frequency = s->ended.frequency;

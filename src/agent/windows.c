@@ -409,6 +409,8 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 
 	*ret_abandoned = false;
 	sampler_init(&w.sampler, o);
+	if (config->machine)
+		w.sampler.external = &config->machine->external;
 	w.sampler.root_pid = (uint32_t)config->command->pid;
 	w.sampler.own_pid_only = geteuid() != 0 && config->command->pid;
 	if (o->continuous || config->control)

@@ -33,6 +33,7 @@ struct windows_config {
 	struct control *control; // who may ask for more; NULL: nobody
 	/* of profiles that the control asks for */
 	struct delivery *delivery;
+	struct machine *machine; // for headers
 	uint64_t spawn_real_ns;
 	const char *hostname;
 	struct watch *watch;

@@ -45,6 +45,7 @@ enum option_convert_from {
 	OPTION_FROM_COLLAPSED,
 	OPTION_FROM_PPROF,
 };
+enum option_cloud { OPTION_CLOUD_AUTO, OPTION_CLOUD_OFF };
 enum option_profile_api { OPTION_PROFILE_API_V2, OPTION_PROFILE_API_V1 };
 enum option_dialect { OPTION_DIALECT_GPROFILER, OPTION_DIALECT_FLAMEGRAPH };
 /* Also the values of convert_to. */

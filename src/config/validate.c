@@ -110,6 +110,8 @@ static int validate_together(const struct options *o, struct buf *why)
 		text = "--alloc-interval is only allowed with --mode allocation";
 	else if (options_given(o, OPTION_frequency) && o->mode != OPTION_MODE_CPU)
 		text = "-f/--profiling-frequency is only allowed with --mode cpu";
+	else if (o->publish_metrics && (!o->metrics_server_url || !o->metrics_server_url[0]))
+		text = "--enable-publish-metrics requires --metrics-server-url (tcp://host[:port])";
 	else if (o->pids.len && o->profile_spawned)
 		text = "--pids is not allowed with --profile-spawned-processes (leave one out)";
 	else if (o->command && !o->command_argc)

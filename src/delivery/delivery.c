@@ -81,6 +81,19 @@ static void on_done(
 	d->not_before_ns = 0;
 }
 
+/* The reference's metric of an upload that failed (4.6). */
+static void count_failure(struct delivery *d, const char *severity, const char *category)
+{
+	metrics_error(d->config.metrics, &(struct metrics_error){
+						 .category = "api_client",
+						 .type = "upload_error",
+						 .severity = severity,
+						 .method = "submit_profile",
+						 .extra_name = "error_category",
+						 .extra = category,
+					 });
+}
+
 static void on_later(struct delivery *d, const struct studio_answer *a)
 {
 	static const char *const what[] = {
@@ -100,6 +113,12 @@ static void on_later(struct delivery *d, const struct studio_answer *a)
 		d->denied = true;
 	}
 	if (a->verdict == STUDIO_TIMED_OUT)
+		count_failure(d, "warning", "upload_timeout");
+	else
+		count_failure(d, "error",
+			a->verdict == STUDIO_DENIED ? "upload_api_error"
+						    : "upload_request_exception");
+	if (a->verdict == STUDIO_TIMED_OUT)
 		log_line(level, LOGGER, "Upload of profile to server timed out.");
 	log_line(level, LOGGER,
 		"The server %s (status %ld: %s)%s. %" PRIu64 " profiles wait and are sent later",
@@ -116,6 +135,7 @@ static void drop_refused(
 	queue_remove(&d->queue, item);
 	d->stats.dropped_refused++;
 	d->stats.failures++;
+	count_failure(d, "error", "upload_api_error");
 	forget_gpid(d);
 	log_error(LOGGER,
 		"Error occurred sending profile to server: %s (status %ld; this profile is "

@@ -21,6 +21,7 @@
 #include <signal.h>
 
 #include "config/options.h"
+#include "delivery/metrics.h"
 #include "delivery/server_log.h"
 #include "delivery/studio.h"
 #include "export/export.h"
@@ -32,6 +33,7 @@ struct delivery_config {
 	const char *spool_dir; // NULL: the usual places
 	uint64_t spool_bytes, spool_age_s; // bytes 0: no spool
 	uint64_t spawn_real_ns; // start of this program
+	struct metrics *metrics; // where failures are counted; not owned, NULL nowhere
 	bool send_logs;
 	struct server_log_config logs; // with send_logs
 };

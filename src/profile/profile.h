@@ -124,6 +124,8 @@ struct profile_meta {
 	uint32_t source; // string: "bpf", "ring", "perf script", ...
 	uint32_t command; // string: what was profiled, 0 = the machine
 	uint32_t comment; // string
+	bool has_usage; // the two below are known, where they are not negative
+	double cpu_avg, mem_avg; // of the machine, percent
 	bool has_ledger;
 	struct profile_ledger ledger;
 };

@@ -604,6 +604,8 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--disable-metadata-collection", "--disable-application-identifiers",
 		"--disable-application-metadata", "--app-id-args-filter x",
 		"--java-collect-spark-app-name-as-appid", "--databricks-job-name-as-service-name",
+		"--sli-metric-uuid x", "--external-metadata x",
+		"--enable-publish-metrics --metrics-server-url tcp://h",
 		"--profile-spawned-processes", "--heartbeat-file x", "--heartbeat-interval 9",
 		"--heartbeat-perf-restricted-max-processes 9",
 		"--heartbeat-perf-restricted-max-containers 9",
@@ -635,8 +637,7 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
 	static const char *const refused[] = {"--mode allocation",
 		"--mode allocation --alloc-interval 1mb", "--nodejs-mode perf",
-		"--nodejs-mode attach-maps", "--enable-publish-metrics", "--sli-metric-uuid x",
-		"--external-metadata x", "--diagnostics", "--enable-hw-metrics-collection",
+		"--nodejs-mode attach-maps", "--diagnostics", "--enable-hw-metrics-collection",
 		"--perfspect-path x", "--java-mode ap", "--java-async-profiler-mode cpu",
 		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
 		"--java-async-profiler-features comptask", "--java-async-profiler-args x",

@@ -8,6 +8,10 @@
 
 #include "agent/java_facts.h"
 #include "agent/program_file.h"
+#include "agent/system_facts.h"
+#include "agent/usage.h"
+#include "delivery/cloud.h"
+#include "delivery/metrics.h"
 #include "process/appid.h"
 #include "process/container.h"
 #include "process/hsperf.h"
@@ -40,11 +44,22 @@ static void arguments(const char *data, size_t len)
 
 static void texts(const char *data, size_t len)
 {
-	char value[64], *text = strndup(data, len), *second;
+	char value[64], *text = strndup(data, len), *second, version[64], host[256], port[8];
+	uint64_t busy, total;
+	double percent;
 	struct container c;
 
 	if (!text)
 		return;
+	json_decref(cloud_aws(text, text));
+	json_decref(cloud_gcp(text));
+	json_decref(cloud_azure(text));
+	json_decref(cloud_fargate(text, text, NULL));
+	usage_parse_stat(text, &busy, &total);
+	if (usage_parse_meminfo(text, &percent) && !(percent >= 0 && percent <= 100))
+		abort();
+	system_glibc_banner(data, len, version);
+	metrics_parse_url(text, host, port);
 	appid_ini_value(text, "uwsgi", "module", value, sizeof(value));
 	appid_ini_value(text, NULL, "spark.app.name", value, sizeof(value));
 	second = strchr(text, '\n');
@@ -156,6 +171,18 @@ int fuzz_seed(unsigned n, struct buf *out)
 		return put(out, 3, go, sizeof(go) - 1);
 	case 13:
 		return put(out, 3, "x node.js/v18.19.0\0y", 20);
+	case 14:
+		return put(out, 1,
+			"{\"instanceId\": \"i\", \"vmId\": \"v\", \"machineType\": \"a/b\", \"id\": 7}",
+			67);
+	case 15:
+		return put(out, 1, "tcp://[::1]:99", 14);
+	case 16:
+		return put(
+			out, 1, "cpu  1 2 3 4 5 6 7 8\nMemTotal: 5 kB\nMemAvailable: 2 kB\n", 56);
+	case 17:
+		return put(out, 1,
+			"GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.", 65);
 	default:
 		return -1;
 	}

@@ -91,7 +91,8 @@ def comm(name):
 def start_gprofiler(*args, prefix=(), **kw):
     out = os.path.join(env.dir, kw.pop("out", "out"))
     environ = dict(os.environ, GPROFILER_LOCK_NAME=f"gprofiler-test-{os.getpid()}-{time.monotonic_ns()}",
-                   GPROFILER_SYSTEM_CONFIG="", GPROFILER_STATE_DIR=os.path.join(env.dir, "state"))
+                   GPROFILER_SYSTEM_CONFIG="", GPROFILER_CLOUD_METADATA="off",
+                   GPROFILER_STATE_DIR=os.path.join(env.dir, "state"))
     environ.update(kw.pop("environ", {}))
     argv = [*prefix, GPROFILER, "-o", out, "--log-file", os.path.join(out, "log"),
             "--pid-file", os.path.join(out, "pid"), *[str(a) for a in args]]
