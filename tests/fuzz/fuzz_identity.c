@@ -117,6 +117,11 @@ static int put(struct buf *out, char reader, const char *data, size_t len)
 	return buf_append(out, data, len);
 }
 
+static int put_text(struct buf *out, const char *text)
+{
+	return put(out, 1, text, strlen(text));
+}
+
 int fuzz_seed(unsigned n, struct buf *out)
 {
 	static const char *const arguments_of[] = {"gunicorn: worker [my.wsgi:app]", "gunicorn",
@@ -140,7 +145,7 @@ int fuzz_seed(unsigned n, struct buf *out)
 	}
 	switch (n) {
 	case 6:
-		return put(out, 1, "[uwsgi]\nmodule = a\nspark.app.name=x\n", 35);
+		return put_text(out, "[uwsgi]\nmodule = a\nspark.app.name=x\n");
 	case 7: {
 		static const char link[] = "p_n_c-" ID ".log\n/var/log/pods/n_p_u/c/1.log";
 
@@ -170,19 +175,17 @@ int fuzz_seed(unsigned n, struct buf *out)
 	case 12:
 		return put(out, 3, go, sizeof(go) - 1);
 	case 13:
-		return put(out, 3, "x node.js/v18.19.0\0y", 20);
+		return put(out, 3, "x node.js/v18.19.0\0y", 19);
 	case 14:
-		return put(out, 1,
-			"{\"instanceId\": \"i\", \"vmId\": \"v\", \"machineType\": \"a/b\", \"id\": 7}",
-			67);
+		return put_text(out, "{\"instanceId\": \"i\", \"vmId\": \"v\", \"machineType\": "
+				     "\"a/b\", \"id\": 7}");
 	case 15:
-		return put(out, 1, "tcp://[::1]:99", 14);
+		return put_text(out, "tcp://[::1]:99");
 	case 16:
-		return put(
-			out, 1, "cpu  1 2 3 4 5 6 7 8\nMemTotal: 5 kB\nMemAvailable: 2 kB\n", 56);
+		return put_text(out, "cpu  1 2 3 4 5 6 7 8\nMemTotal: 5 kB\nMemAvailable: 2 kB\n");
 	case 17:
-		return put(out, 1,
-			"GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.", 65);
+		return put_text(
+			out, "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.");
 	default:
 		return -1;
 	}
