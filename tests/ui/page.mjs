@@ -993,7 +993,9 @@ const checks = {
 };
 
 async function main() {
-  const names = Object.keys(checks).filter((k) => !only || k.includes(only));
+  // "-word": all but those with the word in their names.
+  const wanted = (k) => only.startsWith("-") ? !k.includes(only.slice(1)) : k.includes(only);
+  const names = Object.keys(checks).filter((k) => !only || wanted(k));
   console.log(`1..${names.length}`);
   if (!haveChromium()) {
     names.forEach((k, i) => console.log(`ok ${i + 1} - page__${k} # SKIP Chromium is not installed`));
