@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
@@ -25,6 +26,7 @@ static struct {
 	size_t written;
 	size_t rotate_size;
 	unsigned rotate_count;
+	unsigned long unread; // lines that the console had no room for
 	unsigned long counts[LOG_LEVEL_CRITICAL + 1];
 	log_tee_fn tee;
 	void *tee_arg;
@@ -165,6 +167,43 @@ static void line_flatten(char *text, size_t n)
 			text[i] = ' ';
 }
 
+/* A pipe or socket that is "writable" takes PIPE_BUF bytes without blocking (pipe(7)). */
+static bool console_piece(int fd, const char *data, size_t n)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, 0) != 0 && fs_write_full(fd, data, n) == 0;
+}
+
+static bool console_put(int fd, const char *data, size_t n)
+{
+	for (size_t at = 0; at < n; at += PIPE_BUF)
+		if (!console_piece(fd, data + at, MIN(n - at, (size_t)PIPE_BUF)))
+			return false;
+	return true;
+}
+
+/* Whoever reads the console may have stopped (a full pipe, a terminal on hold): the pipeline must not
+ * wait for them, or samples are lost. The file has every line. */
+static void console_write(const char *line, size_t n)
+{
+	int fd = sink.console_stderr ? STDERR_FILENO : STDOUT_FILENO;
+	char note[80];
+
+	if (sink.unread) {
+		int length = snprintf(note, sizeof(note),
+			"(%lu lines left out: nobody was reading)\n", sink.unread);
+
+		if (!console_put(fd, note, (size_t)length)) {
+			sink.unread++;
+			return;
+		}
+		sink.unread = 0;
+	}
+	if (!console_put(fd, line, n))
+		sink.unread++;
+}
+
 void log_line(enum log_level level, const char *logger, const char *fmt, ...)
 {
 	char line[LINE_MAX_BYTES];
@@ -186,7 +225,7 @@ void log_line(enum log_level level, const char *logger, const char *fmt, ...)
 	pthread_mutex_lock(&sink.lock);
 	sink.counts[level]++;
 	if (level > LOG_LEVEL_DEBUG || sink.verbose)
-		fs_write_full(sink.console_stderr ? STDERR_FILENO : STDOUT_FILENO, line, n);
+		console_write(line, n);
 	if (sink.fd >= 0) {
 		if (sink.rotate_size && sink.written && sink.written + n > sink.rotate_size)
 			file_rotate();

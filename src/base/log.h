@@ -4,7 +4,8 @@
  * One process-wide sink (the only mutable file statics of the program live in log.c). A line is
  * `[YYYY-MM-DD HH:MM:SS,mmm] LEVEL: logger: message` in UTC (gprofiler-agent.md 1.8, read by the
  * reference's tests and log tools). The console gets INFO and up (DEBUG with verbose), the file
- * gets everything and is rotated by size. Rooms below agent/ log at debug only; the owner that
+ * gets everything and is rotated by size. A console that nobody reads is never waited for: its lines are
+ * counted, and said once it is read again. Rooms below agent/ log at debug only; the owner that
  * decides policy logs once. Thread-safe. */
 #ifndef GP_BASE_LOG_H
 #define GP_BASE_LOG_H

@@ -182,6 +182,43 @@ static void log__odd_files(void **state)
 	assert_true(log_open(&bad) < 0);
 }
 
+/* A pipe that nobody reads, filled to the brim: lines are counted and said later, the file has all. */
+static void log__a_console_nobody_reads_is_not_waited_for(void **state)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 24), file = BUF_INIT(1 << 24);
+	const struct log_config config = {.file = "a.log"};
+	char piece[4096];
+	int saved, ends[2];
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+	assert_ok(log_open(&config));
+	fflush(NULL);
+	saved = dup(STDOUT_FILENO);
+	dup2(ends[1], STDOUT_FILENO);
+	fcntl(ends[1], F_SETFL, 0); // as an ordinary console: a write to it would wait
+	for (int i = 0; i < 3000; i++)
+		log_info("test", "line %d %0500d", i, 0);
+	while ((n = read(ends[0], piece, sizeof(piece))) > 0)
+		assert_ok(buf_append(&text, piece, (size_t)n));
+	log_info("test", "read again");
+	n = read(ends[0], piece, sizeof(piece) - 1);
+	dup2(saved, STDOUT_FILENO);
+	close(saved);
+	close(ends[0]);
+	close(ends[1]);
+	assert_true(n > 0);
+	piece[n] = 0;
+	assert_matches(piece, "([0-9]+ lines left out: nobody was reading)");
+	assert_non_null(strstr(piece, "read again"));
+	assert_non_null(strstr(buf_str(&text), "line 0 "));
+	assert_null(strstr(buf_str(&text), "line 2999 "));
+	read_all("a.log", &file);
+	assert_non_null(strstr(buf_str(&file), "line 2999 "));
+	assert_non_null(strstr(buf_str(&file), "read again"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +231,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			log__rotates_and_keeps_n, enter_scratch, leave_scratch),
 		cmocka_unit_test_setup_teardown(log__odd_files, enter_scratch, leave_scratch),
+		cmocka_unit_test_setup_teardown(log__a_console_nobody_reads_is_not_waited_for,
+			enter_scratch, leave_scratch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
