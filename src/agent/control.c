@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define LOGGER "gprofiler.heartbeat"
 #define THREAD_STACK ((size_t)512 << 10)
@@ -356,24 +356,6 @@ static void load(struct control *c)
 	c->dirty = true;
 }
 
-/* Signals are for the thread that profiles. */
-static int start_thread(struct control *c)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	r = pthread_create(&c->thread, &attributes, run, c);
-	pthread_attr_destroy(&attributes);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	c->started = r == 0;
-	return -r;
-}
-
 int control_start(const struct control_config *config, struct control **ret)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -398,7 +380,8 @@ int control_start(const struct control_config *config, struct control **ret)
 	if (!r)
 		load(c);
 	if (!r)
-		r = start_thread(c);
+		r = thread_start(&c->thread, THREAD_STACK, run, c);
+	c->started = r == 0;
 	if (r) {
 		control_free(c);
 		return r;

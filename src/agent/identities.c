@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 #include "agent/application.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/thread.h"
 #include "base/vec.h"
 #include "process/identity.h"
 
@@ -56,22 +56,6 @@ struct identities {
 
 static void *work(void *arg);
 
-static int start_thread(struct identities *ids)
-{
-	sigset_t all, before;
-	pthread_attr_t attr;
-	int r;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&ids->thread, &attr, work, ids);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return -r;
-}
-
 static void destroy(struct identities *ids)
 {
 	applications_deinit(&ids->applications);
@@ -106,7 +90,7 @@ int identities_new(const struct identities_config *config, struct identities **r
 	intern_init(&ids->texts, TEXTS_MAX, TEXTS_BYTES_MAX);
 	r = applications_init(&ids->applications, config->options, config->proc);
 	if (!r)
-		r = start_thread(ids);
+		r = thread_start(&ids->thread, STACK_BYTES, work, ids);
 	if (r) {
 		destroy(ids);
 		return r;

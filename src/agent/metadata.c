@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "delivery/cloud.h"
 #include "export/col_header.h"
 
@@ -32,7 +33,7 @@ void metadata_hostname(char *ret, size_t size)
 	pthread_t thread;
 
 	// The host's, not that of a container we are in: only a thread of its own can go there.
-	if (pthread_create(&thread, NULL, read_hostname, name) == 0)
+	if (thread_start(&thread, 0, read_hostname, name) == 0)
 		pthread_join(thread, NULL);
 	if (!name[0] && gethostname(name, HOSTNAME_MAX) < 0)
 		name[0] = 0;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 #include "agent/preconditions.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/thread.h"
 
 #define THREAD_STACK ((size_t)128 << 10)
 #define TEXT_MAX ((size_t)256 << 10)
@@ -124,22 +124,6 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static int start_thread(struct status_server *s)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	r = pthread_create(&s->thread, &attributes, serve, s);
-	pthread_attr_destroy(&attributes);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 int status_server_start(int lock, struct vitals *vitals, struct status_server **ret)
 {
 	struct status_server *s = calloc(1, sizeof(*s));
@@ -149,7 +133,9 @@ int status_server_start(int lock, struct vitals *vitals, struct status_server **
 		return -ENOMEM;
 	*s = (struct status_server){.lock = lock, .vitals = vitals};
 	s->stop = eventfd(0, EFD_CLOEXEC);
-	r = s->stop < 0 || listen(lock, BACKLOG) < 0 ? -errno : start_thread(s);
+	r = s->stop < 0 || listen(lock, BACKLOG) < 0
+		    ? -errno
+		    : thread_start(&s->thread, THREAD_STACK, serve, s);
 	if (r) {
 		if (s->stop >= 0)
 			close(s->stop);

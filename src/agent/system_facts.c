@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/thread.h"
 #include "delivery/cloud.h"
 #include "process/root.h"
 
@@ -185,8 +185,6 @@ int system_facts_start(const struct system_config *config, struct system_facts *
 {
 	struct system_facts *f = calloc(1, sizeof(*f));
 	pthread_condattr_t condition;
-	sigset_t all, before;
-	pthread_attr_t attr;
 	int r;
 
 	if (!f)
@@ -197,16 +195,10 @@ int system_facts_start(const struct system_config *config, struct system_facts *
 	pthread_condattr_setclock(&condition, CLOCK_MONOTONIC);
 	pthread_cond_init(&f->done_cond, &condition);
 	pthread_condattr_destroy(&condition);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&f->thread, &attr, work, f);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	r = thread_start(&f->thread, STACK_BYTES, work, f);
 	if (r) {
 		free(f);
-		return -r;
+		return r;
 	}
 	*ret = f;
 	return 0;

@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define LOGGER "gprofiler"
 
@@ -93,7 +93,6 @@ int worker_new(worker_fn fn, void *arg, struct worker **ret)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	pthread_condattr_t attr;
-	sigset_t all, before;
 	int r;
 
 	if (!w)
@@ -105,14 +104,10 @@ int worker_new(worker_fn fn, void *arg, struct worker **ret)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->changed, &attr);
 	pthread_condattr_destroy(&attr);
-	// Signals are the main thread's.
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&w->thread, NULL, work, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&w->thread, 0, work, w);
 	if (r) {
 		worker_free(w);
-		return -r;
+		return r;
 	}
 	*ret = w;
 	return 0;

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "delivery/curl_library.h"
 #include "delivery/http_client.h"
 
@@ -280,16 +280,7 @@ static void *run(void *arg)
 
 static void start(struct asking *a)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	a->started = pthread_create(&a->thread, &attr, run, a) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	a->started = thread_start(&a->thread, STACK_BYTES, run, a) == 0;
 }
 
 json_t *cloud_ask(char provider[CLOUD_PROVIDER_MAX])

@@ -4,9 +4,9 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "base/log.h"
+#include "delivery/shared_library.h"
 
 #define LOGGER "gprofiler.http"
 
@@ -23,15 +23,6 @@ static struct loading *the_loading(void)
 	return &loading;
 }
 
-static bool find(void *handle, const char *name, void *ret_function)
-{
-	void *symbol = dlsym(handle, name);
-
-	// ISO C has no conversion between the two kinds of pointers; POSIX promises equal bytes.
-	memcpy(ret_function, &symbol, sizeof(symbol));
-	return symbol != NULL;
-}
-
 static void load(void)
 {
 	struct loading *l = the_loading();
@@ -39,15 +30,15 @@ static void load(void)
 	void *handle = dlopen(CURL_LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
 
 	if (handle)
-		l->loaded = find(handle, "curl_global_init", &c->global_init) &&
-			    find(handle, "curl_easy_init", &c->easy_init) &&
-			    find(handle, "curl_easy_cleanup", &c->easy_cleanup) &&
-			    find(handle, "curl_easy_setopt", &c->easy_setopt) &&
-			    find(handle, "curl_easy_perform", &c->easy_perform) &&
-			    find(handle, "curl_easy_getinfo", &c->easy_getinfo) &&
-			    find(handle, "curl_easy_strerror", &c->easy_strerror) &&
-			    find(handle, "curl_slist_append", &c->slist_append) &&
-			    find(handle, "curl_slist_free_all", &c->slist_free_all);
+		l->loaded = shared_library_find(handle, "curl_global_init", &c->global_init) &&
+			    shared_library_find(handle, "curl_easy_init", &c->easy_init) &&
+			    shared_library_find(handle, "curl_easy_cleanup", &c->easy_cleanup) &&
+			    shared_library_find(handle, "curl_easy_setopt", &c->easy_setopt) &&
+			    shared_library_find(handle, "curl_easy_perform", &c->easy_perform) &&
+			    shared_library_find(handle, "curl_easy_getinfo", &c->easy_getinfo) &&
+			    shared_library_find(handle, "curl_easy_strerror", &c->easy_strerror) &&
+			    shared_library_find(handle, "curl_slist_append", &c->slist_append) &&
+			    shared_library_find(handle, "curl_slist_free_all", &c->slist_free_all);
 	if (!l->loaded || c->global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		l->loaded = false;
 		log_error(LOGGER,

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "delivery/pack.h"
 #include "delivery/queue.h"
 
@@ -264,24 +265,6 @@ static void *send_all(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread that profiles. */
-static int start_thread(struct delivery *d)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	r = pthread_create(&d->thread, &attributes, send_all, d);
-	pthread_attr_destroy(&attributes);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	d->started = r == 0;
-	return -r;
-}
-
 /* Return 0 go on, 1 logged and the end. */
 static int ask_health(struct delivery *d)
 {
@@ -373,7 +356,8 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret)
 		r = ask_health(d);
 	if (!r) {
 		queue_open(&d->queue, config->spool_dir, config->spool_bytes, config->spool_age_s);
-		r = start_thread(d);
+		r = thread_start(&d->thread, THREAD_STACK, send_all, d);
+	d->started = r == 0;
 	}
 	if (r) {
 		delivery_free(d);

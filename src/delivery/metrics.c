@@ -6,7 +6,6 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define LOGGER "gprofiler.metrics"
 #define CONNECT_MS 5000
@@ -213,8 +213,6 @@ static void *work(void *arg)
 int metrics_start(const struct metrics_config *config, struct metrics **ret)
 {
 	struct metrics *m = calloc(1, sizeof(*m));
-	sigset_t all, before;
-	pthread_attr_t attr;
 	int r;
 
 	if (!m)
@@ -228,16 +226,10 @@ int metrics_start(const struct metrics_config *config, struct metrics **ret)
 	make_uuid(m->run_id);
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->wake, NULL);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&m->thread, &attr, work, m);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	r = thread_start(&m->thread, STACK_BYTES, work, m);
 	if (r) {
 		free(m);
-		return -r;
+		return r;
 	}
 	*ret = m;
 	return 0;

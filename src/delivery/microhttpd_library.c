@@ -4,7 +4,8 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <string.h>
+
+#include "delivery/shared_library.h"
 
 #define ABSENT MICROHTTPD_LIBRARY_NAME " is not there (Debian: apt-get install libmicrohttpd12)"
 #define LACKING MICROHTTPD_LIBRARY_NAME " lacks functions; it is too old"
@@ -22,15 +23,6 @@ static struct loading *the_loading(void)
 	return &loading;
 }
 
-static bool find(void *handle, const char *name, void *ret_function)
-{
-	void *symbol = dlsym(handle, name);
-
-	// ISO C has no conversion between the two kinds of pointers; POSIX promises equal bytes.
-	memcpy(ret_function, &symbol, sizeof(symbol));
-	return symbol != NULL;
-}
-
 static void load(void)
 {
 	struct loading *l = the_loading();
@@ -38,13 +30,13 @@ static void load(void)
 	void *handle = dlopen(MICROHTTPD_LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
 	bool found;
 
-	found = handle && find(handle, "MHD_start_daemon", &m->start_daemon) &&
-		find(handle, "MHD_stop_daemon", &m->stop_daemon) &&
-		find(handle, "MHD_get_daemon_info", &m->get_daemon_info) &&
-		find(handle, "MHD_create_response_from_buffer", &m->create_response_from_buffer) &&
-		find(handle, "MHD_add_response_header", &m->add_response_header) &&
-		find(handle, "MHD_queue_response", &m->queue_response) &&
-		find(handle, "MHD_destroy_response", &m->destroy_response);
+	found = handle && shared_library_find(handle, "MHD_start_daemon", &m->start_daemon) &&
+		shared_library_find(handle, "MHD_stop_daemon", &m->stop_daemon) &&
+		shared_library_find(handle, "MHD_get_daemon_info", &m->get_daemon_info) &&
+		shared_library_find(handle, "MHD_create_response_from_buffer", &m->create_response_from_buffer) &&
+		shared_library_find(handle, "MHD_add_response_header", &m->add_response_header) &&
+		shared_library_find(handle, "MHD_queue_response", &m->queue_response) &&
+		shared_library_find(handle, "MHD_destroy_response", &m->destroy_response);
 	l->why = !handle ? ABSENT : !found ? LACKING : NULL;
 }
 

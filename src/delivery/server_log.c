@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -12,6 +11,7 @@
 #include "base/compress.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/vec.h"
 
 #define LOGGER "gprofiler.delivery"
@@ -336,22 +336,6 @@ static void log_free(struct server_log *log)
 	free(log);
 }
 
-static int start_thread(struct server_log *log)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	r = pthread_create(&log->thread, &attributes, send_all, log);
-	pthread_attr_destroy(&attributes);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 int server_log_start(const struct server_log_config *config, struct server_log **ret)
 {
 	struct server_log *log = calloc(1, sizeof(*log));
@@ -379,7 +363,7 @@ int server_log_start(const struct server_log_config *config, struct server_log *
 	if (!r)
 		r = http_client_new(&log->config.http, &log->http);
 	if (!r)
-		r = start_thread(log);
+		r = thread_start(&log->thread, THREAD_STACK, send_all, log);
 	if (r) {
 		log_free(log);
 		return r;
