@@ -10,6 +10,7 @@
 #include "agent/frames.h"
 #include "agent/ledger.h"
 #include "agent/reading.h"
+#include "agent/rung.h"
 #include "agent/usage.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -93,81 +94,6 @@ static void raise_nofile(void)
 		return;
 	limit.rlim_cur = MIN((rlim_t)NOFILE_WANTED, limit.rlim_max);
 	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* The lowest rung: processes of the same user, user space only. */
-static int choose_own(struct session *s, const char *refused, char *why)
-{
-	struct session_config *c = &s->config;
-	int r;
-
-	c->capture.own_only = true;
-	r = capture_source_ring_new(&c->capture, &s->source, why);
-	if (!r)
-		log_warning(LOGGER,
-			"Sampling own processes only, without BPF: %s. Kernel frames and the time inside "
-			"system calls are not seen, and deep stacks are cut",
-			refused);
-	return r;
-}
-
-static bool may_read(const struct session_config *c)
-{
-	return c->python && !c->replay && (c->reading.always || c->reading.fallback);
-}
-
-/* Below the last rung of samples: interpreters alone, read by a timer. */
-static int choose_reader(struct session *s, const char *refused, char *why)
-{
-	int r = capture_source_none_new(&s->config.capture, &s->source, why);
-
-	s->no_records = !r;
-	if (!r && refused)
-		log_warning(LOGGER,
-			"Sampling is not possible: %s. Stacks of Python are read from outside by a "
-			"timer; native stacks, other programs and the kernel are not seen",
-			refused);
-	return r;
-}
-
-/* The first rung that this machine allows. Each refusal is kept for the log: what a lower rung loses
- * is said once, here. */
-static int choose_source(struct session *s, char *why)
-{
-	const struct session_config *c = &s->config;
-	char refused[CAPTURE_WHY] = "";
-	int r = -ENOTSUP;
-
-	if (c->rung == SESSION_RUNG_REPLAY)
-		return capture_source_replay_new(c->replay, &s->source, why);
-	if (c->rung == SESSION_RUNG_READER && !may_read(c)) {
-		snprintf(why, CAPTURE_WHY,
-			"reader: nothing would be read: --source reader takes --python-mode auto "
-			"or pyspy");
-		return -EINVAL;
-	}
-	if (c->rung == SESSION_RUNG_READER)
-		return choose_reader(s, NULL, why);
-	if (c->rung != SESSION_RUNG_RING && !c->capture.own_only) {
-		r = capture_source_bpf_new(&c->capture, &s->source, why);
-		// What the next rung cannot do either is said now.
-		if (!r || c->rung == SESSION_RUNG_BPF || r == -ENOENT || r == -ENOMEM)
-			return r;
-		snprintf(refused, sizeof(refused), "%s", why);
-	}
-	r = capture_source_ring_new(&c->capture, &s->source, why);
-	if (r && !c->capture.own_only && c->capture.npids && (r == -EPERM || r == -EACCES))
-		r = choose_own(s, refused, why);
-	if (r && r != -ENOMEM && c->rung == SESSION_RUNG_AUTO && may_read(c)) {
-		snprintf(refused, sizeof(refused), "%s", why);
-		return choose_reader(s, refused, why);
-	}
-	if (!r && refused[0] && !c->capture.own_only)
-		log_warning(LOGGER,
-			"Sampling without BPF: %s. Stacks are unwound from copies of %u bytes, so "
-			"deep ones are cut",
-			refused, c->capture.stack_bytes);
-	return r;
 }
 
 /* Is it, or was it born of, the process that was asked for? Birth is taken from fork records, so a
@@ -285,14 +211,16 @@ int session_new(const struct session_config *config, struct session **ret, char 
 		s->resolver_built = !r;
 	}
 	if (!r)
-		r = choose_source(s, why);
+		r = rung_open(&s->config, &s->source, why);
 	if (!r && config->replay) {
 		s->processes.recorded = true;
 		s->processes.vdso = s->source->vdso;
 		s->processes.vdso_len = s->source->vdso_len;
 	}
-	if (!r)
+	if (!r) {
 		s->source_name = s->source->ops->name;
+		s->no_records = !strcmp(s->source_name, "reader");
+	}
 	if (!r && config->record)
 		r = capture_source_record_new(
 			steal_ptr(s->source), config->record, &s->source, why);

@@ -357,7 +357,7 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret)
 	if (!r) {
 		queue_open(&d->queue, config->spool_dir, config->spool_bytes, config->spool_age_s);
 		r = thread_start(&d->thread, THREAD_STACK, send_all, d);
-	d->started = r == 0;
+		d->started = r == 0;
 	}
 	if (r) {
 		delivery_free(d);

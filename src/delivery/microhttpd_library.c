@@ -33,7 +33,8 @@ static void load(void)
 	found = handle && shared_library_find(handle, "MHD_start_daemon", &m->start_daemon) &&
 		shared_library_find(handle, "MHD_stop_daemon", &m->stop_daemon) &&
 		shared_library_find(handle, "MHD_get_daemon_info", &m->get_daemon_info) &&
-		shared_library_find(handle, "MHD_create_response_from_buffer", &m->create_response_from_buffer) &&
+		shared_library_find(handle, "MHD_create_response_from_buffer",
+			&m->create_response_from_buffer) &&
 		shared_library_find(handle, "MHD_add_response_header", &m->add_response_header) &&
 		shared_library_find(handle, "MHD_queue_response", &m->queue_response) &&
 		shared_library_find(handle, "MHD_destroy_response", &m->destroy_response);
