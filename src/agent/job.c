@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "capture/event_find.h"
 
 int job_new(const struct options *options, struct job **ret)
 {
@@ -46,12 +47,10 @@ void job_free(struct job *job)
 
 bool job_names_events(const struct options *o)
 {
-	// The reference's default, "cycles", means: the best clock there is. So it does when the studio
-	// says it, since it says it of machines without counters too.
-	if (!options_given(o, OPTION_perf_events))
-		return false;
-	return o->origin[OPTION_perf_events] != OPTION_FROM_STUDIO || o->perf_events.len != 1 ||
-	       strcmp(o->perf_events.data[0], "cycles") != 0;
+	// The reference's default, "cycles", means: the best clock there is, also when it is written out, is
+	// all that is left of names nobody knows, or comes from the studio.
+	return options_given(o, OPTION_perf_events) &&
+	       (o->perf_events.len != 1 || strcmp(o->perf_events.data[0], "cycles") != 0);
 }
 
 void job_begin(struct job *job, uint64_t now)
@@ -76,17 +75,44 @@ static bool is_wanted(void *arg, const struct profile_context *context)
 	return wanted;
 }
 
+/* One of those that "cycles" may have become. */
+static bool is_clock(const char *name)
+{
+	struct capture_perf_event clock;
+
+	for (unsigned n = 0; event_find_clock(n, &clock) == 0; n++)
+		if (!strcmp(clock.name, name))
+			return true;
+	return false;
+}
+
 /* Index of the event among the job's, or CAPTURE_EVENTS_MAX. */
 static unsigned event_index(const struct job *job, const struct finished *slice)
 {
 	const struct options *o = job_options(job);
 
+	// Of a recording, every event that was recorded.
+	for (unsigned i = 0; o->replay && i < CAPTURE_EVENTS_MAX; i++)
+		if (!job->parts[i] || !strcmp(job->parts[i]->event, slice->event))
+			return i;
 	if (!job_names_events(o))
 		return slice->clock ? 0 : CAPTURE_EVENTS_MAX;
 	for (unsigned i = 0; i < o->perf_events.len && i < CAPTURE_EVENTS_MAX; i++)
 		if (!strcmp(o->perf_events.data[i], slice->event))
 			return i;
+	for (unsigned i = 0; i < o->perf_events.len && i < CAPTURE_EVENTS_MAX; i++)
+		if (!strcmp(o->perf_events.data[i], "cycles") && is_clock(slice->event))
+			return i;
 	return CAPTURE_EVENTS_MAX;
+}
+
+/* Of a recording every sample is wanted, at whatever rate it was taken. The sampler may be slower than
+ * was asked for, too: what the kernel allows, said when it began. */
+static unsigned frequency_of(const struct job *job, const struct finished *slice)
+{
+	unsigned taken = slice->profile.meta.frequency;
+
+	return job_options(job)->replay ? taken : MIN((unsigned)job_options(job)->frequency, taken);
 }
 
 static void add_marks(struct finished *to, const struct finished *from)
@@ -109,7 +135,7 @@ static void add_marks(struct finished *to, const struct finished *from)
 
 static int merge(struct job *job, unsigned i, const struct finished *slice)
 {
-	unsigned hz = (unsigned)job_options(job)->frequency, taken = slice->profile.meta.frequency;
+	unsigned taken = slice->profile.meta.frequency;
 	struct profile_merge *how = &job->thinning[i];
 	struct finished *part = job->parts[i];
 
@@ -117,8 +143,7 @@ static int merge(struct job *job, unsigned i, const struct finished *slice)
 	how->arg = job;
 	if (how->of != taken)
 		how->carried = 0;
-	// The sampler may be slower than was asked for: what the kernel allows, said when it began.
-	how->keep = MIN(hz, taken);
+	how->keep = frequency_of(job, slice);
 	how->of = taken;
 	add_marks(part, slice);
 	return profile_merge(&part->profile, &slice->profile, how);
@@ -126,8 +151,7 @@ static int merge(struct job *job, unsigned i, const struct finished *slice)
 
 int job_take(struct job *job, struct finished **slice, bool alone)
 {
-	unsigned i = event_index(job, *slice);
-	unsigned hz = (unsigned)job_options(job)->frequency;
+	unsigned i = event_index(job, *slice), hz = frequency_of(job, *slice);
 	int r;
 
 	if (i == CAPTURE_EVENTS_MAX)
@@ -135,7 +159,7 @@ int job_take(struct job *job, struct finished **slice, bool alone)
 	if (!job->parts[i])
 		job->nparts++;
 	if (!job->parts[i] && alone && !job->without.len &&
-		(*slice)->profile.meta.frequency <= hz) {
+		(*slice)->profile.meta.frequency == hz) {
 		finish_config_unref((*slice)->config);
 		(*slice)->config = finish_config_ref(job->finish);
 		job->parts[i] = *slice;
@@ -146,7 +170,7 @@ int job_take(struct job *job, struct finished **slice, bool alone)
 	if (!r)
 		r = merge(job, i, *slice);
 	if (!r)
-		job->parts[i]->profile.meta.frequency = MIN(hz, (*slice)->profile.meta.frequency);
+		job->parts[i]->profile.meta.frequency = hz;
 	return r;
 }
 

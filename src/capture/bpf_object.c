@@ -47,9 +47,12 @@ struct bpf_sampler {
 static _printf_(2, 0) int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char text[1024];
-	int n = vsnprintf(text, sizeof(text), fmt, args);
+	int n;
 
-	(void)level;
+	// Its debug level tells of every relocation, 400 lines a start; the verifier's words are warnings.
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	n = vsnprintf(text, sizeof(text), fmt, args);
 	if (n > 0 && text[MIN((size_t)n, sizeof(text) - 1) - 1] == '\n')
 		text[MIN((size_t)n, sizeof(text) - 1) - 1] = 0;
 	log_debug(LOGGER, "%s", text);
