@@ -130,7 +130,7 @@ def check(problems):
 def test_paths_of_every_version():
     started = [(v, start(v, path, "paths", 90)) for v, path in chosen()]
     time.sleep(2)
-    p = lib.gprofiler("-d", 30, "-f", 199)
+    p = lib.gprofiler("-d", 12, "-f", 499)
     problems = []
     truths = [PREFIX + frames for _, frames in PATHS.values()]
     for version, process in started:
@@ -176,7 +176,7 @@ def test_first_lines_and_files():
 def test_deep_recursion():
     started = [(v, start(v, path, "deep", 60, 200)) for v, path in chosen()]
     time.sleep(2)
-    p = lib.gprofiler("-d", 15, "-f", 199)
+    p = lib.gprofiler("-d", 6, "-f", 499)
     truth = PREFIX + ["descend"] * 201 + ["burn"]
     check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
@@ -184,7 +184,7 @@ def test_deep_recursion():
 def test_nine_hundred_frames():
     started = [(v, start(v, path, "deep", 40, 900)) for v, path in chosen((3, 11))]
     time.sleep(2)
-    p = lib.gprofiler("-d", 8, "-f", 199)
+    p = lib.gprofiler("-d", 4, "-f", 399)
     truth = PREFIX + ["descend"] * 901 + ["burn"]
     check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
@@ -192,7 +192,7 @@ def test_nine_hundred_frames():
 def test_threads():
     started = [(v, start(v, path, "threads", 60)) for v, path in chosen()]
     time.sleep(2)
-    p = lib.gprofiler("-d", 15, "-f", 199)
+    p = lib.gprofiler("-d", 6, "-f", 499)
     problems = []
     for _, x in started:
         stacks = p.of(x.comm)
@@ -211,7 +211,7 @@ def test_forked_children():
     for some in (found[i:i + 3] for i in range(0, len(found), 3)):
         started = [(v, start(v, path, "fork", 14)) for v, path in some]
         time.sleep(1)
-        p = lib.gprofiler("-d", 10, "-f", 199)
+        p = lib.gprofiler("-d", 5, "-f", 399)
         truth = PREFIX + ["fork", "in_child", "burn"]
         check([expect(x.comm, p.of(x.comm), [truth]) for _, x in started])
         for _, x in started:
@@ -221,7 +221,7 @@ def test_forked_children():
 def test_lock_released_in_system_calls():
     started = [(v, start(v, path, "sleepy", 60)) for v, path in chosen()]
     time.sleep(2)
-    p = lib.gprofiler("-d", 15, "-f", 199)
+    p = lib.gprofiler("-d", 6, "-f", 499)
     truth = PREFIX + ["sleepy", "read_zero"]
     check([expect(x.comm, p.of(x.comm), [truth], samples=60) for _, x in started])
 
@@ -252,7 +252,7 @@ def test_subinterpreter():
     for version, path in chosen((3, 8)):
         started.append((version, start(version, path, "subinterpreter", 60)))
     time.sleep(2)
-    p = lib.gprofiler("-d", 12, "-f", 199)
+    p = lib.gprofiler("-d", 6, "-f", 399)
     for version, x in started:
         if x.poll() is not None:
             lib.note(f"{version}: has no module for it")

@@ -202,7 +202,7 @@ def uwsgi(*args):
     clients = Clients(ask)
     try:
         lib.wait_for("answers", lambda: clients.answers > 1)	# what it imports is not asked for
-        p = lib.gprofiler("-d", 12, "-f", 199)
+        p = lib.gprofiler("-d", 6, "-f", 399)
     finally:
         clients.end()
         # Its workers end with it.
@@ -228,7 +228,7 @@ def greenlets(name, text):
     process = start_python("py-" + name, DEBIAN, write("program.py", text), 40)
     time.sleep(1.5)
     assert process.poll() is None
-    p = lib.gprofiler("-d", 12, "-f", 199)
+    p = lib.gprofiler("-d", 6, "-f", 399)
     truths = [["first", "of_first", "burn"], ["second", "of_second", "burn"], ["first", "sleep"], ["second", "sleep"]]
     main = ["<module>", "main"]
 
