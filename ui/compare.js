@@ -3,7 +3,7 @@
 // container, process name and thread name; functions by name, module, file and kind. No DOM.
 
 import {CONTEXT, FLAG, makeModel} from "./model.js";
-import {pairTable, preorder} from "./transform.js";
+import {pairTable, preorder} from "./rebuild.js";
 
 const less = (a, b) => a < b ? -1 : a > b ? 1 : 0;
 

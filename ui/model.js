@@ -182,17 +182,16 @@ export function makeTree(item, children, flags, self) {
 
 // end and totals from parent and self.
 export function sums(tree) {
-  const { n, parent } = tree;
-  const end = new Int32Array(n);
-  tree.total = tree.self.map((column) => Float64Array.from(column));
+  const { n, parent } = tree, end = tree.end = new Int32Array(n);
   for (let i = n - 1; i >= 0; i--) {
     if (!end[i]) end[i] = i + 1;
-    const p = parent[i];
-    if (p < 0) continue;
-    if (end[p] < end[i]) end[p] = end[i];
-    for (const total of tree.total) total[p] += total[i];
+    if (i && end[parent[i]] < end[i]) end[parent[i]] = end[i];
   }
-  tree.end = end;
+  tree.total = tree.self.map((column) => {
+    const total = column.slice();
+    for (let i = n - 1; i > 0; i--) total[parent[i]] += total[i];
+    return total;
+  });
   return tree;
 }
 

@@ -82,11 +82,10 @@ export function matchedInverted(inverted, v, bits, covered, from) {
   for (let p = from; p > 0; p = inverted.parent[p])
     if (bits[inverted.item[p]]) return { sum: inverted.total[v][from], frames };
   const roots = from ? [from] : childrenOf(inverted, 0);
-  for (const root of roots) {
-    const { nodes, amounts } = inverted.occurrences[root];
-    for (let k = 0; k < nodes.length; k++)
+  const { nodes, amounts } = inverted.occurrences;
+  for (const root of roots)
+    for (let k = inverted.from[root]; k < inverted.to[root]; k++)
       if (covered[nodes[k]]) sum += amounts[v][k];
-  }
   return { sum, frames };
 }
 

@@ -4,7 +4,7 @@
 // Times stand by node of the file's tree (model.times); `where` says where those nodes' samples are in
 // the tree at hand (transform.js). They count value 0; other values of a node are shared out alike.
 
-import {compose, emit, prune} from "./transform.js";
+import {compose, emit, prune} from "./rebuild.js";
 
 const CHART_COUNTS = 16384; // of which the like is probable
 const CHART_NODES = 120000; // more than a screen can show: slots are taken together then

@@ -3,19 +3,9 @@
 //
 // Stages are remembered by what they depend on, so that a zoom does not filter again.
 
-import {
-  applyVerb,
-  byWeight,
-  callees,
-  compose,
-  foldChains,
-  foldRecursion,
-  groupBy,
-  invert,
-  selectContexts,
-  selfSeeds,
-  totalSeeds
-} from "./transform.js";
+import {compose} from "./rebuild.js";
+import {applyVerb, byWeight, foldChains, foldRecursion, groupBy, selectContexts} from "./transform.js";
+import {callees, invert, selfSeeds, totalSeeds} from "./callers.js";
 import {chronological, sliceTime, slotRange, slotSums} from "./time.js";
 import {layOut, selfWidths} from "./layout.js";
 import {changeClass} from "./color.js";
@@ -190,7 +180,7 @@ export function createViewer(model) {
   function sandwich(state, base, item, u, norm, px) {
     const seeds = totalSeeds(base, item);
     let whole = 0;
-    for (const amounts of seeds[0].amounts)
+    for (const amounts of seeds.amounts)
       whole = Math.max(whole, Math.abs(amounts.reduce((a, b) => a + b, 0)));
     const above = turned(base, seeds, whole, state, px, state.z.startsWith("^") ? state.z : "");
     const down = measured(callees(base, item, model.nitems), state, u, norm);

@@ -10,7 +10,7 @@ import {join} from "node:path";
 
 const UI = process.env.UI_DIR || new URL("../../ui/", import.meta.url).pathname;
 const load = (name) => import(join(UI, `${name}.js`));
-const format = await load("format"), M = await load("model"), T = await load("transform"),
+const format = await load("format"), M = await load("model"), T = {...await load("rebuild"), ...await load("transform"), ...await load("callers") },
       L = await load("layout");
 const label = await load("label"), color = await load("color"), search = await load("search"),
       S = await load("state"), V = await load("view"), time = await load("time"), C = await load("compare");
