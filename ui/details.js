@@ -10,6 +10,7 @@ import {tableOf} from "./transform.js";
 import {ofMachine} from "./panel.js";
 
 const STACK_SHOWN = 400;
+const HOTTEST = 5;
 const LINK_CHARS = 40; // what the panel has room for
 
 function shares(app, v, inView, parent) {
@@ -32,7 +33,7 @@ function neighbours(app, item) {
     for (let c = i + 1; c < base.end[i]; c = base.end[c])
       if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
   }
-  const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, 5);
+  const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, HOTTEST);
   return { callers: top(callers), callees: top(callees) };
 }
 
@@ -53,9 +54,14 @@ function linkList(app, list, whole) {
 function hottestBelow(app, tree, i) {
   const { model, view } = app, { self: sums } = tableOf(tree, model.fun.n, (k) => k < model.fun.n ? k : -1, i, tree.end[i]);
   const self = sums[view.u], list = [];
-  for (let k = 0; k < self.length; k++)
-    if (self[k] > 0) list.push([k, self[k]]);
-  return list.sort((a, b) => b[1] - a[1]).slice(0, 5);
+  for (let k = 0, least = 0; k < self.length; k++) {
+    if (!(self[k] > least)) continue;
+    list.push([k, self[k]]);
+    list.sort((a, b) => b[1] - a[1]);
+    if (list.length > HOTTEST) list.pop();
+    if (list.length === HOTTEST) least = list[HOTTEST - 1][1];
+  }
+  return list;
 }
 
 function foundBy(flags) {

@@ -148,7 +148,7 @@ export function start(model, signal) {
     const { view } = app;
     byId("app").dataset.view = state.w;
     showNothing(app);
-    app.frame("strip", app.strip.draw);
+    if (!app.ready || [...ROUND, "q", "qf"].some((k) => state[k] !== before[k])) app.frame("strip", app.strip.draw);
     byId("spacer").style.height = `${view.rows * app.rowHeight()}px`;
     for (const k of ["hover", "run"]) app.marks[k] = null;
     searchUpdate(state);
