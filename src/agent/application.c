@@ -124,6 +124,9 @@ static int open_exe(const struct subject *s)
 	char path[128];
 	int fd;
 
+	// Like any mapping: what is no regular file (a memfd) is never opened.
+	if (maps_kind(s->a->args.exe) != MAPPING_FILE)
+		return -ENOENT;
 	snprintf(path, sizeof(path), "%s/%u/exe", s->a->proc, s->pid);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : process_root_reopen(fd);

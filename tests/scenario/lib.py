@@ -19,7 +19,7 @@ import traceback
 GPROFILER = os.environ["GPROFILER"]
 WORKLOADS = os.environ["GPROFILER_WORKLOADS"]
 
-Stack = collections.namedtuple("Stack", "container comm frames count")
+Stack = collections.namedtuple("Stack", "container comm frames count appid")	# frames: without the appid
 
 
 class Skip(Exception):
@@ -127,7 +127,8 @@ class Profile:
             stack, _, count = line.rpartition(" ")
             parts = stack.split(";")
             assert parts[0].isdigit(), line
-            self.stacks.append(Stack(parts[1], parts[2], parts[3:], int(count)))
+            appid = parts.pop(3) if len(parts) > 3 and parts[3].startswith("appid: ") else None
+            self.stacks.append(Stack(parts[1], parts[2], parts[3:], int(count), appid))
 
     def of(self, comm):
         """Stacks of a process name (the kernel keeps 15 characters of it); of a workload under either name."""

@@ -40,10 +40,9 @@ def appids(prof):
     """{comm: frames that stand first and are application ids}."""
     found = {}
     for s in prof.stacks:
-        for at, frame in enumerate(s.frames):
-            if frame.startswith("appid: "):
-                assert at == 0, s
-                found.setdefault(s.comm, set()).add(frame)
+        assert not any(frame.startswith("appid: ") for frame in s.frames), s
+        if s.appid:
+            found.setdefault(s.comm, set()).add(s.appid)
     return found
 
 
@@ -70,7 +69,7 @@ def test_python_and_its_servers():
     assert found["python3.77"] == {f"appid: python: lister.py ({os.path.realpath(app)})"}, found
     assert found["python2.77"] == {f"appid: gunicorn: my.wsgi:app ({os.path.realpath(lib.env.dir)}/my/wsgi.py)"}, found
     # Every line of the process carries it.
-    assert all(s.frames[0].startswith("appid: ") for s in prof.of("python3.77"))
+    assert all(s.appid for s in prof.of("python3.77"))
     meta = metadata_of(prof, "python3.77")
     version = subprocess.run([sys.executable, "-V"], capture_output=True, text=True).stdout.strip()
     assert list(meta) == ["python_version", "exe_elfid", "libpython_elfid", "sys_maxunicode", "exe", "execfn", "arch"]

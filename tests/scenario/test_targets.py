@@ -56,12 +56,12 @@ def test_perf_map_in_a_tmp_that_is_gone():
     """Node in a mount and pid namespace with its own /tmp ends before the profile does."""
     lib.need_root()
     exe, script = node()
-    p = lib.start_gprofiler("-d", 7, "-f", 399)
+    p = lib.start_gprofiler("-d", 9, "-f", 399)
     started(p)
     # The tree itself may lie in /tmp: the program comes along into the new one.
     text = open(script, encoding="utf-8").read()
     inner = ("mount -t tmpfs tmpfs /tmp && cat >/tmp/fib.js <<'END'\n" + text + "\nEND\n"
-             f"exec {exe} --perf-basic-prof --no-turbo-inlining /tmp/fib.js 3")
+             f"exec {exe} --perf-basic-prof --no-turbo-inlining /tmp/fib.js 5")
     child = lib.env.start("unshare", "-m", "-p", "-f", "sh", "-c", inner, cwd="/")
     child.wait()
     assert child.returncode == 0
