@@ -140,6 +140,7 @@ int finished_write(struct finished *f)
 		.machine = config->machine,
 		.container_names = o->container_names,
 		.application_metadata = o->application_metadata,
+		.hw_metrics = o->collect_hw_metrics,
 		.continuous = o->continuous,
 		.event = f->event,
 		.frequency = (unsigned)o->frequency,
@@ -157,6 +158,8 @@ int finished_write(struct finished *f)
 
 	if (f->brief)
 		output.formats &= ~(1u << OUTPUT_HTML);
+	if (o->diagnostics && config->machine)
+		diagnostics_turn(&config->machine->diagnostics);
 	p->header = metadata_header(&metadata, p);
 	json_object_set_new(p->header, "governor", governor_json(&f->marks));
 	r = output_write(&output, p, f->several ? f->event : NULL);

@@ -4,6 +4,7 @@
 #ifndef GP_AGENT_MACHINE_H
 #define GP_AGENT_MACHINE_H
 
+#include "agent/diagnostics.h"
 #include "agent/external_metadata.h"
 #include "agent/system_facts.h"
 #include "config/options.h"
@@ -11,6 +12,7 @@
 struct machine {
 	struct system_facts *facts; // NULL: not asked for
 	struct external_metadata external;
+	struct diagnostics diagnostics; // of who writes profiles
 };
 
 /* Return 0; -errno after an error in the log (the program ends). */

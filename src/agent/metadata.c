@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/hw_metrics.h"
 #include "base/clock.h"
 #include "base/thread.h"
 #include "delivery/cloud.h"
@@ -197,7 +198,10 @@ json_t *metadata_header(const struct metadata_config *config, const struct profi
 	json_object_set_new(
 		header, "application_metadata_enabled", json_boolean(config->application_metadata));
 	add_text(header, "profiling_mode", "cpu");
-	json_object_set_new(header, "hwmetrics", json_null());
+	json_object_set_new(header, "hwmetrics",
+		config->hw_metrics && p->meta.has_hw
+			? hw_metrics_json(&p->meta.hw, p->meta.duration_ns)
+			: json_null());
 	json_object_set_new(header, "htmlblob", json_null());
 	json_object_set_new(header, "flamegraph_html", json_null());
 	add_text(header, "sampling_event", config->event);

@@ -13,6 +13,7 @@ struct metadata_config {
 	struct machine *machine; // NULL, or without facts: hostname and profiling_mode only
 	bool container_names; // the option's value
 	bool application_metadata; // likewise
+	bool hw_metrics; // they were asked for
 	bool continuous; // window after window: the studio takes others for ad-hoc profiles
 	const char *event; // sampled event
 	unsigned frequency; // Hz

@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "capture/event_find.h"
 
-#define LOGGER "gprofiler.heartbeat"
 #define PID_MAX 4194304
 #define EVENTS_MAX CAPTURE_EVENTS_MAX
 /* "missing => 10" (gprofiler-studio.md A.1). */
@@ -440,8 +438,7 @@ static int read_all(struct reading *r, const struct remote_command *c, const cha
 	if (!e && perfspect && !json_is_boolean(perfspect))
 		return wrong(r->why, "enable_perfspect", "true or false");
 	if (!e && json_is_true(perfspect))
-		log_info(LOGGER, "Hardware counter metrics were asked for: the profile goes on "
-				 "without them");
+		e = set(r, OPTION_collect_hw_metrics, "true");
 	return e;
 }
 

@@ -168,6 +168,7 @@ static int configure(const struct sampler *m, struct session_config *ret)
 				.strings_cap = STRINGS_MAX,
 			},
 		.no_containers = !m->base->container_names,
+		.hw_metrics = o->collect_hw_metrics && !o->replay,
 		.usage = m->base->collect_metrics && !o->replay,
 		.progress = isatty(STDERR_FILENO),
 		.progress_ns = open_end ? 0 : o->duration * NSEC_PER_SEC,
@@ -242,6 +243,7 @@ static int merge(struct sampler *m, const struct job *a, const struct job *b)
 		o->perf_mode = y->perf_mode;
 	if (!wants_python(x))
 		o->python_mode = y->python_mode;
+	o->collect_hw_metrics |= y->collect_hw_metrics;
 	o->continuous = true;
 	r = merge_pids(&o->pids, a, b);
 	if (!r)
@@ -325,8 +327,8 @@ bool sampler_covers(const struct sampler *m)
 	if (!m->s || sampler_nothing(m) || configure(m, &wanted))
 		return false;
 	if (m->built.capture.mode != wanted.capture.mode || (wanted.python && !m->built.python) ||
-		m->built.rung != wanted.rung || m->built.reading.always != wanted.reading.always ||
-		!has_pids(m))
+		(wanted.hw_metrics && !m->built.hw_metrics) || m->built.rung != wanted.rung ||
+		m->built.reading.always != wanted.reading.always || !has_pids(m))
 		return false;
 	// A session of named events has no clock unless it was asked for; one of the clock is just that.
 	if (!wanted.capture.nevents && m->built.capture.nevents)

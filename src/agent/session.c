@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "agent/frames.h"
+#include "agent/hw_metrics.h"
 #include "agent/ledger.h"
 #include "agent/reading.h"
 #include "agent/rung.h"
@@ -60,6 +61,9 @@ struct session {
 	struct window windows[CAPTURE_EVENTS_MAX];
 	struct runtimes runtimes;
 	struct identities *identities; // NULL: not asked for
+	struct hw_metrics hw;
+	struct profile_hw counted; // in the window that ended
+	bool has_counted;
 	struct usage usage; // of the machine, in the running window
 	struct usage_averages averages; // in the window that ended
 	struct frames frames;
@@ -247,6 +251,7 @@ void session_free(struct session *s)
 	if (s->source)
 		s->source->ops->stop(s->source);
 	identities_free(s->identities);
+	hw_metrics_close(&s->hw);
 	reading_deinit(&s->reading);
 	runtimes_deinit(&s->runtimes);
 	unwind_free(s->unwind);
@@ -279,6 +284,8 @@ static int start_source(struct session *s)
 	s->hz = s->source->frequency;
 	s->divisor = 1;
 	s->hz_since = clock_mono_ns();
+	if (s->config.hw_metrics)
+		hw_metrics_open(&s->hw); // where there are none the profile is without
 	if (s->config.usage)
 		usage_init(&s->usage);
 	s->start_mono = s->ended.to = clock_mono_ns();
@@ -646,6 +653,7 @@ static void end_window(struct session *s, uint64_t end, bool last)
 		.last = last,
 	};
 
+	s->has_counted = hw_metrics_window(&s->hw, &s->counted);
 	if (s->config.usage)
 		s->averages = usage_window(&s->usage);
 	count_ticks(s, end);
@@ -832,6 +840,8 @@ int session_profile(struct session *s, unsigned event, struct profile *ret)
 		return r;
 	ret->meta.start_real_ns = s->ended.real_to - (s->ended.to - s->ended.from);
 	ret->meta.duration_ns = elapsed;
+	ret->meta.has_hw = s->has_counted;
+	ret->meta.hw = s->counted;
 	ret->meta.has_usage = s->config.usage;
 	ret->meta.cpu_avg = s->averages.cpu;
 	ret->meta.mem_avg = s->averages.memory;

@@ -36,6 +36,7 @@ struct session_config {
 	const char *record; // file to write every captured record to, NULL none
 	uint32_t root_pid; // only this process and its descendants, 0 all
 	struct resolver_config resolver;
+	bool hw_metrics; // hardware counters go with each window
 	bool usage; // how busy the machine was goes with each window
 	const struct identities_config
 		*identities; // who processes are; NULL: only what records say

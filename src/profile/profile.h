@@ -115,6 +115,20 @@ struct profile_ledger {
 	uint64_t left_out; // samples that only another profile taken at the same time asked for
 };
 
+/* Hardware counters of the machine, summed over its CPUs. */
+enum profile_hw_counter {
+	PROFILE_HW_CYCLES,
+	PROFILE_HW_INSTRUCTIONS,
+	PROFILE_HW_CACHE_REFERENCES,
+	PROFILE_HW_CACHE_MISSES,
+	PROFILE_HW_BRANCHES,
+	PROFILE_HW_BRANCH_MISSES,
+	PROFILE_HW_MAX,
+};
+struct profile_hw {
+	uint64_t counts[PROFILE_HW_MAX];
+};
+
 struct profile_meta {
 	uint64_t start_real_ns, duration_ns;
 	uint64_t period; // of value 0's event: ns for clock events, else events
@@ -126,6 +140,8 @@ struct profile_meta {
 	uint32_t comment; // string
 	bool has_usage; // the two below are known, where they are not negative
 	double cpu_avg, mem_avg; // of the machine, percent
+	bool has_hw;
+	struct profile_hw hw;
 	bool has_ledger;
 	struct profile_ledger ledger;
 };

@@ -198,6 +198,9 @@ static int take_meta(struct merging *m)
 	add_ledger(&to->ledger, &from.ledger);
 	to->has_ledger |= from.has_ledger;
 	to->duration_ns += from.duration_ns;
+	to->has_hw |= from.has_hw;
+	for (unsigned i = 0; i < PROFILE_HW_MAX; i++)
+		to->hw.counts[i] += from.hw.counts[i];
 	if (m->dst->ntypes)
 		return 0;
 	for (size_t i = 0; !r && i < ARRAY_SIZE(texts); i++)
@@ -212,6 +215,8 @@ static int take_meta(struct merging *m)
 	from.ledger = to->ledger;
 	from.has_ledger = to->has_ledger;
 	from.duration_ns = to->duration_ns;
+	from.has_hw = to->has_hw;
+	from.hw = to->hw;
 	*to = from;
 	return r;
 }

@@ -9,7 +9,9 @@
 #include <unistd.h>
 #include <utime.h>
 
+#include "agent/diagnostics.h"
 #include "agent/external_metadata.h"
+#include "agent/hw_metrics.h"
 #include "agent/java_facts.h"
 #include "agent/program_file.h"
 #include "agent/system_facts.h"
@@ -202,6 +204,31 @@ static void machine__files_of_programs(void **state)
 		20);
 }
 
+static void machine__counters_and_lines(void **state)
+{
+	const struct hw_reading half = {100, 500, 200};
+	struct hw_reading whole = {1000, 600, 300};
+	struct profile_hw hw = {{4000, 8000, 100, 5, 1000, 10}};
+
+	(void)state;
+	expect(hw_metrics_json(&hw, 2000),
+		"{\"cycles per second (in billions)\": \"2\", \"instructions per second (in billions)\": "
+		"\"4\", \"CPI\": \"0.5\", \"IPC\": \"2\", \"cache miss ratio\": \"0.05\", "
+		"\"branch misprediction ratio\": \"0.01\"}");
+	assert_int_equal(hw_metrics_scale(&half, &whole), 900);
+	assert_int_equal(hw_metrics_scale(&half, &half), 0);
+	whole.running_ns = 250;
+	assert_int_equal(hw_metrics_scale(&half, &whole), 1800);
+	hw.counts[PROFILE_HW_CACHE_REFERENCES] = hw.counts[PROFILE_HW_BRANCHES] = 0;
+	hw.counts[PROFILE_HW_CYCLES] = 0;
+	expect(hw_metrics_json(&hw, 2000), "null");
+	assert_int_equal(diagnostics_tail("a\nb\nc\n", 6, 2), 2);
+	assert_int_equal(diagnostics_tail("a\nb\nc", 5, 1), 4);
+	assert_int_equal(diagnostics_tail("a\nb\n", 4, 9), 0);
+	assert_int_equal(diagnostics_tail("", 0, 1), 0);
+	assert_int_equal(diagnostics_tail("\n\n\n", 3, 2), 1);
+}
+
 static void machine__flags_of_a_jvm(void **state)
 {
 	static struct arguments a;
@@ -233,6 +260,7 @@ int main(void)
 		cmocka_unit_test(machine__address_of_metrics),
 		cmocka_unit_test(machine__tags_hold_no_blanks),
 		cmocka_unit_test(machine__files_of_programs),
+		cmocka_unit_test(machine__counters_and_lines),
 		cmocka_unit_test(machine__flags_of_a_jvm),
 	};
 

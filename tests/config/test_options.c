@@ -503,8 +503,8 @@ static void environment__flags_are_booleans(void **state)
 /* gprofiler check in a pod whose environment is the agent's. */
 static void verbs__run_beside_the_agents_settings(void **state)
 {
-	char diagnostics[] = "GPROFILER_DIAGNOSTICS=true", java[] = "GPROFILER_JAVA_MODE=ap";
-	char *const env[] = {diagnostics, java, NULL};
+	char hserr[] = "GPROFILER_JAVA_FULL_HSERR=true", java[] = "GPROFILER_JAVA_MODE=ap";
+	char *const env[] = {hserr, java, NULL};
 	struct run r;
 
 	(void)state;
@@ -514,7 +514,7 @@ static void verbs__run_beside_the_agents_settings(void **state)
 	run_start_with(&r, "-o x", env, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
 	run_end(&r);
-	assert_refused("--diagnostics check", "--diagnostics is not in this version");
+	assert_refused("--java-full-hserr check", "--java-full-hserr is not in this version");
 }
 
 static void secrets__are_never_printed(void **state)
@@ -604,7 +604,8 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--disable-metadata-collection", "--disable-application-identifiers",
 		"--disable-application-metadata", "--app-id-args-filter x",
 		"--java-collect-spark-app-name-as-appid", "--databricks-job-name-as-service-name",
-		"--sli-metric-uuid x", "--external-metadata x",
+		"--sli-metric-uuid x", "--diagnostics", "--enable-hw-metrics-collection",
+		"--perfspect-path x", "--external-metadata x",
 		"--enable-publish-metrics --metrics-server-url tcp://h",
 		"--profile-spawned-processes", "--heartbeat-file x", "--heartbeat-interval 9",
 		"--heartbeat-perf-restricted-max-processes 9",
@@ -637,8 +638,7 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
 	static const char *const refused[] = {"--mode allocation",
 		"--mode allocation --alloc-interval 1mb", "--nodejs-mode perf",
-		"--nodejs-mode attach-maps", "--diagnostics", "--enable-hw-metrics-collection",
-		"--perfspect-path x", "--java-mode ap", "--java-async-profiler-mode cpu",
+		"--nodejs-mode attach-maps", "--java-mode ap", "--java-async-profiler-mode cpu",
 		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
 		"--java-async-profiler-features comptask", "--java-async-profiler-args x",
 		"--java-full-hserr", "--java-include-method-modifiers",

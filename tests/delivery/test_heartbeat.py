@@ -247,6 +247,8 @@ def test_commands_that_fail_say_why():
     assert completed(studio, command)["status"] == "completed", completed(studio, command)
     wait_for("the upload", lambda: studio.uploads)
     assert config(studio.uploads[0])["skip_system_profilers_above"] == "1500"
+    # Counters of the hardware were asked for: they are there, or the log says why not.
+    assert isinstance(studio.uploads[0].header["hwmetrics"], dict) or "ardware counters" in log(p)
     end(p)
     studio.close()
 

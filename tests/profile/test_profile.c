@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "profile/profile.h"
+#include "profile/slice.h"
 
 static uint32_t frame(struct profile *p, const char *name)
 {
@@ -158,6 +159,31 @@ static void profile__caps_hold_and_keep_what_was_there(void **state)
 	profile_deinit(&p);
 }
 
+/* Slices of a window: what was counted in each adds up, and one without counters takes nothing away. */
+static void profile__counters_of_slices_add_up(void **state)
+{
+	struct profile_merge how = {0};
+	struct profile whole, slice;
+
+	(void)state;
+	profile_init(&whole, 100, 4096);
+	for (unsigned i = 1; i <= 3; i++) {
+		profile_init(&slice, 100, 4096);
+		slice.ntypes = 1;
+		slice.meta.duration_ns = 10;
+		slice.meta.has_hw = i < 3;
+		if (i < 3)
+			slice.meta.hw.counts[PROFILE_HW_CYCLES] = 100 * i;
+		assert_ok(profile_merge(&whole, &slice, &how));
+		profile_deinit(&slice);
+	}
+	assert_true(whole.meta.has_hw);
+	assert_int_equal(whole.meta.hw.counts[PROFILE_HW_CYCLES], 300);
+	assert_int_equal(whole.meta.hw.counts[PROFILE_HW_INSTRUCTIONS], 0);
+	assert_int_equal(whole.meta.duration_ns, 30);
+	profile_deinit(&whole);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +192,7 @@ int main(void)
 		cmocka_unit_test(profile__stack_keeps_the_leaf_most),
 		cmocka_unit_test(profile__refuses_what_is_not_there),
 		cmocka_unit_test(profile__caps_hold_and_keep_what_was_there),
+		cmocka_unit_test(profile__counters_of_slices_add_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

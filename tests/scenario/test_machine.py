@@ -62,6 +62,22 @@ def test_external_metadata():
     assert "not written for 5 minutes" in old.stdout_text, old.stdout_text
 
 
+def test_diagnostics_and_hardware_counters():
+    lib.need_root()
+    prof = lib.gprofiler("-d", 1, "--diagnostics", "--enable-hw-metrics-collection", "--perfspect-path", "/nonexistent")
+    log = open(os.path.join(prof.process.out, "log"), encoding="utf-8").read()
+    assert re.search(r"DEBUG: gprofiler\.diagnostics: Process \d+ \(.*\) state R", log), "no list of processes"
+    n = int(re.search(r"DEBUG: gprofiler\.diagnostics: (\d+) containers", log)[1])
+    assert log.count("gprofiler.diagnostics: Container ") == n
+    assert ("gprofiler.diagnostics: Kernel: " in log) == ("The kernel's log: " not in log)
+    hw = prof.header["hwmetrics"]
+    if "no hardware counters" in log or "Hardware counters cannot be had" in log:
+        assert hw is None
+    else:
+        assert 0 < float(hw["IPC"]) < 16 and 0 <= float(hw["branch misprediction ratio"]) < 1, hw
+    assert lib.gprofiler("-d", 1, out="without").header["hwmetrics"] is None
+
+
 CLOUD = """
 import http.server, sys
 TOKEN = "tok"
