@@ -152,12 +152,29 @@ static void on_failure(struct control *c, const struct studio_answer *said)
 		said->verdict == STUDIO_DENIED ? "; check --api-server, --token and proxies" : "");
 }
 
+/* The reference's service level line (4.6): an answer of the studio's, a status, or no answer at all.
+ * What we ended ourselves says nothing of the server. */
+static void tell_level(const struct control *c, const struct studio_answer *said)
+{
+	struct metrics *m = c->config.metrics;
+	char status[16];
+
+	snprintf(status, sizeof(status), "%ld", said->status);
+	if (said->verdict == STUDIO_DONE)
+		metrics_sli(m, "success", "send_heartbeat", NULL, NULL);
+	else if (said->status && said->status != 200)
+		metrics_sli(m, "failure", "send_heartbeat", "status_code", status);
+	else if (said->verdict != STUDIO_STOPPED)
+		metrics_sli(m, "failure", "send_heartbeat", "error", said->message);
+}
+
 /* With the lock. */
 static void on_answer(struct control *c, const struct heartbeat_answer *a)
 {
 	// "success" with this message: the server could not make sense of a value and knows nothing of us.
 	bool rejected = !a->success || strcasestr(a->said.message, "failed to check");
 
+	tell_level(c, &a->said);
 	if (a->said.verdict != STUDIO_DONE) {
 		if (a->said.verdict != STUDIO_STOPPED)
 			on_failure(c, &a->said);

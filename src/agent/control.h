@@ -13,6 +13,7 @@
 #include "agent/command_queue.h"
 #include "config/options.h"
 #include "delivery/heartbeat.h"
+#include "delivery/metrics.h"
 
 struct control;
 
@@ -22,6 +23,7 @@ struct control_config {
 	const char *hostname, *service; // as the server knows them
 	const char *state_dir; // NULL: the usual places
 	unsigned interval_s;
+	struct metrics *metrics; // of each heartbeat's service level; NULL none
 };
 
 struct control_stats {

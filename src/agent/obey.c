@@ -83,12 +83,14 @@ static int make_job(struct windows *w, const struct remote_command *c, struct jo
 	return 0;
 }
 
-/* A job that could not begin is taken out, and the others go on. */
-static int take_out(struct windows *w, enum job_slot slot, const char *why)
+/* A job that could not begin is taken out, and the others go on; r: why, 0 there was nothing to begin. */
+static int take_out(struct windows *w, enum job_slot slot, int r, const char *why)
 {
 	struct job *job = w->jobs[slot];
 
 	fail(w, job->id, why);
+	if (r)
+		sampler_failed(&w->sampler);
 	w->jobs[slot] = NULL;
 	job_free(job);
 	return windows_turn(w, clock_mono_ns(), 0, 0, NULL);
@@ -109,13 +111,13 @@ static int start(struct windows *w, const struct remote_command *c)
 	w->why[0] = 0;
 	r = windows_turn(w, began, replaced, replaced, job);
 	if (r && w->jobs[slot] == job)
-		return take_out(w, slot, w->why[0] ? w->why : strerror(-r));
+		return take_out(w, slot, r, w->why[0] ? w->why : strerror(-r));
 	if (r) {
 		fail(w, c->id, strerror(-r));
 		return r;
 	}
 	if (!w->sampler.s && slot == JOB_ONCE)
-		return take_out(w, slot,
+		return take_out(w, slot, 0,
 			"Nothing is left to sample: native stacks are off, and so are those of "
 			"interpreters");
 	log_info(LOGGER, "Command %s began: %llu s at %llu Hz%s (ms_to_start=%llu)", c->id,
@@ -231,6 +233,9 @@ int obey_failure(struct windows *w, int r)
 		job_free(job);
 		w->jobs[i] = NULL;
 	}
+	// The run ends with its own job, and says it then.
+	if (!own)
+		sampler_failed(&w->sampler);
 	sampler_close(&w->sampler);
 	return own ? r : 0;
 }

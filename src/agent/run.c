@@ -140,6 +140,7 @@ static int start_control(struct run *run, const struct delivery_config *delivery
 		.service = delivery->studio.service,
 		.state_dir = o->state_dir,
 		.interval_s = (unsigned)o->heartbeat_interval,
+		.metrics = run->metrics,
 	};
 	int r = control_start(&config, &run->control);
 
@@ -279,6 +280,7 @@ static int run_windows(struct run *run)
 		.control = run->control,
 		.delivery = run->delivery,
 		.machine = &run->machine,
+		.metrics = run->metrics,
 		.spawn_real_ns = run->spawn_real_ns,
 		.hostname = run->hostname,
 	};
@@ -329,7 +331,8 @@ int run_profile(const struct options *options)
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	job_free(run.job);
 	run.abandoned = !machine_deinit(&run.machine) || run.abandoned;
-	run.abandoned = !metrics_stop(run.metrics) || run.abandoned;
+	// A thread that is left alone may still have a line for it.
+	run.abandoned = run.abandoned || !metrics_stop(run.metrics);
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

@@ -285,6 +285,10 @@ int sampler_want(struct sampler *m, struct job *const jobs[JOB_SLOTS])
 		m->selection = NULL;
 	else if (m->selection)
 		r = selection_choose(m->selection);
+	if (m->options) {
+		m->wanted = !m->options->replay;
+		m->wanted_native = m->options->perf_mode != OPTION_PERF_DISABLED && !native_off(m);
+	}
 	return r;
 }
 
@@ -409,6 +413,24 @@ static int configure_identities(struct sampler *m, struct session_config *c)
 	return r;
 }
 
+void sampler_failed(const struct sampler *m)
+{
+	struct metrics_error e = {.method = "GProfiler._snapshot"};
+	bool native = m->wanted_native;
+
+	// A recording that cannot be read is no profiler that fails.
+	if (!m->wanted)
+		return;
+	e.category = native ? "system_profiler" : "profiler_Python";
+	e.type = native ? "perf_failure" : "process_profiler_failure";
+	e.severity = native ? "critical" : "error";
+	if (!native) {
+		e.extra_name = "profiler_name";
+		e.extra = "Python";
+	}
+	metrics_error(m->metrics, &e);
+}
+
 int sampler_open(struct sampler *m, char *why)
 {
 	struct session_config config;
@@ -431,6 +453,10 @@ int sampler_open(struct sampler *m, char *why)
 		m->events[i] = *session_event(m->s, i);
 	m->hz = config.capture.frequency;
 	use_wanted(m);
+	// Interpreters are read, and that is all this machine allows.
+	if (m->wanted_native && config.rung == SESSION_RUNG_AUTO &&
+		!strcmp(session_source(m->s), "reader"))
+		sampler_failed(m);
 	log_info(LOGGER, "Sampling %s at %u Hz through %s", session_event_name(m->s, 0),
 		config.capture.frequency, session_source(m->s));
 	r = session_start(m->s);

@@ -12,6 +12,7 @@
 #include "agent/governor.h"
 #include "agent/job.h"
 #include "agent/session.h"
+#include "delivery/metrics.h"
 
 /* What two jobs want together. */
 struct sampler_merged {
@@ -36,11 +37,13 @@ struct sampler {
 	struct containers *containers; // of s; NULL: their names are not wanted
 	struct external_metadata *external; // of the headers; borrowed, NULL none
 	struct identities_config identities;
+	struct metrics *metrics; // of what fails; borrowed, NULL: not published
 	/* what is wanted now */
 	const struct options *options;
 	struct selection *selection; // NULL: replay
 	struct sampler_merged *merged; // of two jobs, NULL of one
 	struct sampler_merged *used; // what the session's choice belongs to
+	bool wanted, wanted_native; // by the last jobs: anything at all, native stacks
 };
 
 void sampler_init(struct sampler *m, const struct options *options);
@@ -63,6 +66,9 @@ int sampler_adapt(struct sampler *m);
  * (CAPTURE_WHY bytes). */
 int sampler_open(struct sampler *m, char *why);
 void sampler_close(struct sampler *m);
+/* What is wanted cannot be sampled, or no longer: the reference's metric of the profiler that fails (4.6).
+ * Once a failure. */
+void sampler_failed(const struct sampler *m);
 
 /* Once a second: who was chosen may have moved. */
 void sampler_look(struct sampler *m);

@@ -142,6 +142,15 @@ static uint64_t next_boundary(const struct windows *w)
 	return first;
 }
 
+/* The reference's metric of a window that was lost: the next one is not (4.6). */
+static void tell_lost(const struct windows *w)
+{
+	metrics_error(w->config->metrics, &(struct metrics_error){.category = "gprofiler_main",
+						  .type = "profiling_run_failure",
+						  .severity = "error",
+						  .method = "GProfiler.run_continuous"});
+}
+
 /* Cuts the sampler's window, names it, and goes on with the same session. */
 static int cut(struct windows *w, uint64_t at, unsigned due, unsigned ending)
 {
@@ -156,7 +165,8 @@ static int cut(struct windows *w, uint64_t at, unsigned due, unsigned ending)
 	session_set_boundary(s, UINT64_MAX);
 	if (r)
 		return r;
-	give_out(w, due, ending);
+	if (give_out(w, due, ending))
+		tell_lost(w);
 	r = session_window_done(s);
 	clean_up(w);
 	return r;
@@ -411,6 +421,7 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	sampler_init(&w.sampler, o);
 	if (config->machine)
 		w.sampler.external = &config->machine->external;
+	w.sampler.metrics = config->metrics;
 	w.sampler.root_pid = (uint32_t)config->command->pid;
 	w.sampler.own_pid_only = geteuid() != 0 && config->command->pid;
 	if (o->continuous || config->control)
@@ -433,8 +444,10 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 		w.ending = true;
 		r = windows_turn(&w, clock_mono_ns(), all, all, NULL);
 	}
-	if (r && r != -ENODATA)
+	if (r && r != -ENODATA) {
 		log_error(LOGGER, "Profiling failed: %s", strerror(-r));
+		sampler_failed(&w.sampler);
+	}
 	for (unsigned i = 0; i < JOB_SLOTS; i++)
 		job_free(w.jobs[i]);
 	sampler_deinit(&w.sampler);

@@ -16,6 +16,7 @@
 #include "agent/control.h"
 #include "agent/job.h"
 #include "agent/watch.h"
+#include "delivery/metrics.h"
 #include "process/identity.h"
 
 /* Set by signals. */
@@ -37,6 +38,7 @@ struct windows_config {
 	uint64_t spawn_real_ns;
 	const char *hostname;
 	struct watch *watch;
+	struct metrics *metrics; // of what fails; NULL: not published
 };
 
 /* Samples until the time is over, the command or the controller has ended, or a signal came, and

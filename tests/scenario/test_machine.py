@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -176,15 +177,21 @@ class Lines:
             self.lines.append(data.decode())
 
 
-def studio(status):
-    """A studio that is well, and takes no profile."""
+def studio(status, heartbeats=()):
+    """A studio that is well, and takes no profile; heartbeats: its answers to those, the last one again and again."""
+    left = list(heartbeats)
+
     class H(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.answer(200, b'{"message": "ok"}')
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(status, b'{"message": "no"}')
+            if left and self.path == "/api/metrics/heartbeat":
+                self.answer(left[0], b'{"success": true, "message": "ok", "profiling_command": null, "command_id": null}')
+                del left[:len(left) > 1]
+            else:
+                self.answer(status, b'{"message": "no"}')
 
         def answer(self, code, body):
             self.send_response(code)
@@ -214,6 +221,59 @@ def test_metrics_of_failed_uploads():
         r"put gprofiler\.api_client\.upload_error\.error \d+ 1 service=svc hostname=\S+ component=api_client "
         r"severity=error metric_type=counter os_type=linux python_version=\S+ run_id=[0-9a-f-]{36} cycle_id=none "
         r"method_name=\S+ error_category=upload_api_error\n", server.lines[0]), server.lines
+
+
+def published(server):
+    return ["--enable-publish-metrics", "--metrics-server-url", f"tcp://127.0.0.1:{server.port}", "--service-name", "svc"]
+
+
+def test_metrics_of_heartbeats():
+    """A line a heartbeat: taken, refused with a status, and not answered at all."""
+    server, host = Lines(), studio(400, [200, 503])
+    url = f"http://127.0.0.1:{host.server_address[1]}"
+    p = lib.start_gprofiler("-u", "--token", "very-secret-token", "--server-host", url, "--api-server", url, "--dont-send-logs",
+                            "--enable-heartbeat-server", "--heartbeat-interval", 1, "--spool-dir",
+                            os.path.join(lib.env.dir, "spool"), "--sli-metric-uuid", "u-1", *published(server))
+    lib.wait_for("two answers", lambda: len(server.lines) >= 2, 60)
+    host.shutdown()
+    host.server_close()
+    lib.wait_for("no answer", lambda: "error=" in server.lines[-1], 60)
+    lib.send(p, signal.SIGTERM)
+    p.communicate(timeout=60)
+    assert p.returncode == 0
+    base = r"put error-budget\.counters\.u-1 \d+ 1 response_type=%s method_name=send_heartbeat metric_type=counter service=svc hostname=\S+%s\n"
+    assert re.fullmatch(base % ("success", ""), server.lines[0]), server.lines
+    assert re.fullmatch(base % ("failure", " status_code=503"), server.lines[1]), server.lines
+    assert re.fullmatch(base % ("failure", r" error=\S+"), server.lines[-1]), server.lines
+    assert not any("very-secret" in line for line in server.lines), server.lines
+
+
+def test_metrics_of_profilers_that_fail():
+    """Root without the capabilities: what cannot be sampled is told, by the reference's names."""
+    lib.need_root()
+    if not shutil.which("setpriv"):
+        lib.skip("setpriv is needed")
+    middle = (r" \d+ 1 service=svc hostname=\S+ component=%s severity=%s metric_type=counter os_type=linux "
+              r"python_version=\S+ run_id=\S+ cycle_id=none method_name=GProfiler\._snapshot%s\n")
+    perf = r"put gprofiler\.system_profiler\.perf_failure\.error" + middle % ("system_profiler", "critical", "")
+    python = (r"put gprofiler\.profiler_Python\.process_profiler_failure\.error"
+              + middle % ("profiler_Python", "error", " profiler_name=Python"))
+
+    def lines(drop, *args, expect):
+        server = Lines()
+        lib.gprofiler("-d", 1, *args, *published(server), expect=expect, out=f"out{len(args)}{expect}",
+                      prefix=["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"])
+        lib.wait_for("the lines", lambda: len(server.lines) > expect, 30)
+        return server.lines
+
+    # The run fails with it, which is a line of its own.
+    got = lines("-bpf,-sys_admin", "--source", "bpf", expect=1)
+    assert re.fullmatch(perf, got[0]) and "gprofiler_main.profiling_run_failure" in got[1] and len(got) == 2, got
+    got = lines("-bpf,-sys_admin", "--source", "bpf", "--no-perf", "--python-mode", "pyperf", expect=1)
+    assert re.fullmatch(python, got[0]) and "gprofiler_main.profiling_run_failure" in got[1] and len(got) == 2, got
+    # Interpreters are still read, so the run goes on.
+    got = lines("-bpf,-sys_admin,-perfmon", expect=0)
+    assert re.fullmatch(perf, got[0]) and len(got) == 1, got
 
 
 def test_a_metrics_server_that_is_away_or_nonsense():
