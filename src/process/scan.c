@@ -77,6 +77,37 @@ bool process_stat_parse(const char *text, size_t len, struct process_stat *ret)
 	return true;
 }
 
+/* "running", or "NR ARG1 ... ARG6 SP PC", or "-1 SP PC" outside of system calls: the last two count. */
+bool process_blocked_parse(const char *text, size_t len, struct process_blocked *ret)
+{
+	char line[256];
+	struct process_blocked b = {.running = len >= 7 && !memcmp(text, "running", 7)};
+	char *sp, *pc, *end;
+
+	if (!b.running) {
+		if (!len || len >= sizeof(line))
+			return false;
+		memcpy(line, text, len);
+		line[len] = 0;
+		line[strcspn(line, "\n")] = 0;
+		pc = strrchr(line, ' ');
+		if (!pc)
+			return false;
+		*pc++ = 0;
+		sp = strrchr(line, ' ');
+		if (!sp || strncmp(++sp, "0x", 2) || strncmp(pc, "0x", 2))
+			return false;
+		b.sp = strtoull(sp, &end, 16);
+		if (*end)
+			return false;
+		b.pc = strtoull(pc, &end, 16);
+		if (*end)
+			return false;
+	}
+	*ret = b;
+	return true;
+}
+
 static size_t hex_run(const char *s, const char *end)
 {
 	const char *p = s;

@@ -54,6 +54,13 @@ struct process_stat {
 };
 /* Parses the text of a stat file. Return false if malformed. */
 bool process_stat_parse(const char *text, size_t len, struct process_stat *ret);
+/* Where a thread left user mode, by its /proc/PID/task/TID/syscall. */
+struct process_blocked {
+	bool running; // it runs: nothing is known
+	uint64_t sp, pc;
+};
+/* Parses the text of such a file. Return false if malformed. */
+bool process_blocked_parse(const char *text, size_t len, struct process_blocked *ret);
 /* The path of a process's cgroup and its container id (lengths 0 = none) from the text of
  * /proc/PID/cgroup, as slices of it. */
 struct cgroup_slices {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a target can write into its own /proc files: maps, stat, cgroup. */
+/* What a target can write into its own /proc files: maps, stat, syscall, cgroup. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -30,6 +30,7 @@ static int put(void *arg, const struct maps_line *line)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct cgroup_slices slices;
+	struct process_blocked blocked;
 	struct process_stat st;
 	struct mapping_vec v;
 
@@ -38,6 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		abort();
 	mapping_vec_deinit(&v);
 	process_stat_parse((const char *)data, len, &st);
+	if (process_blocked_parse((const char *)data, len, &blocked) && blocked.running &&
+		(blocked.sp || blocked.pc))
+		abort();
 	process_cgroup_parse((const char *)data, len, &slices);
 	if (slices.container && slices.container_len != 64)
 		abort();
@@ -47,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 int fuzz_seed(unsigned n, struct buf *out)
 {
 	static const char *const seeds[] = {
+		"0 0x0 0x7ffc1 0x1 0x0 0x0 0x0 0x7ffc0a 0x7f01\n",
+		"-1 0x7ffc0a 0x7f01\n",
 		"400000-402000 r-xp 00001000 08:01 5     /bin/prog\n"
 		"401000-403000 rwxp 00000000 00:00 0 \n"
 		"400000-500000 r-xs 00000000 08:01 6 /tmp/a\\012b (deleted)\n"

@@ -239,6 +239,22 @@ static void stat__hostile_names(void **state)
 	assert_false(process_stat_parse(") (", 3, &st));
 }
 
+static void stat__where_a_thread_blocks(void **state)
+{
+	static const char in_call[] = "0 0x3 0x7ffc10 0x1 0x0 0x0 0x0 0x7ffd8 0x7f01\n";
+	static const char *const bad[] = {
+		"", "\n", "-1", "-1 0x7ffd8", "0 0x1 7ffd8 0x1", "-1 0x1 0x1g"};
+	struct process_blocked b;
+
+	(void)state;
+	assert_true(process_blocked_parse(in_call, sizeof(in_call) - 1, &b));
+	assert_true(!b.running && b.sp == 0x7ffd8 && b.pc == 0x7f01);
+	assert_true(process_blocked_parse("-1 0x10 0x20", 12, &b) && b.sp == 0x10 && b.pc == 0x20);
+	assert_true(process_blocked_parse("running\n", 8, &b) && b.running && !b.sp);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(process_blocked_parse(bad[i], strlen(bad[i]), &b));
+}
+
 #define ID_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define ID_B "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 
@@ -281,6 +297,7 @@ int main(void)
 		cmocka_unit_test(mapping_vec__matches_model),
 		cmocka_unit_test(mapping_vec__pieces_of_one_mapping_join),
 		cmocka_unit_test(stat__hostile_names),
+		cmocka_unit_test(stat__where_a_thread_blocks),
 		cmocka_unit_test(cgroup__container_is_last_group_of_first_line),
 	};
 
