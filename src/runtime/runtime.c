@@ -150,6 +150,19 @@ bool runtime_knows(struct runtime_set *s, struct process *p)
 	return false;
 }
 
+unsigned runtime_loops(struct runtime_set *s, const struct process *p, struct runtime_loop *ret)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned n = 0;
+
+		if (s->runtimes[i] && rows[i].ops->loops)
+			n = rows[i].ops->loops(s->runtimes[i], p, ret);
+		if (n)
+			return n;
+	}
+	return 0;
+}
+
 int runtime_read_threads(struct runtime_set *s, struct process *p, const struct runtime_visitor *v)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -41,10 +41,16 @@ struct runtime_visitor {
 	bool (*want)(void *arg, uint32_t tid);
 	int (*fn)(void *arg, const struct runtime_thread *t);
 	bool locks; // holds_lock is asked for
+	bool marks; // words also say where runs of frames end, as in a sample (unwind/weave.h)
 	void *arg;
 };
 
 #define RUNTIME_MEET_AGAIN 1
+
+/* Code of an interpreter's loop, as addresses of a process. */
+struct runtime_loop {
+	uint64_t start, end;
+};
 
 struct runtime_ops {
 	const char *name; // "python"
@@ -64,6 +70,8 @@ struct runtime_ops {
 	int (*read_threads)(void *runtime, struct process *p, const struct runtime_visitor *v);
 	/* Is there one in p, by the content of its files? Opens them. May be NULL, as may read_threads. */
 	bool (*knows)(void *runtime, struct process *p);
+	/* Where its loop lies in a process that was met or read. Return how many, at most REC_EVAL_RANGES. */
+	unsigned (*loops)(void *runtime, const struct process *p, struct runtime_loop *ret);
 	/* "CPython 3.11.7" of a process that was met or read. Return false: not of this runtime. */
 	bool (*describe)(void *runtime, const struct process *p, char *ret, size_t size);
 	/* Ids of texts are about to die: forget what was named. */
@@ -103,6 +111,9 @@ void runtime_trim(struct runtime_set *s);
 
 /* May runtime_read_threads() succeed for p? Looks at the content of its files, the first time. */
 bool runtime_knows(struct runtime_set *s, struct process *p);
+/* Where the loop of a process's interpreter lies, for the walk of its native frames: ret holds
+ * REC_EVAL_RANGES. Return how many there are, 0 for a process that no runtime knows. */
+unsigned runtime_loops(struct runtime_set *s, const struct process *p, struct runtime_loop *ret);
 /* Stacks of the threads of a process, now, as the first runtime that knows it sees them; the process
  * is never stopped. Mappings must be known (process_table_scan_pid); files are opened as needed.
  * Return 0, -ENOENT no runtime knows it, -errno, what fn returned. */

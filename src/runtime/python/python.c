@@ -344,6 +344,19 @@ static bool describe(void *runtime, const struct process *p, char *ret, size_t s
 	return true;
 }
 
+static unsigned loops(void *runtime, const struct process *p, struct runtime_loop *ret)
+{
+	struct py_runtime *rt = runtime;
+	const struct py_proc *proc = py_proc_get(rt, p);
+	const struct py_module *m = proc ? py_proc_module(rt, proc) : NULL;
+	unsigned n = m ? MIN(m->nranges, (unsigned)PY_EVAL_RANGES) : 0;
+
+	for (unsigned i = 0; i < n; i++)
+		ret[i] = (struct runtime_loop){
+			m->eval[i].start + proc->bias, m->eval[i].end + proc->bias};
+	return n;
+}
+
 static void trim(void *runtime)
 {
 	struct py_runtime *rt = runtime;
@@ -411,6 +424,7 @@ const struct runtime_ops py_runtime_ops = {
 	.name_frame = py_name_frame,
 	.knows = knows,
 	.read_threads = py_read_threads,
+	.loops = loops,
 	.describe = describe,
 	.trim = trim,
 	.free = free_runtime,

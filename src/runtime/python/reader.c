@@ -61,7 +61,7 @@ struct py_reader {
 	unsigned n;
 	struct range ranges[RANGES_MAX + 1]; // where frames lay, sorted, apart
 	unsigned nranges;
-	uint64_t words[FRAMES_MAX * PY_FRAME_WORDS];
+	uint64_t words[FRAMES_MAX * PY_FRAME_WORDS]; // and, in what room is left, marks
 	struct process_memory_piece pieces[FRAMES_MAX];
 	uint8_t copy[COPY_MAX];
 	uint8_t codes[FRAMES_MAX * PY_CODE_BYTES_MAX];
@@ -313,28 +313,80 @@ static int32_t lasti_of(const struct py_reader *r, const struct link *l)
 	return v < 0 || v > LASTI_MAX ? -1 : (int32_t)v;
 }
 
-/* The frames as words, with the checksums of their code objects as they are now. */
-static size_t make_words(struct py_reader *r)
+/* The frames as words being made. */
+struct word_maker {
+	size_t n; // words
+	size_t code, count; // of Python frames: the next, all
+	bool marks; // asked for, and there is room for all frames and one more
+	uint64_t cframe; // 3.11: of the run at hand
+};
+
+/* Where 3.11 keeps the _PyCFrame of the innermost eval, 0 unknown. */
+static uint64_t first_cframe(const struct py_reader *r, uint64_t tstate)
 {
-	size_t n = 0, size = r->o->code_size, count = 0;
+	const struct py_layout *l = &r->o->layout;
+	uint64_t at = 0;
 
-	for (unsigned i = 0; i < r->n; i++)
-		if (is_python(r, &r->links[i]))
-			r->links[count++] = r->links[i];
-	for (size_t i = 0; i < count; i++)
-		r->pieces[i] = (struct process_memory_piece){
-			r->links[i].code, r->codes + i * size, size, 0};
-	if (count && process_memory_read_many(r->proc->pid, r->pieces, count))
-		return 0;
-	for (size_t i = 0; i < count; i++) {
-		struct py_code code = {.cookie = 0};
+	if (l->chain == PY_CHAIN_CFRAME && l->entry_kind == 1)
+		(void)read_u64(r, tstate + l->tstate_frame, &at);
+	return at;
+}
 
-		if (!r->pieces[i].result)
-			py_code_parse(r->o, r->pieces[i].dst, &code);
-		r->words[n++] = REC_FRAME(REC_FRAME_PYTHON, 0, 0, r->links[i].code);
-		r->words[n++] = PY_FRAME_REST(code.cookie, lasti_of(r, &r->links[i]));
+static void put_frame(struct py_reader *r, struct word_maker *m, const struct link *l)
+{
+	const struct process_memory_piece *piece = &r->pieces[m->code++];
+	struct py_code code = {.cookie = 0};
+	uint64_t end = m->marks && r->o->layout.chain == PY_CHAIN_FRAME ? REC_FRAME_RUN_END : 0;
+
+	if (!piece->result)
+		py_code_parse(r->o, piece->dst, &code);
+	r->words[m->n++] = REC_FRAME(REC_FRAME_PYTHON, 0, 0, l->code) | end;
+	r->words[m->n++] = PY_FRAME_REST(code.cookie, lasti_of(r, l));
+}
+
+/* The end of a run, if it is one, as bpf/walk/python.h marks it. */
+static void put_mark(struct py_reader *r, struct word_maker *m, const struct link *l)
+{
+	const struct py_layout *y = &r->o->layout;
+	uint64_t at = l->addr;
+
+	if (y->entry_kind == 1 && l->entry) {
+		at = m->cframe;
+		// _PyCFrame.previous
+		if (at && read_u64(r, at + y->cframe_current + 8, &m->cframe))
+			m->cframe = 0;
+	} else if (y->entry_kind != 2 || is_python(r, l)) {
+		return;
 	}
-	return n;
+	m->marks = m->n + 1 + (m->count - m->code) * PY_FRAME_WORDS < ARRAY_SIZE(r->words);
+	if (m->marks)
+		r->words[m->n++] = REC_FRAME(REC_FRAME_ENTRY, 0, 0, at);
+}
+
+/* The frames as words, with the checksums of their code objects as they are now. */
+static size_t make_words(struct py_reader *r, uint64_t tstate)
+{
+	struct word_maker m = {.marks = r->v->marks};
+	size_t size = r->o->code_size;
+
+	for (unsigned i = 0; i < r->n; i++) {
+		if (!is_python(r, &r->links[i]))
+			continue;
+		r->pieces[m.count] = (struct process_memory_piece){
+			r->links[i].code, r->codes + m.count * size, size, 0};
+		m.count++;
+	}
+	if (m.count && process_memory_read_many(r->proc->pid, r->pieces, m.count))
+		return 0;
+	if (m.marks)
+		m.cframe = first_cframe(r, tstate);
+	for (unsigned i = 0; i < r->n; i++) {
+		if (is_python(r, &r->links[i]))
+			put_frame(r, &m, &r->links[i]);
+		if (m.marks)
+			put_mark(r, &m, &r->links[i]);
+	}
+	return m.n;
 }
 
 /* The number of a thread. The process's are listed only if that is not known from before. */
@@ -380,7 +432,7 @@ static int read_thread(
 	if (e < 0)
 		return e;
 	t.torn = e;
-	t.nwords = make_words(r);
+	t.nwords = make_words(r, tstate);
 	return r->v->fn(r->v->arg, &t);
 }
 
