@@ -64,12 +64,17 @@ const struct option_group_row option_groups[OPTION_GROUP_COUNT] = {
 		"Exit status: 0 done, even if parts were left out; 1 nothing could be read, or the\n"
 		"output not written; 2 wrong options.\n"},
 	[OPTION_GROUP_DIFF] = {"gprofiler diff", "diff", "A B [-o FILE] [--top N]"},
-	[OPTION_GROUP_DUMP] = {"gprofiler dump", "dump", "-p PID [--json]",
-		"Prints each thread of a process with its name, its state and its Python stack, as they\n"
-		"are now, innermost call first, with the line that runs. The process is read from\n"
-		"outside and never stopped; a thread that runs is caught at some moment while it is\n"
-		"read, and said to be torn if it never held still. Native frames are not shown: where\n"
-		"they stand is in registers, which are only readable of a stopped thread.\n"
+	[OPTION_GROUP_DUMP] = {"gprofiler dump", "dump",
+		"-p PID [--json] [--line-numbers] [--inline]",
+		"Prints each thread of a process with its name, its state and its stack, as they are\n"
+		"now, innermost call first: the kernel's side, native frames, and Python frames in\n"
+		"their places, with the line that runs. --line-numbers adds file and line to native\n"
+		"ones. The process is never stopped, signalled or woken. A thread that stood still\n"
+		"while it was read is shown as one stack. Of one that runs, native frames are those of\n"
+		"its last entry into the kernel and stand apart; one that ran on at each attempt is\n"
+		"said to have moved, a Python stack to be torn. Without BPF (root, or CAP_BPF and\n"
+		"CAP_PERFMON; Linux 5.15) native stacks are those of blocked threads, as far as two\n"
+		"registers lead, without the kernel's side.\n"
 		"Exit status: 0 done; 1 the process cannot be read; 2 wrong options.\n"},
 	[OPTION_GROUP_STATUS] = {"gprofiler status", "status", "[--json]",
 		"Asks the agent that runs on this machine, also in a container, how it is: what it\n"
