@@ -170,19 +170,24 @@ unsigned command_history_ndue(const struct command_history *h)
 	return n;
 }
 
+/* NULL without memory. */
 static json_t *entry_json(const struct command_entry *e)
 {
+	bool due = e->report == COMMAND_REPORT_DUE;
 	json_t *o = json_object();
 
 	json_object_set_new(o, "id", json_text(e->id));
 	json_object_set_new(o, "kind", json_integer(e->kind));
 	json_object_set_new(o, "executed", json_boolean(e->executed));
-	if (e->report == COMMAND_REPORT_DUE) {
+	if (due) {
 		json_object_set_new(o, "failed", json_boolean(e->failed));
 		json_object_set_new(o, "seconds", json_integer((json_int_t)e->seconds));
 		json_object_set_new(o, "error", json_text(e->error));
 	}
-	return o;
+	if (json_object_size(o) == (due ? 6 : 3))
+		return o;
+	json_decref(o);
+	return NULL;
 }
 
 int command_history_encode(const struct command_history *h, struct buf *out)
@@ -263,9 +268,18 @@ static int decode_force(struct command_history *h, const json_t *root)
 	return r || h->force.kind != REMOTE_CONTINUOUS ? -EINVAL : 0;
 }
 
+/* As far as jansson tells: of an allocation that failed within a string it says that the token is bad. */
+static bool is_nonsense(const json_error_t *e)
+{
+	enum json_error_code code = json_error_code(e);
+
+	return code != json_error_unknown && code != json_error_out_of_memory;
+}
+
 int command_history_decode(struct command_history *h, const void *text, size_t len)
 {
-	_cleanup_json_ json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	json_error_t error = {0};
+	_cleanup_json_ json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	const json_t *list = json_object_get(root, "commands"), *entry;
 	size_t i;
 	int r = json_integer_value(json_object_get(root, "version")) == FILE_VERSION &&
@@ -273,6 +287,8 @@ int command_history_decode(struct command_history *h, const void *text, size_t l
 			? 0
 			: -EINVAL;
 
+	if (!root && !is_nonsense(&error))
+		r = -ENOMEM;
 	if (!r)
 		json_array_foreach (list, i, entry)
 			r = r ? r : decode_entry(h, entry);

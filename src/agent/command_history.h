@@ -14,7 +14,10 @@
 #include "base/buf.h"
 
 #define COMMAND_HISTORY_MAX 1000
-#define COMMAND_FILE_MAX ((size_t)2 << 20)
+/* Of the file: of each command an id and a reason, whose bytes may each be six when escaped, and the body
+ * of one. */
+#define COMMAND_FILE_MAX                                                                           \
+	(COMMAND_HISTORY_MAX * (6 * REMOTE_WHY_MAX + REMOTE_ID_MAX + 256) + 2 * REMOTE_BODY_MAX)
 
 enum command_report {
 	COMMAND_REPORT_NONE, // nothing to say yet

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/resident.h"
 #include "base/thread.h"
 
 #define LOGGER "gprofiler.heartbeat"
@@ -297,12 +297,12 @@ static void wait_until(struct control *c, uint64_t mono_ns)
 	pthread_cond_timedwait(&c->change, &c->lock, &when);
 }
 
-/* Gives back what a TLS connection takes when it is not needed for a while. */
+/* Gives back what a TLS connection takes, and the code of it, when it is not needed for a while. */
 static void rest(struct control *c)
 {
 	pthread_mutex_unlock(&c->lock);
 	heartbeat_rest(c->heartbeat);
-	malloc_trim(0);
+	resident_give_back();
 	pthread_mutex_lock(&c->lock);
 }
 
@@ -359,18 +359,21 @@ static int make_path(const char *dir, char **ret)
 	return asprintf(ret, "%s/%s", dir, FILE_NAME) < 0 ? -ENOMEM : 0;
 }
 
-static void load(struct control *c)
+/* Return 0; -ENOMEM: what is kept is there, and must not be written over. */
+static int load(struct control *c)
 {
 	int r = c->path ? command_history_load(&c->history, c->path) : 1;
 
+	if (r == -ENOMEM)
+		return r;
 	if (r < 0)
 		log_warning(LOGGER, "What was kept in %s cannot be read (%s): commands begin anew",
 			c->path, r == -EINVAL ? "damaged" : strerror(-r));
 	if (c->history.entries.len)
 		snprintf(c->last_id, sizeof(c->last_id), "%s",
 			c->history.entries.data[c->history.entries.len - 1].id);
-	command_history_interrupted(&c->history);
 	c->dirty = true;
+	return command_history_interrupted(&c->history);
 }
 
 int control_start(const struct control_config *config, struct control **ret)
@@ -395,7 +398,7 @@ int control_start(const struct control_config *config, struct control **ret)
 	if (!r)
 		r = make_path(config->state_dir, &c->path);
 	if (!r)
-		load(c);
+		r = load(c);
 	if (!r)
 		r = thread_start(&c->thread, THREAD_STACK, run, c);
 	c->started = r == 0;

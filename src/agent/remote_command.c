@@ -56,11 +56,18 @@ static int wrong(struct buf *why, const char *key, const char *expected)
 	return 1;
 }
 
-static bool small_enough(const json_t *body)
+/* As it is kept: a level below the file's root. What could not be written would come again after a
+ * restart, and so would everything else that the file remembers. Return 0; 1: it cannot; -ENOMEM. */
+static int check_kept(const json_t *body)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(REMOTE_BODY_MAX);
+	_cleanup_json_ json_t *root = json_array();
 
-	return json_append(&text, body) == 0;
+	// Room for all there may be: from here on nothing fails for want of memory.
+	if (json_array_append(root, (json_t *)(uintptr_t)body) ||
+		buf_reserve(&text, REMOTE_BODY_MAX))
+		return -ENOMEM;
+	return json_append(&text, root) ? 1 : 0;
 }
 
 int remote_command_read(
@@ -70,6 +77,7 @@ int remote_command_read(
 		     *config = member(body, "combined_config");
 	const json_t *continuous = member(config, "continuous");
 	const char *text = type ? json_string_value(type) : "start";
+	int r;
 
 	*ret = (struct remote_command){.kind = REMOTE_ONCE};
 	snprintf(ret->id, sizeof(ret->id), "%s", id);
@@ -83,8 +91,11 @@ int remote_command_read(
 	}
 	if (continuous && !json_is_boolean(continuous))
 		return wrong(why, "continuous", "true or false");
-	if (!small_enough(body))
-		return wrong(why, "profiling_command", "less than 64 KiB, and no deep nesting");
+	r = check_kept(body);
+	if (r)
+		return r < 0 ? r
+			     : wrong(why, "profiling_command",
+				       "less than 64 KiB, and no deep nesting");
 	ret->kind = !strcmp(text, "stop")      ? REMOTE_STOP
 		    : json_is_true(continuous) ? REMOTE_CONTINUOUS
 					       : REMOTE_ONCE;

@@ -331,6 +331,8 @@ static int pass_time(struct windows *w, uint64_t now)
 /* Without a job nothing is needed that was taken: the worker and the senders end theirs a little later. */
 static void give_back(struct windows *w)
 {
+	if (w->config->control)
+		delivery_set_idle(w->config->delivery, !any(w));
 	if (any(w))
 		w->trims = TRIMS;
 	else if (w->trims && w->trims--)

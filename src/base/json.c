@@ -94,8 +94,8 @@ int json_append_string(struct buf *out, const char *s, size_t len)
 
 json_t *json_text(const char *s)
 {
-	_cleanup_buf_ struct buf clean = BUF_INIT(1 << 20);
 	size_t left = s ? strlen(s) : 0;
+	_cleanup_buf_ struct buf clean = BUF_INIT(3 * left + 1);
 
 	if (!s)
 		return json_null();
@@ -107,7 +107,7 @@ json_t *json_text(const char *s)
 		s += n ? n : 1;
 		left -= n ? n : 1;
 	}
-	return json_string(buf_str(&clean));
+	return clean.bad ? NULL : json_string(buf_str(&clean));
 }
 
 /* As repr() of a Python float: the fewest digits that read back the same, an exponent below 1e-4 and

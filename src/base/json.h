@@ -21,7 +21,8 @@ static inline void cleanup_json(json_t **j)
 int json_append(struct buf *out, const json_t *j);
 /* Appends a quoted JSON string of any bytes: invalid UTF-8 becomes U+FFFD, non-ASCII is escaped. */
 int json_append_string(struct buf *out, const char *s, size_t len);
-/* A string value of any bytes, invalid UTF-8 replaced by U+FFFD; NULL gives JSON null. */
+/* A string value of any bytes, invalid UTF-8 replaced by U+FFFD; NULL gives JSON null. Return
+ * NULL without memory. */
 json_t *json_text(const char *s);
 
 #endif

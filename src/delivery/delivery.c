@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -34,7 +35,8 @@ struct delivery {
 	pthread_mutex_t lock; // guards what follows
 	pthread_cond_t change;
 	pthread_t thread;
-	bool started, stop, hurried;
+	bool started, stop, hurried, idle;
+	bool connected; // something was sent since the connection was closed
 	struct server_log *log; // NULL: lines stay here
 	struct queue queue;
 	char gpid[STUDIO_GPID_MAX];
@@ -222,6 +224,7 @@ static void send_next(struct delivery *d)
 	if (!strcmp(item.upload.origin.run, d->run))
 		memcpy(gpid, d->gpid, sizeof(gpid));
 	with_gpid = strcmp(gpid, STUDIO_GPID_NONE) != 0;
+	d->connected = true;
 	pthread_mutex_unlock(&d->lock);
 	r = studio_upload(d->studio, &item.upload, gpid, &answer);
 	if (r == -EINVAL) {
@@ -246,13 +249,25 @@ static void wait_until(struct delivery *d, uint64_t mono_ns)
 	pthread_cond_timedwait(&d->change, &d->lock, &when);
 }
 
+/* With the lock, which is let go meanwhile. */
+static void rest(struct delivery *d)
+{
+	d->connected = false;
+	pthread_mutex_unlock(&d->lock);
+	studio_rest(d->studio);
+	malloc_trim(0);
+	pthread_mutex_lock(&d->lock);
+}
+
 static void *send_all(void *arg)
 {
 	struct delivery *d = arg;
 
 	pthread_mutex_lock(&d->lock);
 	while (!d->stop) {
-		if (queue_empty(&d->queue))
+		if (queue_empty(&d->queue) && d->idle && d->connected)
+			rest(d);
+		else if (queue_empty(&d->queue))
 			pthread_cond_wait(&d->change, &d->lock);
 		else if (clock_mono_ns() < d->not_before_ns)
 			wait_until(d, d->not_before_ns);
@@ -355,6 +370,7 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret)
 	if (!r)
 		r = ask_health(d);
 	if (!r) {
+		d->connected = true;
 		queue_open(&d->queue, config->spool_dir, config->spool_bytes, config->spool_age_s);
 		r = thread_start(&d->thread, THREAD_STACK, send_all, d);
 		d->started = r == 0;
@@ -468,6 +484,17 @@ int delivery_profile(struct delivery *d, struct profile *p,
 			" stacks were left out of the upload: the server could not read them",
 			stats.lines_refused);
 	return 0;
+}
+
+void delivery_set_idle(struct delivery *d, bool idle)
+{
+	if (!d)
+		return;
+	pthread_mutex_lock(&d->lock);
+	if (d->idle != idle)
+		pthread_cond_broadcast(&d->change);
+	d->idle = idle;
+	pthread_mutex_unlock(&d->lock);
 }
 
 static void drain(struct delivery *d, uint64_t until_ns, const volatile sig_atomic_t *stop)

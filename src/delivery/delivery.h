@@ -73,6 +73,10 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret);
 int delivery_profile(struct delivery *d, struct profile *p,
 	const struct export_collapsed_options *options, bool page);
 
+/* Nothing is profiled from now on, until it is said that something is: when all is sent the connection is
+ * closed, whose TLS holds more memory than everything else in an idle agent. Any thread. */
+void delivery_set_idle(struct delivery *d, bool idle);
+
 /* Sends what waits, until nothing is left, a try fails or the time is over (milliseconds); then
  * ends. Once *stop (may be NULL) is not 0 it takes three seconds at most. What is left stays in the
  * spool, and the log says so. */

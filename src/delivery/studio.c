@@ -54,6 +54,11 @@ void studio_abort(struct studio *s)
 	http_client_abort(s->http);
 }
 
+void studio_rest(struct studio *s)
+{
+	http_client_rest(s->http);
+}
+
 struct http_client *studio_http(struct studio *s)
 {
 	return s->http;

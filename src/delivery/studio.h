@@ -52,6 +52,8 @@ struct studio;
 int studio_new(const struct studio_config *config, struct studio **ret);
 void studio_free(struct studio *s);
 void studio_abort(struct studio *s);
+/* Closes the connection and gives back what it took; the next request opens one. */
+void studio_rest(struct studio *s);
 /* The client below, for other paths of the same server. */
 struct http_client *studio_http(struct studio *s);
 

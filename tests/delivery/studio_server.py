@@ -167,6 +167,7 @@ class Studio:
         # The control plane: one current command a host, handed out with every heartbeat; heartbeats as they came;
         # completions as (body, accepted).
         self.command, self.heartbeats, self.completions, self.executions = None, [], [], {}
+        self.handed = {}  # when a command was first handed out
         self.connections = 0
         self.script, self.always = [], None
         self.next_gpid = 4000
@@ -350,6 +351,7 @@ class Studio:
                 return {"success": True, "message": "Heartbeat received, but failed to check for commands",
                         "profiling_command": None, "command_id": None}
             command_id, command = self.command or (None, None)
+            self.handed.setdefault(command_id, time.monotonic())
         return {"success": True, "message": "Heartbeat received", "profiling_command": command,
                 "command_id": command_id}
 
