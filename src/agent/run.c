@@ -331,8 +331,10 @@ int run_profile(const struct options *options)
 	status = r ? 1 : run.command.ended ? run.command.status : 0;
 	job_free(run.job);
 	run.abandoned = !machine_deinit(&run.machine) || run.abandoned;
+	run.abandoned = !metrics_stop(run.metrics) || run.abandoned;
 	// A thread that is left alone may still have a line for it.
-	run.abandoned = run.abandoned || !metrics_stop(run.metrics);
+	if (!run.abandoned)
+		metrics_free(run.metrics);
 	if (run.lock >= 0)
 		close(run.lock);
 	log_close();

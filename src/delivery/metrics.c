@@ -253,10 +253,18 @@ bool metrics_stop(struct metrics *m)
 		return false;
 	log_debug(LOGGER, "Metrics (sent=%" PRIu64 ", lost=%" PRIu64 ")", m->stats.sent,
 		m->stats.lost);
+	return true;
+}
+
+void metrics_free(struct metrics *m)
+{
+	if (!m)
+		return;
+	for (unsigned i = 0; i < m->len; i++)
+		free(m->queue[i]);
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->wake);
 	free(m);
-	return true;
 }
 
 void metrics_get_stats(struct metrics *m, struct metrics_stats *ret)

@@ -35,9 +35,11 @@ int metrics_parse_url(const char *url, char host[static 256], char port[static 8
 
 /* Return 0; -EINVAL no such address (tcp://host[:port]); -errno. */
 int metrics_start(const struct metrics_config *config, struct metrics **ret);
-/* Sends what waits, for a second at most. Return false if a send hangs: then it must be left alone
- * until the process exits. */
+/* Sends what waits, for a second at most; lines of later are dropped. Return false if a send hangs:
+ * then it must be left alone until the process exits, and is not freed. */
 bool metrics_stop(struct metrics *m);
+/* After a stop that returned true, when no thread is left that could emit. */
+void metrics_free(struct metrics *m);
 void metrics_get_stats(struct metrics *m, struct metrics_stats *ret);
 
 /* An error of a part: gprofiler.CATEGORY.TYPE.error 1. */

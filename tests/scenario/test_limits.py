@@ -90,8 +90,7 @@ def test_ring_with_two_hundred_threads():
     """Threads times CPUs descriptors: with enough of them, and with too few."""
     lib.need_root()
     child = lib.start("crowd", 60, 200)
-    time.sleep(1)
-    assert len(os.listdir(f"/proc/{child.pid}/task")) == 201
+    lib.wait_for("its threads", lambda: len(os.listdir(f"/proc/{child.pid}/task")) == 201)
     for what, prefix in (("enough", ()), ("few", ("prlimit", "--nofile=100:100"))):
         prof = lib.gprofiler("-d", 4, "-f", 199, "--source", "ring", "-p", child.pid, prefix=prefix, out=what)
         total = prof.total()
@@ -111,7 +110,7 @@ def test_own_process_of_many_threads_with_few_descriptors():
     shutil.copy(lib.GPROFILER, exe)
     shutil.copy(lib.workload("crowd"), target)
     child = lib.env.start(*NOBODY, target, 60, 200)
-    time.sleep(1)
+    lib.wait_for("its threads", lambda: len(os.listdir(f"/proc/{child.pid}/task")) == 201)
     out = os.path.join(lib.env.dir, "o")
     r = subprocess.run(["prlimit", "--nofile=256:256", *NOBODY, exe, "--rootless", "-d", "3", "-f", "199", "-p", str(child.pid), "-o", out,
                         "--log-file", out + "/log", "--pid-file", out + "/pid"], capture_output=True, text=True, timeout=60,
