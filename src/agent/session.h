@@ -3,9 +3,10 @@
  *
  * Records flow source -> process table -> unwinding -> window; at the end of a window it is named and
  * handed out. Windows are cut by time stamp: every record stamped up to the boundary belongs to the
- * one that ends, the rest to the next, whenever they are read. This is the one file that knows the
- * whole flow. Owns every room by value or pointer,
- * builds them top-down and ends them in reverse. One thread. */
+ * one that ends, the rest to the next, whenever they are read. Only session*.c know the whole flow:
+ * session.c builds the rooms, runs and ends them, session_records.c takes records, session_window.c cuts
+ * and names windows. Owns every room by value or pointer, builds them top-down and ends them in reverse.
+ * One thread. */
 #ifndef GP_AGENT_SESSION_H
 #define GP_AGENT_SESSION_H
 
