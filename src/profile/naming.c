@@ -158,7 +158,8 @@ static int name_query(struct naming_state *s, const struct symbol_query *q)
 	if (!r && !f.name) {
 		named->unnamed = true;
 		named->no_symbols = !q->has_symbols;
-		f.flags |= PROFILE_FRAME_NO_SYMBOL;
+		f.flags |= PROFILE_FRAME_NO_SYMBOL | PROFILE_FRAME_UNNAMED |
+			   (named->no_symbols ? PROFILE_FRAME_UNNAMEABLE : 0);
 		r = fallback_name(s, q, &f.name);
 	}
 	if (!r)
@@ -239,10 +240,12 @@ static int package_of(struct naming_state *s, uint32_t id, uint32_t *ret)
 static int name_runtime(struct naming_state *s, uint32_t id, const struct window_frame *raw)
 {
 	const struct runtime_frame *named = runtime_frames_get(s->n->runtime, (uint32_t)raw->addr);
+	bool unnamed = !named->name || named->stale;
 	struct profile_frame f = {
 		.kind = runtime_kind(raw),
 		.line = named->line,
 		.start_line = named->start_line,
+		.flags = unnamed ? PROFILE_FRAME_UNNAMED : 0,
 	};
 	int r = runtime_text_of(s, named->name, &f.name);
 
@@ -254,8 +257,8 @@ static int name_runtime(struct naming_state *s, uint32_t id, const struct window
 		r = profile_string(s->p, "[unknown]", &f.name);
 	if (r)
 		return r;
-	s->named[id - 1] = (struct named_frame){
-		.first = (uint32_t)s->nids, .count = 1, .unnamed = !named->name || named->stale};
+	s->named[id - 1] =
+		(struct named_frame){.first = (uint32_t)s->nids, .count = 1, .unnamed = unnamed};
 	return push_frame(s, &f);
 }
 

@@ -46,6 +46,8 @@ enum profile_frame_flags {
 	PROFILE_FRAME_BY_FP = 1 << 1, // found by frame pointer
 	PROFILE_FRAME_GUESSED = 1 << 2,
 	PROFILE_FRAME_NO_SYMBOL = 1 << 3, // name is the "(path)" form
+	PROFILE_FRAME_UNNAMED = 1 << 4, // the ledger's frames_unnamed counts it
+	PROFILE_FRAME_UNNAMEABLE = 1 << 5, // and its frames_no_symbols
 };
 
 /* Interned as bytes: no padding, zero what is unknown. */

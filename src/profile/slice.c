@@ -152,6 +152,23 @@ static void thin(struct profile_merge *how, int64_t *values, unsigned ntypes)
 		how->carried_value = 0;
 }
 
+/* Frames are named in the slice, for whoever takes them: counted like naming.c does, of samples that stay. */
+static void count_frames(struct merging *m, uint32_t node, uint64_t samples)
+{
+	struct profile_ledger *ledger = &m->dst->meta.ledger;
+
+	for (; node; node = profile_node_get(m->src, node)->parent) {
+		unsigned flags =
+			profile_frame_get(m->src, profile_node_get(m->src, node)->frame)->flags;
+
+		if (flags & PROFILE_FRAME_INLINED)
+			continue;
+		ledger->frames += samples;
+		ledger->frames_unnamed += flags & PROFILE_FRAME_UNNAMED ? samples : 0;
+		ledger->frames_no_symbols += flags & PROFILE_FRAME_UNNAMEABLE ? samples : 0;
+	}
+}
+
 static int take_sample(struct merging *m, const struct profile_sample *s)
 {
 	struct profile_ledger *ledger = &m->dst->meta.ledger;
@@ -174,6 +191,8 @@ static int take_sample(struct merging *m, const struct profile_sample *s)
 	if (!r)
 		r = profile_add(m->dst, m->contexts[s->context], s->node ? m->nodes[s->node] : 0,
 			kept.values);
+	if (!r)
+		count_frames(m, s->node, (uint64_t)kept.values[0]);
 	if (r == -ENOSPC)
 		ledger->aggregation_full += (uint64_t)kept.values[0];
 	return r == -ENOSPC ? 0 : r;
@@ -195,6 +214,8 @@ static int take_meta(struct merging *m)
 		&from.event, &from.hostname, &from.source, &from.command, &from.comment};
 	int r = 0;
 
+	// Those of the slice; take_sample() counts the ones that are taken.
+	from.ledger.frames = from.ledger.frames_unnamed = from.ledger.frames_no_symbols = 0;
 	add_ledger(&to->ledger, &from.ledger);
 	to->has_ledger |= from.has_ledger;
 	to->duration_ns += from.duration_ns;

@@ -20,8 +20,8 @@ struct profile_merge {
 };
 
 /* Adds src to dst, which has the same kinds of values or is empty; lengths and ledgers are added, and
- * dst has no times of samples any more;
- * what was not taken is counted in the ledger's left_out, what found no room in aggregation_full.
+ * dst has no times of samples any more; what was not taken is counted in the ledger's left_out, what found no
+ * room in aggregation_full, and frames are counted of what was taken.
  * Return 0, -ENOMEM; dst is then good for nothing but profile_deinit(). */
 int profile_merge(struct profile *dst, const struct profile *src, struct profile_merge *how);
 

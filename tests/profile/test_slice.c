@@ -139,6 +139,70 @@ static void slice__who_is_not_wanted_is_left_out_by_count(void **state)
 	profile_deinit(&dst);
 }
 
+/* n samples of pid in main;(libx.so);eval, where eval has `inner` inlined. */
+static void add_unnamed(struct profile *p, uint32_t pid, int64_t n)
+{
+	const unsigned flags[] = {0,
+		PROFILE_FRAME_NO_SYMBOL | PROFILE_FRAME_UNNAMED | PROFILE_FRAME_UNNAMEABLE,
+		PROFILE_FRAME_UNNAMED, PROFILE_FRAME_INLINED};
+	const char *const names[] = {"main", "(libx.so)", "eval", "inner"};
+	struct profile_context who = {.pid = pid, .tid = pid};
+	const int64_t values[PROFILE_VALUES_MAX] = {n, n * PERIOD};
+	uint32_t node = 0, context;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct profile_frame f = {
+			.kind = PROFILE_FRAME_NATIVE, .flags = (uint16_t)flags[i]};
+		uint32_t id;
+
+		assert_ok(profile_string(p, names[i], &f.name));
+		assert_ok(profile_frame(p, &f, &id));
+		assert_ok(profile_node(p, node, id, &node));
+	}
+	assert_ok(profile_context(p, &who, &context));
+	assert_ok(profile_add(p, context, node, values));
+	p->meta.ledger.frames += 3 * (uint64_t)n;
+	p->meta.ledger.frames_unnamed += 2 * (uint64_t)n;
+	p->meta.ledger.frames_no_symbols += (uint64_t)n;
+}
+
+/* Frames and those without a name are counted of what a profile holds, not of what the sampler took. */
+static void slice__frames_are_those_of_samples_that_stay(void **state)
+{
+	uint32_t pid = 2;
+	struct profile_merge two = {.wanted = only_pid, .arg = &pid}, half = {.keep = 1, .of = 2};
+	struct profile_merge all = {0};
+	struct profile mine, thinned, whole, a;
+
+	(void)state;
+	begin(&a, 50);
+	add_unnamed(&a, 1, 40);
+	add_unnamed(&a, 2, 10);
+	profile_init(&mine, 1000, 65536);
+	profile_init(&thinned, 1000, 65536);
+	profile_init(&whole, 1000, 65536);
+	assert_ok(profile_merge(&mine, &a, &two));
+	assert_int_equal(mine.meta.ledger.left_out, 40);
+	assert_int_equal(mine.meta.ledger.frames, 30);
+	assert_int_equal(mine.meta.ledger.frames_unnamed, 20);
+	assert_int_equal(mine.meta.ledger.frames_no_symbols, 10);
+	assert_ok(profile_merge(&thinned, &a, &half));
+	assert_ok(profile_merge(&thinned, &a, &half));
+	assert_int_equal(thinned.meta.ledger.left_out, 50);
+	assert_int_equal(thinned.meta.ledger.frames, 150);
+	assert_int_equal(thinned.meta.ledger.frames_unnamed, 100);
+	assert_int_equal(thinned.meta.ledger.frames_no_symbols, 50);
+	// Taken whole they are what the slice said.
+	assert_ok(profile_merge(&whole, &a, &all));
+	assert_int_equal(whole.meta.ledger.frames, a.meta.ledger.frames);
+	assert_int_equal(whole.meta.ledger.frames_unnamed, a.meta.ledger.frames_unnamed);
+	assert_int_equal(whole.meta.ledger.frames_no_symbols, a.meta.ledger.frames_no_symbols);
+	profile_deinit(&a);
+	profile_deinit(&mine);
+	profile_deinit(&thinned);
+	profile_deinit(&whole);
+}
+
 /* keep of `of` samples stay over many slices, exactly; none of the weight is lost but what the next one
  * still carries. */
 static void rates(uint64_t keep, uint64_t of)
@@ -245,6 +309,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slice__whole_slices_add_up),
 		cmocka_unit_test(slice__who_is_not_wanted_is_left_out_by_count),
+		cmocka_unit_test(slice__frames_are_those_of_samples_that_stay),
 		cmocka_unit_test(slice__a_lower_rate_keeps_its_share_and_all_time),
 		cmocka_unit_test(slice__thinning_is_spread_evenly),
 		cmocka_unit_test(slice__no_room_is_counted),
