@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgroups: trees of files as v1, v2 and hybrid hosts show them; ranking, containers, membership. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "agent/cgroups.h"
 #include "base/fs.h"
@@ -13,21 +12,13 @@
 #define ID_B "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 
 struct tree {
-	char dir[64];
+	char dir[SCRATCH_DIR];
 	char mountinfo[96];
 };
 
 static void put(const struct tree *t, const char *path, const char *text)
 {
-	char full[512];
-	FILE *f;
-
-	snprintf(full, sizeof(full), "%s/%s", t->dir, path);
-	assert_ok(fs_mkdir_parents(full, 0755));
-	f = fopen(full, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
+	scratch_put(t->dir, path, text);
 }
 
 /* hierarchies: letters of v2, cpuacct, memory */
@@ -36,8 +27,7 @@ static void tree_begin(struct tree *t, const char *hierarchies)
 	char text[1024] = "22 1 0:5 / / rw - ext4 /dev/sda1 rw\n";
 	size_t n = strlen(text);
 
-	snprintf(t->dir, sizeof(t->dir), "/tmp/gp-cgroups-XXXXXX");
-	assert_non_null(mkdtemp(t->dir));
+	scratch_begin(t->dir, "cgroups");
 	if (strchr(hierarchies, '2'))
 		n += (size_t)snprintf(text + n, sizeof(text) - n,
 			"30 22 0:26 / %s/v2 rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
@@ -55,14 +45,7 @@ static void tree_begin(struct tree *t, const char *hierarchies)
 
 static void tree_end(struct tree *t)
 {
-	const char *const argv[] = {"rm", "-rf", t->dir, NULL};
-	pid_t pid = fork();
-
-	if (!pid) {
-		execvp("rm", (char *const *)argv);
-		_exit(1);
-	}
-	waitpid(pid, NULL, 0);
+	scratch_end(t->dir);
 }
 
 static void v2_group(

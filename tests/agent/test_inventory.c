@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The containers a heartbeat lists, by the ids of the reference's workload spec: AT-A1 to AT-A5 and AT-A9
  * here, AT-A6 to AT-A8 (what commands do) in tests/delivery/test_heartbeat.py. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/heartbeat_request.h"
@@ -16,49 +15,30 @@
 #define UID "11111111-2222-3333-4444-555555555555"
 
 struct fixture {
-	char proc[64];
+	char proc[SCRATCH_DIR];
 };
 
 static void put(const struct fixture *f, const char *path, const char *text)
 {
-	char whole[512];
-	FILE *out;
-
-	snprintf(whole, sizeof(whole), "%s%s", f->proc, path);
-	assert_ok(fs_mkdir_parents(whole, 0755));
-	out = fopen(whole, "w");
-	assert_non_null(out);
-	fputs(text, out);
-	assert_int_equal(fclose(out), 0);
+	scratch_put(f->proc, path, text);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128], fs[128];
 
 	assert_non_null(f);
-	snprintf(f->proc, sizeof(f->proc), "/tmp/gprofiler-test-inventory-XXXXXX");
-	assert_non_null(mkdtemp(f->proc));
-	snprintf(fs, sizeof(fs), "%s/fs", f->proc);
-	snprintf(path, sizeof(path), "%s/1", f->proc);
-	assert_ok(fs_mkdir_p(fs, 0755));
-	assert_ok(fs_mkdir_p(path, 0755));
-	snprintf(path, sizeof(path), "%s/1/root", f->proc);
+	scratch_begin(f->proc, "inventory");
+	scratch_rooted(f->proc, 1);
 	*state = f;
-	return symlink(fs, path);
+	return 0;
 }
 
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	pid_t pid = fork();
 
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", f->proc, NULL);
-		_exit(127);
-	}
-	waitpid(pid, NULL, 0);
+	scratch_end(f->proc);
 	free(f);
 	return 0;
 }

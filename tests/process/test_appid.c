@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Application ids: every rule of gprofiler-agent.md 3.6 with the vectors of the reference's own test
  * (section 6, test_appids.py), on a fixture of /proc; and /tmp/hsperfdata files. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -18,57 +17,40 @@
 #define ARGS_MAX 12
 
 struct fixture {
-	char proc[64];
+	char proc[SCRATCH_DIR];
 	struct arguments args;
 };
 
 static void put(const struct fixture *f, const char *path, const char *text)
 {
 	char whole[256];
-	FILE *out;
 
-	snprintf(whole, sizeof(whole), "%s/fs%s", f->proc, path);
-	assert_ok(fs_mkdir_parents(whole, 0755));
-	out = fopen(whole, "w");
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
+	snprintf(whole, sizeof(whole), "fs%s", path);
+	scratch_put(f->proc, whole, text);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char path[256], fs[128];
+	char path[256];
 
-	if (!f)
-		return -1;
-	snprintf(f->proc, sizeof(f->proc), "/tmp/test_appid.XXXXXX");
-	if (!mkdtemp(f->proc))
-		return -1;
+	assert_non_null(f);
+	scratch_begin(f->proc, "appid");
 	arguments_init(&f->args);
 	snprintf(f->args.cwd, sizeof(f->args.cwd), CWD);
 	*state = f;
 	snprintf(path, sizeof(path), "%s/fs/my/dir", f->proc);
-	if (fs_mkdir_p(path, 0755))
-		return -1;
-	snprintf(path, sizeof(path), "%s/%d", f->proc, PID);
-	if (fs_mkdir_p(path, 0755))
-		return -1;
+	assert_ok(fs_mkdir_p(path, 0755));
 	// The root of a process that changed it.
-	snprintf(fs, sizeof(fs), "%s/fs", f->proc);
-	snprintf(path, sizeof(path), "%s/%d/root", f->proc, PID);
-	return symlink(fs, path);
+	scratch_rooted(f->proc, PID);
+	return 0;
 }
 
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	pid_t pid = fork();
-
-	if (pid == 0)
-		execlp("rm", "rm", "-rf", f->proc, NULL);
-	waitpid(pid, NULL, 0);
+	scratch_end(f->proc);
 	arguments_deinit(&f->args);
 	free(f);
 	return 0;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names of containers, out of what Docker, containerd, CRI-O, Podman and kubelet write: each form by
  * itself, and files of them in a fixture of the host's root. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -17,20 +16,12 @@
 #define SIX "k8s_app_web-7f8d9c6b5-abcde_shop_" UID "_3"
 
 struct fixture {
-	char proc[64];
+	char proc[SCRATCH_DIR];
 };
 
 static void put(const struct fixture *f, const char *path, const char *text, size_t len)
 {
-	char whole[512];
-	FILE *out;
-
-	snprintf(whole, sizeof(whole), "%s%s", f->proc, path);
-	assert_ok(fs_mkdir_parents(whole, 0755));
-	out = fopen(whole, "w");
-	assert_non_null(out);
-	fwrite(text, 1, len, out);
-	fclose(out);
+	scratch_put_bytes(f->proc, path, text, len);
 }
 
 static void put_text(const struct fixture *f, const char *path, const char *text)
@@ -41,31 +32,19 @@ static void put_text(const struct fixture *f, const char *path, const char *text
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128], fs[128];
 
-	if (!f)
-		return -1;
-	snprintf(f->proc, sizeof(f->proc), "/tmp/test_container.XXXXXX");
-	if (!mkdtemp(f->proc))
-		return -1;
-	snprintf(fs, sizeof(fs), "%s/fs", f->proc);
-	snprintf(path, sizeof(path), "%s/1", f->proc);
+	assert_non_null(f);
+	scratch_begin(f->proc, "container");
+	scratch_rooted(f->proc, 1);
 	*state = f;
-	if (fs_mkdir_p(fs, 0755) || fs_mkdir_p(path, 0755))
-		return -1;
-	snprintf(path, sizeof(path), "%s/1/root", f->proc);
-	return symlink(fs, path);
+	return 0;
 }
 
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	pid_t pid = fork();
-
-	if (pid == 0)
-		execlp("rm", "rm", "-rf", f->proc, NULL);
-	waitpid(pid, NULL, 0);
+	scratch_end(f->proc);
 	free(f);
 	return 0;
 }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/scratch.h -- a directory of a test's own under /tmp, with files in it: what stands for a host's
+ * /proc, /sys or root. */
+#ifndef GP_TESTS_SCRATCH_H
+#define GP_TESTS_SCRATCH_H
+
+#include "tests/harness.h"
+
+#include <ftw.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+
+#define SCRATCH_DIR 64
+#define SCRATCH_PATH 512
+
+/* Makes it: /tmp/gprofiler-test-<name>-XXXXXX. */
+static inline void scratch_begin(char dir[static SCRATCH_DIR], const char *name)
+{
+	snprintf(dir, SCRATCH_DIR, "/tmp/gprofiler-test-%.24s-XXXXXX", name);
+	assert_non_null(mkdtemp(dir));
+}
+
+static inline int scratch_remove_one(
+	const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	remove(path);
+	return 0;
+}
+
+/* Removes it and all that is in it; links are not followed. */
+static inline void scratch_end(const char *dir)
+{
+	nftw(dir, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A file of that text at a path below it, and the folders on the way. */
+static inline void scratch_put_bytes(
+	const char *dir, const char *path, const void *bytes, size_t len)
+{
+	char whole[SCRATCH_PATH];
+	FILE *out;
+
+	assert_true(snprintf(whole, sizeof(whole), "%s/%s", dir, path) < (int)sizeof(whole));
+	assert_ok(fs_mkdir_parents(whole, 0755));
+	out = fopen(whole, "w");
+	assert_non_null(out);
+	assert_int_equal(fwrite(bytes, 1, len, out), len);
+	assert_ok(fclose(out));
+}
+
+static inline void scratch_put(const char *dir, const char *path, const char *text)
+{
+	scratch_put_bytes(dir, path, text, strlen(text));
+}
+
+/* In a folder that stands for /proc: a process whose root is the folder fs beside it. */
+static inline void scratch_rooted(const char *proc, unsigned pid)
+{
+	char fs[SCRATCH_PATH], path[SCRATCH_PATH];
+
+	snprintf(fs, sizeof(fs), "%s/fs", proc);
+	assert_ok(fs_mkdir_p(fs, 0755));
+	snprintf(path, sizeof(path), "%s/%u", proc, pid);
+	assert_ok(fs_mkdir_p(path, 0755));
+	snprintf(path, sizeof(path), "%s/%u/root", proc, pid);
+	assert_ok(symlink(fs, path));
+}
+
+#endif
