@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/vec.h"
 #include "unwind/cfi.h"
 #include "unwind/insn.h"
@@ -200,9 +201,8 @@ static struct known after(const struct flow_insn *n)
 		k.cfa = k.framed == FLOW_FRAMED_YES ? 16 - n->arg : 0;
 		break;
 	case INSN_FP_SET:
-		// The usual beginning: rbp was pushed first.
-		if (k.cfa == 16 && k.fp == 16)
-			k.framed = FLOW_FRAMED_YES;
+		// The usual beginning: rbp was pushed first. Else it is the frame of who knows what.
+		k.framed = k.cfa == 16 && k.fp == 16 ? FLOW_FRAMED_YES : FLOW_FRAMED_UNKNOWN;
 		break;
 	case INSN_LEAVE:
 		k = k.framed == FLOW_FRAMED_YES ? (struct known){8, FLOW_FP_SAME, FLOW_FRAMED_NO}
@@ -221,8 +221,9 @@ static struct known before(const struct flow_insn *n, const struct flow_insn *ne
 
 	switch (n->kind) {
 	case INSN_PUSH:
-		if (n->reg == RBP && k.cfa && k.fp == k.cfa)
-			k.fp = FLOW_FP_SAME;
+		// This push may be the one that saved it.
+		if (n->reg == RBP)
+			k.fp = !k.cfa ? 0 : k.fp == k.cfa ? FLOW_FP_SAME : k.fp;
 		k.cfa -= k.cfa ? 8 : 0;
 		break;
 	case INSN_POP:
@@ -377,16 +378,21 @@ static bool contradicts(const struct known *k, const struct flow_insn *n)
 }
 
 /* Code built with frame pointers is walked best by them. Told by its bytes (push %rbp; mov %rsp,%rbp):
- * large programs are built so, and are not worth decoding. */
+ * large programs are built so, and are not worth decoding. The move has two encodings: compilers use the
+ * first, V8 the second, whose functions take arguments off the stack that others pushed. */
 static bool keeps_frames(const uint8_t *code, size_t len)
 {
-	static const struct pattern_bytes begin = {{0x55, 0x48, 0x89, 0xe5}, 4, 3};
-	const uint8_t *p = code, *end = code + len;
+	static const struct pattern_bytes begin[] = {
+		{{0x55, 0x48, 0x89, 0xe5}, 4, 3}, {{0x55, 0x48, 0x8b, 0xec}, 4, 3}};
 	size_t n = 0;
 
-	while ((p = pattern_find(p, end, &begin))) {
-		p += begin.len;
-		n++;
+	for (unsigned i = 0; i < ARRAY_SIZE(begin); i++) {
+		const uint8_t *p = code;
+
+		while ((p = pattern_find(p, code + len, &begin[i]))) {
+			p += begin[i].len;
+			n++;
+		}
 	}
 	return n > FRAMES_MIN && n > len / FRAMES_SHARE;
 }

@@ -110,22 +110,49 @@ static void flow__frame_pointer_and_alloca(void **state)
 	flow_deinit(&f);
 }
 
-/* Code that keeps frame pointers is told at a glance: large programs are, and decoding them takes longer
- * than a sample may wait. */
-static void flow__framed_code_is_left_to_its_frames(void **state)
+/* What is pushed in a loop is not known, but rbp is: V8's entry to JavaScript. That rbp was pushed somewhere
+ * is known from the end of the function before the beginning says where. */
+static void flow__frame_pointer_and_pushed_arguments(void **state)
 {
-	static const uint8_t function[] = {0x55, 0x48, 0x89, 0xe5, 0x31, 0xc0, 0x5d, 0xc3};
-	uint8_t code[40 * sizeof(function)];
+	// 0: push %rbp; 1: mov %rsp,%rbp; 4: push $26; 6: push (%r10); 9: dec %rcx; c: jge 6; e: call 0
+	// 13: mov %rbp,%rsp; 16: pop %rbp; 17: ret
+	static const uint8_t code[] = {0x55, 0x48, 0x8b, 0xec, 0x6a, 0x1a, 0x41, 0xff, 0x32, 0x48,
+		0xff, 0xc9, 0x7d, 0xf8, 0xe8, 0xed, 0xff, 0xff, 0xff, 0x48, 0x8b, 0xe5, 0x5d, 0xc3};
 	struct flow f;
 
 	(void)state;
 	flow_init(&f);
-	for (size_t i = 0; i < sizeof(code); i += sizeof(function))
-		memcpy(code + i, function, sizeof(function));
 	assert_ok(flow_run(&f, code, sizeof(code), 0));
-	assert_int_equal(f.count, 0);
-	assert_ok(flow_run(&f, code, 3 * sizeof(function), 0));
-	assert_int_equal(f.count, 15);
+	check_cfa(&f, 0, CFI_REG_SP, 8);
+	assert_int_equal(f.insns[0].fp, FLOW_FP_SAME);
+	check_cfa(&f, 1, CFI_REG_SP, 16);
+	check_cfa(&f, 6, CFI_REG_BP, 16);
+	check_cfa(&f, 14, CFI_REG_BP, 16);
+	check_cfa(&f, 19, CFI_REG_BP, 16);
+	check_cfa(&f, 22, CFI_REG_BP, 16);
+	check_cfa(&f, 23, CFI_REG_SP, 8);
+	flow_deinit(&f);
+}
+
+/* Code that keeps frame pointers is told at a glance: large programs are, and decoding them takes longer
+ * than a sample may wait. */
+static void flow__framed_code_is_left_to_its_frames(void **state)
+{
+	static const uint8_t functions[2][8] = {{0x55, 0x48, 0x89, 0xe5, 0x31, 0xc0, 0x5d, 0xc3},
+		{0x55, 0x48, 0x8b, 0xec, 0x33, 0xc0, 0x5d, 0xc3}};
+	uint8_t code[40 * sizeof(functions[0])];
+	struct flow f;
+
+	(void)state;
+	flow_init(&f);
+	for (unsigned k = 0; k < ARRAY_SIZE(functions); k++) {
+		for (size_t i = 0; i < sizeof(code); i += sizeof(functions[k]))
+			memcpy(code + i, functions[k], sizeof(functions[k]));
+		assert_ok(flow_run(&f, code, sizeof(code), 0));
+		assert_int_equal(f.count, 0);
+		assert_ok(flow_run(&f, code, 3 * sizeof(functions[k]), 0));
+		assert_int_equal(f.count, 15);
+	}
 	flow_deinit(&f);
 }
 
@@ -324,6 +351,7 @@ int main(void)
 		cmocka_unit_test(flow__instructions),
 		cmocka_unit_test(flow__a_function_that_ends_in_a_call),
 		cmocka_unit_test(flow__frame_pointer_and_alloca),
+		cmocka_unit_test(flow__frame_pointer_and_pushed_arguments),
 		cmocka_unit_test(flow__framed_code_is_left_to_its_frames),
 		cmocka_unit_test(flow__any_bytes),
 		cmocka_unit_test(flow__init_and_fini),
