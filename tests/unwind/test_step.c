@@ -39,6 +39,7 @@ struct stepper {
 	struct user_regs_struct regs;
 	struct entry shadow[SHADOW_MAX];
 	unsigned depth;
+	struct rec_handoff handoff;
 	uint8_t stack[STACK_COPY];
 	struct unwind_result result;
 	unsigned long steps, calls, signals, mismatches, switched, jumping, runtime;
@@ -70,19 +71,30 @@ static void take_registers(const struct user_regs_struct *r, struct rec_handoff 
 	h->valid = (1u << ARRAY_SIZE(regs)) - 1;
 }
 
-static void unwind_now(struct stepper *s)
+/* Copies what the kernel would hand over. */
+static void take_sample(struct stepper *s)
 {
-	struct rec_sample rec = {.type = REC_SAMPLE, .pid = (uint32_t)s->pid, .handoff_exact = 1};
-	struct rec_handoff handoff = {0};
-	struct capture_sample sample = {.rec = &rec, .handoff = &handoff, .stack = s->stack};
 	ssize_t n;
 
-	take_registers(&s->regs, &handoff);
-	handoff.stack_base = s->regs.rsp;
+	s->handoff = (struct rec_handoff){.stack_base = s->regs.rsp};
+	take_registers(&s->regs, &s->handoff);
 	n = process_memory_read_some((uint32_t)s->pid, s->regs.rsp, s->stack, s->copy);
-	handoff.stack_len = n < 0 ? 0 : (uint32_t)n;
+	s->handoff.stack_len = n < 0 ? 0 : (uint32_t)n;
+}
+
+static void finish_sample(struct stepper *s)
+{
+	struct rec_sample rec = {.type = REC_SAMPLE, .pid = (uint32_t)s->pid, .handoff_exact = 1};
+	struct capture_sample sample = {.rec = &rec, .handoff = &s->handoff, .stack = s->stack};
+
 	assert_ok(unwind_finish(s->unwind, s->process, &sample, clock_mono_ns(), &s->result));
 	s->late += s->result.late;
+}
+
+static void unwind_now(struct stepper *s)
+{
+	take_sample(s);
+	finish_sample(s);
 }
 
 static uint64_t word_at(const struct stepper *s, unsigned i)
@@ -346,6 +358,68 @@ static void step__c_program_in_present_memory(void **state)
 	assert_true(s->late > s->steps / 2);
 }
 
+static void poke(struct stepper *s, uint64_t addr, uint64_t value)
+{
+	assert_int_equal(ptrace(PTRACE_POKEDATA, s->pid, addr, value), 0);
+}
+
+/* The stack was copied up to and with the return address of the frame `copied` calls above the leaf, before
+ * word `at` of the process became `value`; 0: before it was killed. Return how many frames are believed. */
+static unsigned believed(struct stepper *s, unsigned copied, uint64_t at, uint64_t value)
+{
+	uint64_t end = s->shadow[s->depth - copied].slot + 8, saved = peek(s, at);
+
+	s->copy = end - s->regs.rsp;
+	take_sample(s);
+	if (at)
+		poke(s, at, value);
+	else
+		kill(s->pid, SIGKILL);
+	for (unsigned i = 0; !at && i < 5000 && peek(s, s->regs.rsp); i++)
+		clock_sleep_ns(NSEC_PER_MSEC);
+	finish_sample(s);
+	if (at)
+		poke(s, at, saved);
+	for (unsigned i = 1; i < s->result.nwords && i <= s->depth; i++)
+		assert_int_equal(word_at(s, i), s->shadow[s->depth - i].value);
+	return s->result.nwords;
+}
+
+/* A thread that runs on changes its stack between the sample and the look at what was not copied. */
+static void step__stack_that_has_changed(void **state)
+{
+	struct stepper *s = *state;
+	int signal = 0;
+
+	start(s, STEP_TARGET);
+	take_base(s);
+	unsigned base = s->depth;
+
+	while (s->depth < base + 30)
+		assert_true(step(s, &signal));
+	const struct entry *top = &s->shadow[s->depth - 1];
+
+	// Another frame of the same function would be believed, were it not for the last word copied.
+	assert_int_equal(believed(s, 5, top[-10].slot, top[-10].value), s->depth + 1);
+	assert_int_equal(s->result.outcome, REC_OUT_COMPLETE);
+	assert_true(s->result.late);
+	assert_int_equal(believed(s, 5, top[-4].slot, top[-4].value + 1), 6);
+	assert_int_equal(s->result.outcome, REC_OUT_BROKEN);
+	assert_int_equal(s->result.reason, REC_WHY_STACK_SHORT);
+	assert_false(s->result.late);
+	// Higher up: what is no address after a call.
+	assert_int_equal(believed(s, 5, top[-10].slot, top[-10].value + 1), 11);
+	assert_int_equal(s->result.outcome, REC_OUT_BROKEN);
+	assert_int_equal(s->result.reason, REC_WHY_STACK_SHORT);
+	assert_int_equal(believed(s, 5, top[-10].slot, s->regs.rsp), 11);
+	assert_int_equal(s->result.reason, REC_WHY_STACK_SHORT);
+	// The process is gone, and its stack with it.
+	assert_int_equal(believed(s, 5, 0, 0), 6);
+	assert_int_equal(s->result.reason, REC_WHY_STACK_SHORT);
+	assert_false(s->result.late);
+	stop(s);
+}
+
 #ifdef STEP_TARGET_MUSL
 /* A C library without CFI and without frame pointers: rules come from its instructions. */
 static void step__musl_program(void **state)
@@ -398,6 +472,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(step__c_program, setup, teardown),
 		cmocka_unit_test_setup_teardown(step__c_program_in_present_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(step__stack_that_has_changed, setup, teardown),
 #ifdef STEP_TARGET_MUSL
 		cmocka_unit_test_setup_teardown(step__musl_program, setup, teardown),
 #endif
