@@ -215,17 +215,16 @@ bool process_alive(const struct process_table *t, uint32_t pid, uint64_t start_t
 	return same_start(st.start_time, start_time);
 }
 
-int process_open_maps(const struct process_table *t, uint32_t pid)
+/* A leader that exited before its threads (state Z) shows no mappings; its threads do. */
+static int open_maps(const struct process_table *t, uint32_t pid, char state)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	struct process_stat st;
 	struct dirent *d;
 	char name[64];
 	int fd;
 
-	if (read_stat(t, pid, &st) || st.state != 'Z')
+	if (state != 'Z')
 		return open_proc(t, pid, "maps");
-	// A leader that exited before its threads shows no mappings; its threads do.
 	fd = open_proc(t, pid, "task");
 	if (fd < 0)
 		return fd;
@@ -243,6 +242,13 @@ int process_open_maps(const struct process_table *t, uint32_t pid)
 		return open_proc(t, pid, name);
 	}
 	return -ESRCH;
+}
+
+int process_open_maps(const struct process_table *t, uint32_t pid)
+{
+	struct process_stat st;
+
+	return open_maps(t, pid, read_stat(t, pid, &st) ? 0 : st.state);
 }
 
 struct scan {
@@ -346,7 +352,7 @@ static void install_maps(struct scan *s, const struct process_stat *st)
 static int scan_maps(struct process_table *t, struct process **p, const struct process_stat *st)
 {
 	struct scan s = {.t = t, .p = *p};
-	_cleanup_close_ int fd = process_open_maps(t, (*p)->pid);
+	_cleanup_close_ int fd = open_maps(t, (*p)->pid, st->state);
 	int r = fd < 0 ? fd : 0;
 
 	mapping_vec_init(&s.maps, PROCESS_MAPPINGS_MAX);
