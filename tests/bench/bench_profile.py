@@ -12,6 +12,7 @@ import time
 import lib
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
+PAIRS = int(os.environ.get("BENCH_PAIRS", "10"))
 MIXED = ["split", "threads", "templates", "spin_go", "spin_rust", "split_musl", "signals", "syscalls"]
 
 
@@ -79,89 +80,130 @@ def completeness():
                 f"{whole / total / value:.2f}x" if value else "-", "> 99 %", command)
 
 
-def bpf_seconds(pid):
-    """Run time of the programs that a process holds; counted while kernel.bpf_stats_enabled is 1."""
-    total = 0
-    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-        m = re.search(r"run_time_ns:\s+(\d+)", open(f"/proc/{pid}/fdinfo/{fd}").read())
-        total += int(m.group(1)) if m else 0
-    return total / 1e9
-
-
-class BpfStats:
-    path = "/proc/sys/kernel/bpf_stats_enabled"
-
-    def __enter__(self):
-        self.before = open(self.path).read().strip()
-        open(self.path, "w").write("1")
-
-    def __exit__(self, *exc):
-        open(self.path, "w").write(self.before)
-
-
 def bpf_cost():
     """Run time of the sampling program a sample, 30 native frames, warm."""
-    stats = "/proc/sys/kernel/bpf_stats_enabled"
-    before = open(stats).read().strip()
-    try:
-        open(stats, "w").write("1")
-        with lib.Load([lib.workload("deep"), "60", "27"]) as load:
-            a = lib.Agent("-d", 6, "-f", 997, "-p", load.procs[0].pid)
-            try:
-                time.sleep(5.5)
-                total_ns = runs = 0
-                for fd in os.listdir(f"/proc/{a.pid}/fdinfo"):
-                    text = open(f"/proc/{a.pid}/fdinfo/{fd}").read()
-                    m = re.search(r"run_time_ns:\s+(\d+)", text)
-                    c = re.search(r"run_cnt:\s+(\d+)", text)
-                    if m and c and int(c.group(1)):
-                        total_ns += int(m.group(1))
-                a.wait()
-                header, _ = a.profile()
-                led = header["ledger"]
-                runs = led["complete"] + led["handoff"]
-            finally:
-                a.close()
-    finally:
-        open(stats, "w").write(before)
-    lib.row("in-kernel cost of a sample, 30 frames, warm", f"{total_ns / max(runs, 1) / 1000:.2f} us", "-", "-", "< 6 us",
+    with lib.BpfStats(), lib.Load([lib.workload("deep"), "60", "27"]) as load:
+        a = lib.Agent("-d", 6, "-f", 997, "-p", load.procs[0].pid)
+        try:
+            time.sleep(5.5)
+            seconds, _ = lib.bpf_runs(a.pid)
+            a.wait()
+            led = a.profile()[0]["ledger"]
+        finally:
+            a.close()
+    lib.row("in-kernel cost of a sample, 30 frames, warm", f"{1e6 * seconds / max(led['complete'] + led['handoff'], 1):.2f} us", "-", "-", "< 6 us",
             "bpf_stats, gprofiler -f 997 -p workload_deep 27")
 
 
+def forever(command):
+    """A shell that runs a command again and again."""
+    return ["sh", "-c", f"while :; do {command}; done >/dev/null 2>&1"]
+
+
+def real_programs(d):
+    """Programs as people run them, each again and again or for long: compilers, a browser, interpreters, Go."""
+    page, src = write_page(d), write_templates(d, 30)
+    found = {
+        "clang": [forever(f"clang -x c++ -O2 -c {src} -o {d}/big.o")],
+        "gcc": [forever(f"g++ -O2 -c {src} -o {d}/big2.o")],
+        "chromium": [chromium(d, page)],
+        "node": [["node", "-e", "let s=0;for(;;)s+=JSON.stringify({a:[1,2,3],b:'x'.repeat(100)}).length"]],
+        "python3": [["python3", "-c", "import json\nwhile 1: json.loads(json.dumps([{'a': i, 'b': str(i)} for i in range(500)]))"]],
+        "xz": [forever(f"xz -3 -c {lib.GPROFILER}")],
+    }
+    return {name: c for name, c in found.items() if shutil.which("g++" if name == "gcc" else name)}
+
+
+def bpf_cost_load():
+    """The same in real programs that compete for two CPUs: caches are cold, stacks are of all depths."""
+    seconds = max(SECONDS, 10)
+    d = tempfile.mkdtemp()
+    try:
+        found = real_programs(d)
+        with lib.BpfStats(), lib.Load(*[c for cs in found.values() for c in cs], own_groups=True):
+            time.sleep(3)
+            a = lib.Agent("-d", seconds + 6, "-f", 99)
+            try:
+                time.sleep(3)
+                t0, n0 = lib.bpf_runs(a.pid)
+                time.sleep(seconds)
+                t1, n1 = lib.bpf_runs(a.pid)
+                a.wait()
+                header, stacks = a.profile()
+            finally:
+                a.close()
+    finally:
+        shutil.rmtree(d, ignore_errors=True)
+    led = header["ledger"]
+    # The idle task's entries end at once: not samples.
+    share = 1 - (led["idle"] + led["filtered"]) / max(led["entries"], 1)
+    total = sum(n for _, _, n in stacks)
+    depth = sum(len(f) * n for _, f, n in stacks) / max(total, 1)
+    lib.row("in-kernel cost of a sample in real programs under load", f"{1e6 * (t1 - t0) / max((n1 - n0) * share, 1):.2f} us", "-", "-", "< 15 us",
+            f"bpf_stats, gprofiler -f 99 for {seconds} s beside {', '.join(found)} on {os.cpu_count()} CPUs; {n1 - n0} entries, {100 * share:.0f} % samples, "
+            f"{depth:.0f} frames on average, {100 * led['handoff'] / max(led['entries'], 1):.1f} % handed over")
+
+
+def our_share(seconds):
+    """(CPU of the agent in user space, of its BPF programs, memory), both a second, once it runs steadily."""
+    a = lib.Agent("-d", seconds + 4, "-f", 99)
+    try:
+        time.sleep(2)
+        start = lib.cpu_seconds(a.pid) + lib.bpf_runs(a.pid)[0]
+        c0, b0, t0 = lib.cpu_exact(a.pid), lib.bpf_runs(a.pid)[0], time.monotonic()
+        time.sleep(seconds)
+        c1, b1, t1 = lib.cpu_exact(a.pid), lib.bpf_runs(a.pid)[0], time.monotonic()
+        m = lib.memory(a.pid)
+    finally:
+        a.close()
+    return (c1 - c0) / (t1 - t0), (b1 - b0) / (t1 - t0), m, start
+
+
+def perf_share(seconds):
+    """The same of perf."""
+    d = tempfile.mkdtemp()
+    p = subprocess.Popen([lib.PERF, "record", "-q", "-F", "99", "-a", "-e", "cpu-clock", "--call-graph", "dwarf", "-o", d + "/data"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        c0, t0 = lib.cpu_exact(p.pid), time.monotonic()
+        time.sleep(seconds)
+        share = (lib.cpu_exact(p.pid) - c0) / (time.monotonic() - t0)
+        return share, lib.memory(p.pid)
+    except (OSError, ProcessLookupError):
+        return None  # Debian's perf dies of SIGABRT now and then
+    finally:
+        p.kill()
+        p.wait()
+        shutil.rmtree(d)
+
+
+def percent(values):
+    mean, half = lib.interval(values)
+    return f"{100 * mean:.2f} +- {100 * half:.2f} %"
+
+
 def agent_cpu():
-    """CPU of the agent at 99 Hz with two busy CPUs, against perf record of the same."""
-    with lib.Load([lib.workload("split"), "120"], [lib.workload("templates"), "120"]), BpfStats():
-        a = lib.Agent("-d", 3 * SECONDS, "-f", 99)
-        try:
-            time.sleep(2)
-            start = lib.cpu_seconds(a.pid) + bpf_seconds(a.pid)
-            c0, b0, t0 = lib.cpu_seconds(a.pid), bpf_seconds(a.pid), time.monotonic()
-            time.sleep(3 * SECONDS - 4)
-            elapsed = time.monotonic() - t0
-            bpf = (bpf_seconds(a.pid) - b0) / elapsed
-            ours = (lib.cpu_seconds(a.pid) - c0) / elapsed + bpf
-            m = lib.memory(a.pid)
-            a.wait()
-        finally:
-            a.close()
-        peer = None
-        if lib.PERF:
-            d = tempfile.mkdtemp()
-            p = subprocess.Popen([lib.PERF, "record", "-q", "-F", "99", "-a", "-e", "cpu-clock", "--call-graph", "dwarf", "-o", d + "/data",
-                                  "--", "sleep", str(SECONDS)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(2)
-            c0, t0 = lib.cpu_seconds(p.pid), time.monotonic()
-            time.sleep(SECONDS - 4)
-            peer = (lib.cpu_seconds(p.pid) - c0) / (time.monotonic() - t0)
-            pm = lib.memory(p.pid)
-            p.wait()
-            shutil.rmtree(d)
-    lib.row("CPU of the agent at 99 Hz, 2 CPUs busy, BPF run time included", f"{100 * ours:.2f} % of a CPU",
-            f"{100 * peer:.2f} %" if peer is not None else "-", f"{ours / peer:.2f}x" if peer else "-", "< 1 %",
-            f"gprofiler -d {3 * SECONDS} -f 99, {100 * bpf:.2f} % of it BPF; perf record -F 99 -a --call-graph dwarf")
+    """CPU of the agent at 99 Hz with two busy CPUs, against perf record of the same: pairs, one after the other, with
+    the 95 % confidence interval of their mean."""
+    seconds = max(SECONDS // 2, 4)
+    ours, bpf, peers = [], [], []
+    pm = None
+    with lib.Load([lib.workload("split"), "400"], [lib.workload("templates"), "400"]), lib.BpfStats():
+        for _ in range(PAIRS):
+            user, kernel, m, start = our_share(seconds)
+            ours.append(user + kernel)
+            bpf.append(kernel)
+            peer = perf_share(seconds) if lib.PERF else None
+            if peer:
+                peers.append(peer[0])
+                pm = peer[1]
+    lib.row("CPU of the agent at 99 Hz, 2 CPUs busy, BPF run time included", f"{percent(ours)} of a CPU",
+            percent(peers) if peers else "-", f"{sum(ours) / len(ours) / (sum(peers) / len(peers)):.2f}x" if peers else "-", "< 1 %",
+            f"{PAIRS} pairs of {seconds} s, mean and 95 % interval: gprofiler -f 99, {percent(bpf)} of it BPF; perf record -F 99 -a --call-graph dwarf")
     lib.row("CPU of its first two seconds", f"{start:.2f} s", "-", "-", "-", "the same: start, tables of what runs, first samples")
-    lib.row("memory while profiling, anonymous", lib.mb(m["anonymous"]), lib.mb(pm["anonymous"]) if peer else "-", "-", "20 MB", "the same")
-    lib.row("memory while profiling, resident", lib.mb(m["resident"]), lib.mb(pm["resident"]) if peer else "-", "-", "35 MB", "the same")
+    lib.row("memory while profiling, anonymous", lib.mb(m["anonymous"]), lib.mb(pm["anonymous"]) if pm else "-", "-", "20 MB", "the same")
+    lib.row("memory while profiling, resident", lib.mb(m["resident"]), lib.mb(pm["resident"]) if pm else "-", "-", "35 MB", "the same")
     lib.row("memory while profiling, BPF and rings", lib.mb(m["bpf"]), "-", "-", "16 MB", "the same")
 
 
@@ -236,29 +278,36 @@ def big_binary():
 
 def thousand():
     """500 processes that sleep and 200 that work a little, all mapped, all sampled."""
-    sleepers = [["sleep", "90"]] * 500
-    busy = [[lib.workload("crowd"), "60", "1"]] * 200
-    with lib.Load(*sleepers, *busy):
+    short, long = 3 * SECONDS, max(60, 3 * SECONDS)
+    sleepers = [["sleep", "120"]] * 500
+    busy = [[lib.workload("crowd"), "120", "1"]] * 200
+    with lib.Load(*sleepers, *busy), lib.BpfStats():
         time.sleep(2)
-        a = lib.Agent("-d", 3 * SECONDS, "-f", 99)
+        a = lib.Agent("-d", long, "-f", 99)
         try:
-            time.sleep(3 * SECONDS - 2)
+            time.sleep(2)
+            at_start = lib.cpu_seconds(a.pid)
+            time.sleep(short - 4)
+            first = lib.cpu_seconds(a.pid) + lib.bpf_runs(a.pid)[0]
+            time.sleep(long - short)
             m, cpu = lib.memory(a.pid), lib.cpu_seconds(a.pid)
+            bpf = lib.bpf_runs(a.pid)[0]
             a.wait()
             header, stacks = a.profile()
         finally:
             a.close()
-    how = f"gprofiler -d {3 * SECONDS} -f 99 beside 500 sleeping and 200 working processes"
+    how = f"gprofiler -d {long} -f 99 beside 500 sleeping and 200 working processes"
     led = header["ledger"]
     lib.row("700 processes: anonymous memory", lib.mb(m["anonymous"]), "-", "-", "30 MB", how)
     lib.row("700 processes: resident", lib.mb(m["resident"]), "-", "-", "45 MB", "the same")
     lib.row("700 processes: BPF and rings", lib.mb(m["bpf"]), "-", "-", "24 MB", "the same")
-    lib.row("700 processes: CPU of the agent, start included", f"{100 * cpu / (3 * SECONDS - 2):.2f} % of a CPU", "-", "-", "< 1 %", "the same")
+    lib.row(f"700 processes: CPU of the agent, start included, over {long} s", f"{100 * (cpu + bpf) / (long - 2):.2f} % of a CPU", "-", "-", "< 1 %",
+            f"the same, {100 * bpf / (long - 2):.2f} % of it BPF")
+    lib.row(f"the same over {short} s", f"{100 * first / (short - 2):.2f} % of a CPU", "-", "-", "-", f"the same; {at_start:.2f} s in the first two seconds")
     nameable = led["frames"] - led["frames_no_symbols"]
     unnamed = led["frames_unnamed"] - led["frames_no_symbols"]
     lib.row("frames named where symbols exist, whole machine", f"{100 * (1 - unnamed / max(nameable, 1)):.2f} % of {nameable}", "-", "-", "> 99.5 %",
             f"its ledger; besides, {led['frames_no_symbols']} frames lie in stripped files and in code without a map")
-
 
 
 def writing():
@@ -316,28 +365,41 @@ def peak_while(name, command, seconds):
     lib.row(f"{name} first seen: agent CPU meanwhile", f"{cpu:.2f} s", "-", "-", "< 1 s", f"the same; {total} samples, {100 * whole / max(total, 1):.1f} % whole")
 
 
+def write_templates(d, n):
+    src = d + "/big.cc"
+    with open(src, "w") as f:
+        f.write("#include <map>\n#include <string>\n#include <vector>\n#include <regex>\n")
+        f.writelines(f"int f{i}(std::map<std::string, std::vector<int>> &m) {{ std::regex r(\"a{i}\"); return (int)m.size() + {i}; }}\n" for i in range(n))
+    return src
+
+
+def write_page(d):
+    page = d + "/page.html"
+    with open(page, "w") as f:
+        f.write("<canvas id=c></canvas><script>const x=c.getContext('2d');function t(){for(let i=0;i<300;i++){x.fillRect(Math.random()*300,Math.random()*150,9,9)}requestAnimationFrame(t)}t()</script>")
+    return page
+
+
+def chromium(d, page):
+    return ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={d}/c", "--remote-debugging-port=0", "file://" + page]
+
+
 def first_seen():
     d = tempfile.mkdtemp()
     try:
-        src = d + "/big.cc"
-        with open(src, "w") as f:
-            f.write("#include <map>\n#include <string>\n#include <vector>\n#include <regex>\n")
-            f.writelines(f"int f{i}(std::map<std::string, std::vector<int>> &m) {{ std::regex r(\"a{i}\"); return (int)m.size() + {i}; }}\n" for i in range(30))
+        src = write_templates(d, 30)
         if shutil.which("clang"):
             peak_while("clang", ["clang", "-x", "c++", "-O2", "-c", src, "-o", d + "/big.o"], 30)
         if shutil.which("node"):
             peak_while("node", ["node", "-e", "let s=0;const e=Date.now()+4000;while(Date.now()<e)s+=JSON.stringify({a:[1,2,3],b:'x'.repeat(100)}).length"], 8)
         if shutil.which("chromium"):
-            page = d + "/page.html"
-            with open(page, "w") as f:
-                f.write("<canvas id=c></canvas><script>const x=c.getContext('2d');function t(){for(let i=0;i<300;i++){x.fillRect(Math.random()*300,Math.random()*150,9,9)}requestAnimationFrame(t)}t()</script>")
-            peak_while("chromium", ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={d}/c", "--remote-debugging-port=0", "file://" + page], 10)
+            peak_while("chromium", chromium(d, write_page(d)), 10)
     finally:
         shutil.rmtree(d, ignore_errors=True)
 
 
 if __name__ == "__main__":
     only = sys.argv[1:]
-    for fn in (completeness, bpf_cost, agent_cpu, start_up, writing, thousand, storm, big_binary, first_seen):
+    for fn in (completeness, bpf_cost, bpf_cost_load, agent_cpu, start_up, writing, thousand, storm, big_binary, first_seen):
         if not only or fn.__name__ in only:
             fn()
