@@ -29,7 +29,8 @@ def tables(code, out):
         starts = sorted(dis.findlinestarts(code))
         for i, (off, line) in enumerate(starts):
             stop = starts[i + 1][0] if i + 1 < len(starts) else size
-            for k in range(off, stop):
+            # From 3.6 on instructions are of two bytes.
+            for k in range(off, stop, 2 if version >= (3, 6) else 1):
                 lines[k] = line
     out.append([fmt, code.co_firstlineno, "".join("%02x" % b for b in bytearray(table)), lines])
     for const in code.co_consts:
