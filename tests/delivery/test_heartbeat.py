@@ -14,19 +14,7 @@ import studio_server as S
 SERVICE = "test-service"
 
 
-def wait_for(what, check, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = check()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen in {seconds} s")
-
-
-def log(p):
-    path = os.path.join(p.out, "log")
-    return open(path).read() if os.path.exists(path) else ""
+wait_for, log = lib.wait_for, lib.log
 
 
 def start(studio, *args, **kw):

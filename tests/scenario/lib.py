@@ -144,6 +144,67 @@ class Profile:
         return [s for s in (self.stacks if stacks is None else stacks) if name in s.frames]
 
 
+def gprofiler_until(enough, *args, seconds, **kw):
+    """Profiles for so many seconds; where other programs keep the CPUs busy for three and nine times as many, until
+    enough(profile). Return the last profile: what it must hold is for the caller to say."""
+    for times in (1, 3, 9):
+        prof = gprofiler("-d", times * seconds, *args, timeout=90 + times * seconds, **kw)
+        if enough(prof):
+            break
+        note(f"too few samples in {times * seconds} s")
+    return prof
+
+
+def log(p):
+    """What an agent has logged so far."""
+    path = os.path.join(p.out, "log")
+    return open(path, encoding="utf-8", errors="replace").read() if os.path.exists(path) else ""
+
+
+def started(p):
+    wait_for("sampling", lambda: "Sampling" in log(p) or p.poll() is not None, 60)
+    assert p.poll() is None, log(p)[-3000:]
+
+
+def finish(p, sig=signal.SIGTERM):
+    """Tells an agent to end. Return its last profile."""
+    p.send_signal(sig)
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, (p.returncode, out[-3000:], err[-3000:])
+    return Profile(os.path.join(p.out, "last_profile.col"), p)
+
+
+def cpu_of(pid):
+    """Seconds of the CPU that a process has spent."""
+    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_cpu(process, seconds):
+    """Waits until a process has spent so much of the CPU from now on."""
+    begin = cpu_of(process.pid)
+    wait_for(f"{seconds} s of the CPU for process {process.pid}", lambda: cpu_of(process.pid) >= begin + seconds, 120)
+
+
+def wait_for_comm(process, comm):
+    """Waits until a process, or one that it started, has become a program of that name. Return its pid."""
+    def look():
+        for pid in [process.pid, *descendants(process.pid)]:
+            with contextlib.suppress(OSError):
+                if open(f"/proc/{pid}/comm").read().strip() == comm:
+                    found.append(pid)
+                    return True
+        assert process.poll() is None, f"it ended with status {process.returncode}"
+        return False
+    found = []
+    wait_for(f"the program {comm}", look, 60)
+    return found[0]
+
+
+# For workloads whose life is told in time of the CPU: as many samples on a busy machine as on a quiet one.
+BY_CPU = dict(os.environ, WORKLOAD_LIFE="cpu")
+
+
 def share(part, whole):
     return part / whole if whole else 0.0
 
@@ -188,11 +249,13 @@ def main(names):
     sys.exit(1 if failed else 0)
 
 
-def wait_for(what, check, seconds=30):
+def wait_for(what, check, seconds=60):
+    """Return what check() says once that is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if check():
-            return
+        value = check()
+        if value:
+            return value
         time.sleep(0.02)
     raise AssertionError(f"{what} did not happen in {seconds} s")
 

@@ -30,7 +30,7 @@ def answer(example):
         args = ["-o", os.path.join(lib.env.dir, "out"), *args]
     env = {k: v for k, v in os.environ.items() if not k.startswith("GPROFILER_")}
     env.update(GPROFILER_LOCK_NAME=LOCK, GPROFILER_SYSTEM_CONFIG="")
-    p = subprocess.run([lib.GPROFILER, *args], env=env, capture_output=True, text=True, timeout=20,
+    p = subprocess.run([lib.GPROFILER, *args], env=env, capture_output=True, text=True, timeout=90,
                        stdin=subprocess.DEVNULL)
     if p.returncode != 2:
         return "taken"

@@ -8,7 +8,9 @@ import subprocess
 import time
 
 import lib
-from test_windows import finish, log, profiles, started, wait_for
+from test_windows import finish, profiles
+
+log, started, wait_for = lib.log, lib.started, lib.wait_for
 
 V2 = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
 V1 = "/sys/fs/cgroup/cpuacct"
@@ -48,6 +50,12 @@ def start_in(path, name, *args):
         with open(os.path.join(path, "cgroup.procs"), "w") as f:
             f.write(str(os.getpid()))
     return lib.start(name, *args, preexec_fn=enter)
+
+
+def busy_in(path, name):
+    """Two of them, so that no other group is as busy."""
+    for _ in range(2):
+        lib.wait_for_cpu(start_in(path, name, 200), 0.05)
 
 
 def comms(prof):
@@ -94,7 +102,7 @@ def test_a_recycled_pid_is_somebody_else():
 
 
 def test_a_single_run_ends_with_its_processes():
-    child = lib.start("split", 2)
+    child = lib.start("split", 1)
     begin = time.monotonic()
     prof = lib.gprofiler("-d", 60, "-f", 199, "-p", child.pid)
     assert time.monotonic() - begin < 20
@@ -148,7 +156,7 @@ def test_native_stacks_go_off_and_on_with_the_number_of_processes():
 
 def only_of(name, other, *args):
     """The profile of a run with cgroups holds `name` and not `other`."""
-    prof = lib.gprofiler("-d", 3, "-f", 199, "--no-python", "--perf-use-cgroups", *args)
+    prof = lib.gprofiler("-d", 2, "-f", 199, "--no-python", "--perf-use-cgroups", *args)
     lib.note(f"{sorted(comms(prof))}, {prof.total()} samples, {prof.ledger['filtered']} of others")
     assert prof.of(name), log(prof.process)[-2000:]
     assert not prof.of(other), comms(prof)
@@ -157,10 +165,9 @@ def only_of(name, other, *args):
 
 def test_cgroup_v2():
     lib.need_root()
-    with cgroup(V2, "gprofiler-test-v2") as g:
-        start_in(g, "split", 60)
-        lib.start("deep", 60)
-        time.sleep(0.3)
+    with cgroup(V2, f"gprofiler-test-v2-{os.getpid()}") as g:
+        lib.start("deep", 200)
+        busy_in(g, "split")
         prof = only_of("workload_split", "workload_deep", "--perf-max-cgroups", 1)
         assert comms(prof) == {lib.comm("split")}
         assert "Sampling 1 cgroups" in log(prof.process)
@@ -168,15 +175,14 @@ def test_cgroup_v2():
 
 def test_cgroup_v2_groups_made_later_belong_to_their_parent():
     lib.need_root()
-    with cgroup(V2, "gprofiler-test-later") as g:
-        start_in(g, "split", 60)
-        p = lib.start_gprofiler("-d", 5, "-f", 199, "--no-python", "--perf-use-cgroups", "--perf-max-cgroups", 1)
+    with cgroup(V2, f"gprofiler-test-later-{os.getpid()}") as g:
+        busy_in(g, "split")
+        p = lib.start_gprofiler("-d", 300, "-f", 199, "--no-python", "--perf-use-cgroups", "--perf-max-cgroups", 1)
         started(p)
-        time.sleep(1)
+        wait_for("the first sample", lambda: "First sample" in log(p))
         with cgroup(g, "below") as below:
-            start_in(below, "deep", 60)
-            p.communicate(timeout=60)
-        prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
+            lib.wait_for_cpu(start_in(below, "deep", 200), 0.5)
+            prof = lib.finish(p)
         assert prof.of("workload_deep") and prof.of("workload_split"), comms(prof)
 
 
@@ -184,10 +190,9 @@ def test_cgroup_that_exists_only_in_v1():
     lib.need_root()
     if not os.path.isdir(V1):
         lib.skip("no v1 cpuacct controller here")
-    with cgroup(V1, "gprofiler-test-v1") as g:
-        start_in(g, "split", 60)
-        lib.start("deep", 60)
-        time.sleep(0.3)
+    with cgroup(V1, f"gprofiler-test-v1-{os.getpid()}") as g:
+        lib.start("deep", 200)
+        busy_in(g, "split")
         prof = only_of("workload_split", "workload_deep", "--perf-max-cgroups", 1)
         assert comms(prof) == {lib.comm("split")}
 
@@ -195,14 +200,14 @@ def test_cgroup_that_exists_only_in_v1():
 def test_containers_before_other_groups():
     """The operators' row "1 container, 0 cgroups": the busier one of two containers, nobody else."""
     lib.need_root()
-    with cgroup(V2, f"gp-kubepods.slice/gp-pod.slice/cri-containerd-{ID_A}.scope") as a, \
-            cgroup(V2, f"gp-docker/{ID_B}/init") as b, cgroup(V2, "gp-busy") as busy:
-        start_in(a, "split", 60)
+    own = f"gp{os.getpid()}"
+    with cgroup(V2, f"{own}-kubepods.slice/gp-pod.slice/cri-containerd-{ID_A}.scope") as a, \
+            cgroup(V2, f"{own}-docker/{ID_B}/init") as b, cgroup(V2, f"{own}-busy") as busy:
+        start_in(a, "split", 200)
         idle = lib.env.start("sleep", "60")
         open(os.path.join(b, "cgroup.procs"), "w").write(str(idle.pid))
-        start_in(busy, "deep", 60)
-        start_in(busy, "signals", 60)
-        time.sleep(0.3)
+        start_in(busy, "signals", 200)
+        busy_in(busy, "deep")
         prof = only_of("workload_split", "workload_deep", "--perf-max-cgroups", 0, "--perf-max-docker-containers", 1)
         assert "1 of them containers" in log(prof.process)
         # And D = 1 with a total of 2: the container and the busiest other group.

@@ -13,21 +13,15 @@ def names(stacks):
     return {f for s in stacks for f in s.frames}
 
 
-wait_for = lib.wait_for
-
-
-def started(p):
-    wait_for("sampling", lambda: os.path.exists(os.path.join(p.out, "log")) and
-             "Sampling" in open(os.path.join(p.out, "log")).read())
+wait_for, started = lib.wait_for, lib.started
 
 
 def test_dlopen_in_mid_profile():
     plugin = os.path.join(lib.WORKLOADS, "libworkload_plugin.so")
-    p = lib.start_gprofiler("-d", 6, "-f", 399)
+    p = lib.start_gprofiler("-d", 300, "-f", 399)
     started(p)
-    lib.start("dlopener", 4, plugin)
-    p.communicate(timeout=60)
-    prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
+    assert lib.start("dlopener", 2, plugin, env=lib.BY_CPU).wait(120) == 0
+    prof = lib.finish(p)
     stacks = prof.of("workload_dlopener")
     inner = prof.with_frame("plugin_inner", stacks)
     assert prof.total(prof.with_frame("before_plugin", stacks)) > 50
@@ -37,11 +31,11 @@ def test_dlopen_in_mid_profile():
 
 
 def test_exec_in_mid_profile():
-    p = lib.start_gprofiler("-d", 6, "-f", 399)
+    p = lib.start_gprofiler("-d", 300, "-f", 399)
     started(p)
-    lib.start("execer", 2, lib.workload("split"), 10)
-    p.communicate(timeout=60)
-    prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
+    # A life by the CPU goes on over exec: one second of two as the first program.
+    assert lib.start("execer", 1, lib.workload("split"), 1, env=lib.BY_CPU).wait(120) == 0
+    prof = lib.finish(p)
     before, after = prof.of("workload_execer"), prof.of("workload_split")
     assert prof.total(before) > 100 and prof.total(after) > 100, (prof.total(before), prof.total(after))
     assert "before_exec" in names(before) and "path_seventy" in names(after)
@@ -50,13 +44,11 @@ def test_exec_in_mid_profile():
 
 def test_short_processes_are_all_accounted_for():
     """600 processes of 20 ms: their samples are whole and named, down to the last process."""
-    p = lib.start_gprofiler("-d", 120, "-f", 499)
+    p = lib.start_gprofiler("-d", 600, "-f", 499)
     started(p)
     s = lib.start("spawn", 600, 20, stdout=subprocess.PIPE, text=True)
-    pids = s.communicate(timeout=100)[0].split()
-    p.send_signal(signal.SIGTERM)
-    p.communicate(timeout=60)
-    prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
+    pids = s.communicate(timeout=300)[0].split()
+    prof = lib.finish(p)
     assert len(set(pids)) == 600
     # The child calls exec of /proc/self/exe: its comm is "exe".
     stacks = [s for s in prof.stacks if "child_work" in s.frames]
@@ -72,11 +64,10 @@ def test_short_processes_are_all_accounted_for():
 def test_deleted_and_replaced_binary():
     copy = os.path.join(lib.env.dir, "victim")
     shutil.copy(lib.workload("split"), copy)
-    lib.env.start(copy, 60)
-    time.sleep(0.3)
+    lib.env.start(copy, 200)
     os.unlink(copy)
     shutil.copy(lib.workload("deep"), copy)    # another program under the same name
-    prof = lib.gprofiler("-d", 4, "-f", 399)
+    prof = lib.gprofiler_until(lambda prof: prof.total(prof.of("victim")) > 100, "-f", 799, seconds=2)
     stacks = prof.of("victim")
     assert prof.total(stacks) > 100
     good = [s for s in stacks if "path_seventy" in s.frames or "path_twenty" in s.frames or "path_ten" in s.frames]
@@ -87,21 +78,20 @@ def test_deleted_and_replaced_binary():
 def test_binary_deleted_in_mid_profile():
     copy = os.path.join(lib.env.dir, "victim2")
     shutil.copy(lib.workload("split"), copy)
-    p = lib.start_gprofiler("-d", 5, "-f", 399)
+    p = lib.start_gprofiler("-d", 300, "-f", 399)
     started(p)
-    child = lib.env.start(copy, 60)
-    time.sleep(2)
+    child = lib.env.start(copy, 200)
+    lib.wait_for_cpu(child, 1)
     os.unlink(copy)
     child.kill()
-    p.communicate(timeout=60)
-    prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
+    prof = lib.finish(p)
     stacks = prof.of("victim2")
     assert prof.total(stacks) > 100
     assert "path_seventy" in names(stacks)
 
 
 def test_command_is_profiled_and_its_status_passed_on():
-    prof = lib.gprofiler("-f", 399, "--", lib.workload("split"), "2", "7", expect=7)
+    prof = lib.gprofiler("-f", 399, "--", lib.workload("split"), "2", "7", expect=7, environ=lib.BY_CPU)
     stacks = prof.of("workload_split")
     assert prof.total(stacks) > 300
     assert prof.total(stacks) >= 0.99 * prof.total(), "others are in the profile of a command"
@@ -109,8 +99,8 @@ def test_command_is_profiled_and_its_status_passed_on():
 
 
 def test_command_includes_what_it_starts():
-    script = f"{lib.workload('split')} 2 & {lib.workload('deep')} 2; wait"
-    prof = lib.gprofiler("-f", 399, "--", "sh", "-c", script)
+    script = f"{lib.workload('split')} 1 & {lib.workload('deep')} 1; wait"
+    prof = lib.gprofiler("-f", 399, "--", "sh", "-c", script, environ=lib.BY_CPU)
     assert prof.total(prof.of("workload_split")) > 100
     assert prof.total(prof.of("workload_deep")) > 100
 
@@ -122,11 +112,11 @@ def test_command_that_does_not_exist():
 
 
 def test_pids_dead_and_living():
-    child = lib.start("split", 60)
-    other = lib.start("deep", 60)
+    child = lib.start("split", 200)
+    other = lib.start("deep", 200)
     dead = subprocess.Popen(["true"])
     dead.wait()
-    prof = lib.gprofiler("-d", 3, "-f", 399, "-p", f"{child.pid},{dead.pid}")
+    prof = lib.gprofiler_until(lambda prof: prof.total() > 100, "-f", 399, "-p", f"{child.pid},{dead.pid}", seconds=2)
     assert prof.total(prof.of("workload_split")) > 100
     assert not prof.of("workload_deep")
     assert prof.total() == prof.total(prof.of("workload_split"))
@@ -137,19 +127,24 @@ def test_pids_dead_and_living():
 
 
 def test_target_that_ends_is_no_error():
-    child = lib.start("split", 1)
-    prof = lib.gprofiler("-d", 3, "-f", 399, "-p", child.pid)
+    child = lib.start("split", 1, env=lib.BY_CPU)
+    child.send_signal(signal.SIGSTOP)
+    p = lib.start_gprofiler("-d", 60, "-f", 399, "-p", child.pid)
+    started(p)
+    child.send_signal(signal.SIGCONT)
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0, out + err
+    prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
     assert prof.total(prof.of("workload_split")) > 50
-    log = open(os.path.join(prof.process.out, "log")).read()
-    assert "] ERROR" not in log, log
+    assert "] ERROR" not in lib.log(p), lib.log(p)
 
 
 def test_signals_write_what_was_sampled():
     for sig in (signal.SIGTERM, signal.SIGINT):
-        lib.start("split", 20)
+        child = lib.start("split", 200)
         p = lib.start_gprofiler("-d", 60, "-f", 399, out=f"out{sig}")
         started(p)
-        time.sleep(1.5)
+        lib.wait_for_cpu(child, 0.6)
         begin = time.monotonic()
         p.send_signal(sig)
         p.communicate(timeout=20)
@@ -158,6 +153,7 @@ def test_signals_write_what_was_sampled():
         prof = lib.Profile(os.path.join(p.out, "last_profile.col"))
         assert prof.total(prof.of("workload_split")) > 100
         assert os.path.exists(os.path.join(p.out, "last_flamegraph.html"))
+        child.kill()
 
 
 def test_kill_leaves_nothing_behind():
@@ -191,7 +187,7 @@ def test_full_disk_is_a_clear_error_and_old_files_stay():
 ln -s profile_old.col {small}/o/last_profile.col && head -c 60000 /dev/zero >{small}/fill 2>/dev/null
 {lib.GPROFILER} -o {small}/o -d 1 -f 99 --log-file '' --pid-file '' ; echo "status $?"; cat {small}/o/last_profile.col; ls {small}/o"""
     r = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=60,
-                       env=dict(os.environ, GPROFILER_LOCK_NAME="gprofiler-test-disk", GPROFILER_SYSTEM_CONFIG=""))
+                       env=dict(os.environ, GPROFILER_LOCK_NAME=f"gprofiler-test-disk-{os.getpid()}", GPROFILER_SYSTEM_CONFIG=""))
     out = r.stdout + r.stderr
     assert "status 1" in out, out
     assert "No space left" in out and "untouched" in out, out
@@ -199,9 +195,9 @@ ln -s profile_old.col {small}/o/last_profile.col && head -c 60000 /dev/zero >{sm
 
 
 def test_rotating_output_keeps_the_newest():
-    for _ in range(2):
-        prof = lib.gprofiler("-d", 1, "-f", 99, "--rotating-output")
-        time.sleep(1)
+    first = os.path.realpath(lib.gprofiler("-d", 1, "-f", 99, "--rotating-output").path)
+    prof = lib.gprofiler("-d", 1, "-f", 99, "--rotating-output")
+    assert os.path.realpath(prof.path) != first and not os.path.exists(first)
     files = [f for f in os.listdir(prof.process.out) if f.startswith("profile_")]
     assert sorted(os.path.splitext(f)[1] for f in files) == [".col", ".html"], files
 
@@ -214,8 +210,11 @@ def test_every_format():
 
 
 def test_several_events_are_never_pooled():
-    lib.start("split", 20)
-    p = lib.start_gprofiler("-d", 3, "-f", 199, "--perf-events", "cpu-clock,task-clock")
+    child = lib.start("split", 200)
+    p = lib.start_gprofiler("-d", 200, "-f", 199, "--perf-events", "cpu-clock,task-clock")
+    started(p)
+    lib.wait_for_cpu(child, 1.5)
+    p.send_signal(signal.SIGTERM)
     out, err = p.communicate(timeout=60)
     assert p.returncode == 0, out + err
     files = os.listdir(p.out)
@@ -230,7 +229,7 @@ def test_several_events_are_never_pooled():
 def test_no_child_and_no_pipe_of_ours():
     p = lib.start_gprofiler("-d", 30, "-f", 99)
     started(p)
-    time.sleep(1)
+    wait_for("the first sample", lambda: "First sample" in lib.log(p))
     with open(f"/proc/{p.pid}/task/{p.pid}/children") as f:
         assert f.read() == ""
     fds = [os.readlink(f"/proc/{p.pid}/fd/{f}") for f in os.listdir(f"/proc/{p.pid}/fd") if int(f) > 2]

@@ -5,27 +5,10 @@ import os
 import re
 import shutil
 import subprocess
-import time
 
 import lib
 
 PATHS = {"path_seventy", "path_twenty", "path_ten"}
-
-
-def started(p):
-    end = time.monotonic() + 15
-    log = os.path.join(p.out, "log")
-    while time.monotonic() < end:
-        if os.path.exists(log) and "Sampling" in open(log).read():
-            return
-        time.sleep(0.05)
-    raise AssertionError("sampling did not begin in 15 s")
-
-
-def finish(p):
-    out, err = p.communicate(timeout=60)
-    assert p.returncode == 0, out + err
-    return lib.Profile(os.path.join(p.out, "last_profile.col"))
 
 
 def show(stacks, n=8):
@@ -56,16 +39,15 @@ def test_perf_map_in_a_tmp_that_is_gone():
     """Node in a mount and pid namespace with its own /tmp ends before the profile does."""
     lib.need_root()
     exe, script = node()
-    p = lib.start_gprofiler("-d", 9, "-f", 399)
-    started(p)
+    p = lib.start_gprofiler("-d", 300, "-f", 399)
+    lib.started(p)
     # The tree itself may lie in /tmp: the program comes along into the new one.
     text = open(script, encoding="utf-8").read()
     inner = ("mount -t tmpfs tmpfs /tmp && cat >/tmp/fib.js <<'END'\n" + text + "\nEND\n"
-             f"exec {exe} --perf-basic-prof --no-turbo-inlining /tmp/fib.js 5")
-    child = lib.env.start("unshare", "-m", "-p", "-f", "sh", "-c", inner, cwd="/")
-    child.wait()
-    assert child.returncode == 0
-    prof = finish(p)
+             f"exec {exe} --perf-basic-prof --no-turbo-inlining /tmp/fib.js 3")
+    child = lib.env.start("unshare", "-m", "-p", "-f", "sh", "-c", inner, cwd="/", env=lib.BY_CPU)
+    assert child.wait(200) == 0
+    prof = lib.finish(p)
     stacks = [s for s in prof.stacks if any("jsLeaf" in f for f in s.frames)]
     total = prof.total([s for s in prof.of("node") if not s.frames[-1].endswith("_[k]")])
     assert total > 300, total
@@ -77,9 +59,9 @@ def test_perf_map_in_a_tmp_that_is_gone():
 
 def test_perf_map_of_a_living_node():
     exe, script = node()
-    child = lib.env.start(exe, "--perf-basic-prof", "--no-turbo-inlining", script, 30, cwd=lib.env.dir)
-    time.sleep(1)
-    prof = lib.gprofiler("-d", 3, "-f", 399, "-p", child.pid)
+    child = lib.env.start(exe, "--perf-basic-prof", "--no-turbo-inlining", script, 200, cwd=lib.env.dir)
+    lib.wait_for_cpu(child, 1)
+    prof = lib.gprofiler_until(lambda prof: prof.total() > 400, "-f", 399, "-p", child.pid, seconds=3)
     os.path.exists(f"/tmp/perf-{child.pid}.map") and os.unlink(f"/tmp/perf-{child.pid}.map")
     stacks = [s for s in prof.stacks if any("jsLeaf" in f for f in s.frames)]
     assert prof.total(stacks) > 0.7 * prof.total(), show(prof.stacks)
@@ -103,7 +85,7 @@ def profile_traced(pid):
     if not strace:
         lib.skip("strace is absent")
     log = os.path.join(lib.env.dir, "strace")
-    prof = lib.gprofiler("-d", 3, "-f", 399, "-p", pid, prefix=(strace, "-f", "-o", log, "-e", "trace=open,openat,openat2"))
+    prof = lib.gprofiler_until(lambda prof: prof.total() > 150, "-f", 399, "-p", pid, seconds=2, prefix=(strace, "-f", "-o", log, "-e", "trace=open,openat,openat2"))
     assert [l for l in open(log) if "libc.so.6" in l or "map_files" in l], "the trace saw nothing"
     return prof, log
 
@@ -112,14 +94,11 @@ def test_library_in_a_memfd():
     """The descriptor stays open in the target: nobody else opens it, and the stack goes through it."""
     lib.need_root()
     fd = memfd_of(os.path.join(lib.WORKLOADS, "libworkload_plugin.so"), False)
-    child = lib.start("dlopener", 30, f"/proc/self/fd/{fd}", pass_fds=(fd,))
+    child = lib.start("dlopener", 200, f"/proc/self/fd/{fd}", 0, pass_fds=(fd,))
     os.close(fd)
-    time.sleep(0.7)
-    while "memfd:hidden" not in open(f"/proc/{child.pid}/maps").read():
-        assert child.poll() is None
-        time.sleep(0.1)
+    lib.wait_for("the mapping", lambda: "memfd:hidden" in open(f"/proc/{child.pid}/maps").read(), 60)
+    lib.wait_for_cpu(child, 0.2)
     ranges = [l.split()[0].lstrip("0") for l in open(f"/proc/{child.pid}/maps") if "memfd:hidden" in l]
-    time.sleep(2)
     prof, log = profile_traced(child.pid)
     stacks = [s for s in prof.stacks if any("memfd:hidden" in f for f in s.frames)]
     assert prof.total(stacks) > 100, show(prof.stacks)
@@ -135,12 +114,12 @@ def test_program_in_a_deleted_memfd():
     pid = os.fork()
     if pid == 0:
         try:
-            os.execve(fd, ["hidden", "30"], {})
+            os.execve(fd, ["hidden", "200"], {})
         finally:
             os._exit(127)
     os.close(fd)
     try:
-        time.sleep(0.5)
+        lib.wait_for("the program", lambda: "memfd:hidden" in open(f"/proc/{pid}/maps").read(), 60)
         ranges = [l.split()[0].lstrip("0") for l in open(f"/proc/{pid}/maps") if "memfd:hidden" in l]
         assert ranges
         prof, log = profile_traced(pid)
@@ -156,13 +135,12 @@ def test_program_in_a_deleted_memfd():
 
 def test_32_bit_program_is_counted_and_named_as_such():
     try:
-        child = lib.start("split_m32", 30)
+        child = lib.start("split_m32", 200)
     except OSError as e:
         if e.errno != errno.ENOEXEC:
             raise
         lib.skip("this kernel runs no 32-bit programs")
-    time.sleep(0.3)
-    prof = lib.gprofiler("-d", 3, "-f", 399, "-p", child.pid)
+    prof = lib.gprofiler_until(lambda prof: prof.total() > 100, "-f", 399, "-p", child.pid, seconds=2)
     assert prof.total() > 100
     user = [s for s in prof.stacks if s.frames]
     marked = [s for s in user if "32" in s.frames[0]]
@@ -172,8 +150,8 @@ def test_32_bit_program_is_counted_and_named_as_such():
 
 
 def test_vfork_child():
-    lib.start("vforker", 30)
-    prof = lib.gprofiler("-d", 4, "-f", 399)
+    lib.start("vforker", 200)
+    prof = lib.gprofiler_until(lambda prof: prof.total(prof.of(lib.comm("vforker"))) > 600, "-f", 399, seconds=3)
     stacks = prof.of(lib.comm("vforker"))
     for name in ("vfork_child_work", "vfork_parent_work"):
         mine = prof.with_frame(name, stacks)
@@ -204,10 +182,9 @@ def change_build_id(path):
 
 
 def in_chroot(root):
-    child = lib.env.start("unshare", "-m", "-p", "-f", "chroot", root, "/app/inside", "60")
-    time.sleep(0.5)
-    assert child.poll() is None
-    prof = lib.gprofiler("-d", 3, "-f", 399)
+    child = lib.env.start("unshare", "-m", "-p", "-f", "chroot", root, "/app/inside", "200")
+    lib.wait_for_comm(child, "inside")
+    prof = lib.gprofiler_until(lambda prof: prof.total(prof.of("inside")) > 100, "-f", 599, seconds=2)
     return prof, prof.of("inside")
 
 
@@ -245,13 +222,14 @@ def test_binary_replaced_by_rename_in_mid_run():
     path, fresh = os.path.join(lib.env.dir, "upgraded"), os.path.join(lib.env.dir, "fresh")
     shutil.copy(lib.workload("split"), path)
     shutil.copy(lib.workload("deep"), fresh)
-    p = lib.start_gprofiler("-d", 6, "-f", 399)
-    started(p)
-    old = lib.env.start(path, 60)
-    time.sleep(1.5)
+    p = lib.start_gprofiler("-d", 300, "-f", 399)
+    lib.started(p)
+    old = lib.env.start(path, 300)
+    lib.wait_for_cpu(old, 1)
     os.rename(fresh, path)
-    new = lib.env.start(path, 60, 20)
-    prof = finish(p)
+    new = lib.env.start(path, 300, 20)
+    lib.wait_for_cpu(new, 1)
+    prof = lib.finish(p)
     assert old.poll() is None and new.poll() is None
     stacks = prof.of("upgraded")
     of_old = [s for s in stacks if PATHS & set(s.frames)]
@@ -267,10 +245,9 @@ def test_binary_replaced_by_rename_before_it_is_sampled():
     path, fresh = os.path.join(lib.env.dir, "upgraded"), os.path.join(lib.env.dir, "fresh")
     shutil.copy(lib.workload("split"), path)
     shutil.copy(lib.workload("deep"), fresh)
-    lib.env.start(path, 60)
-    time.sleep(0.3)
+    lib.env.start(path, 200)
     os.rename(fresh, path)
-    prof = lib.gprofiler("-d", 3, "-f", 399)
+    prof = lib.gprofiler_until(lambda prof: prof.total(prof.of("upgraded")) > 100, "-f", 599, seconds=2)
     stacks = prof.of("upgraded")
     check_named(prof, stacks)
     check_whole(prof, stacks)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs with a known truth: shares of time, whole stacks to the thread's first frame, names."""
-import sys
-import time
-
 import lib
 
 PATHS = {
@@ -36,9 +33,9 @@ def check_whole(profile, comm, least=0.99, samples=100, roots=("_start", "__libc
 
 
 def test_shares_of_ten_thousand_samples():
-    lib.start("split", 40)
-    lib.start("split", 40)
-    p = lib.gprofiler("-d", 15, "-f", 999)
+    lib.start("split", 300)
+    lib.start("split", 300)
+    p = lib.gprofiler_until(lambda p: p.total([s for s in p.stacks if any(f in PATHS for f in s.frames)]) >= 10000, "-f", 999, seconds=8)
     stacks = check_whole(p, lib.comm("split"))
     user = [s for s in stacks if any(f in PATHS for f in s.frames)]
     total = p.total(user)
@@ -72,11 +69,11 @@ def test_mixed_load_is_whole_and_named():
     started = []
     for kind in kinds:
         try:
-            lib.start(kind, 60)
+            lib.start(kind, 300)
             started.append(kind)
         except lib.Skip as e:
             lib.note(f"left out: {e}")
-    p = lib.gprofiler("-d", 12, "-f", 399)
+    p = lib.gprofiler_until(lambda p: all(p.total(p.of(lib.comm(k))) >= 100 for k in started), "-f", 599, seconds=8)
     problems = []
     for kind in started:
         comm = lib.comm(kind)
@@ -90,8 +87,8 @@ def test_mixed_load_is_whole_and_named():
 
 
 def test_deep_recursion_is_whole_to_five_hundred_frames_and_marked_beyond():
-    lib.start("deep", 60, 500)
-    p = lib.gprofiler("-d", 4, "-f", 199)
+    lib.start("deep", 200, 500)
+    p = lib.gprofiler_until(lambda p: p.total(p.of(lib.comm("deep"))) > 150, "-f", 399, seconds=2)
     stacks = [s for s in p.of(lib.comm("deep")) if "bottom" in s.frames]
     assert p.total(stacks) > 100
     whole = [s for s in stacks if s.frames.count("descend") >= 501 and s.frames[0] == "_start"]
@@ -99,8 +96,8 @@ def test_deep_recursion_is_whole_to_five_hundred_frames_and_marked_beyond():
 
 
 def test_too_deep_is_truncated_at_the_root():
-    lib.start("deep", 60, 20000)
-    p = lib.gprofiler("-d", 4, "-f", 199)
+    lib.start("deep", 200, 20000)
+    p = lib.gprofiler_until(lambda p: p.total(p.of(lib.comm("deep"))) > 150, "-f", 399, seconds=2)
     stacks = [s for s in p.of(lib.comm("deep")) if "bottom" in s.frames]
     cut = [s for s in stacks if s.frames[0] == "[truncated]"]
     assert p.total(cut) >= 0.95 * p.total(stacks) > 50, (p.total(cut), p.total(stacks))
@@ -109,13 +106,13 @@ def test_too_deep_is_truncated_at_the_root():
 
 
 def test_signal_handler_stands_on_what_it_interrupted():
-    lib.start("signals", 110)
-    lib.start("signals", 110, "altstack")
-    for seconds in (6, 20, 40):  # where others keep the CPUs busy it takes longer to see enough
-        p = lib.gprofiler("-d", seconds, "-f", 999)
-        stacks = [s for s in p.of(lib.comm("signals")) if "handler_work" in s.frames]
-        if p.total(stacks) > 200:
-            break
+    lib.start("signals", 200)
+    lib.start("signals", 200, "altstack")
+
+    def handled(p):
+        return [s for s in p.of(lib.comm("signals")) if "handler_work" in s.frames]
+    p = lib.gprofiler_until(lambda p: p.total(handled(p)) > 200, "-f", 999, seconds=4)
+    stacks = handled(p)
     assert p.total(stacks) > 200, p.total(stacks)
     right = [s for s in stacks if subsequence(["_start", "main", "handler_work"], s.frames)]
     lib.check_near("handler on main", lib.share(p.total(right), p.total(stacks)), 1.0, 0.01)
@@ -124,8 +121,8 @@ def test_signal_handler_stands_on_what_it_interrupted():
 
 
 def test_kernel_and_vdso_frames():
-    lib.start("syscalls", 60)
-    p = lib.gprofiler("-d", 5, "-f", 399)
+    lib.start("syscalls", 200)
+    p = lib.gprofiler_until(lambda p: p.total(p.of(lib.comm("syscalls"))) > 600, "-f", 599, seconds=3)
     stacks = p.of(lib.comm("syscalls"))
     kernel = [s for s in stacks if "read_zero" in s.frames and s.frames[-1].endswith("_[k]")]
     assert p.total(kernel) > 100
@@ -137,8 +134,8 @@ def test_kernel_and_vdso_frames():
 
 
 def test_stripped_binary_is_named_by_its_path():
-    lib.start("split_stripped", 60)
-    p = lib.gprofiler("-d", 4, "-f", 399)
+    lib.start("split_stripped", 200)
+    p = lib.gprofiler_until(lambda p: p.total(p.of(lib.comm("split_stripped"))) > 150, "-f", 799, seconds=2)
     stacks = check_whole(p, lib.comm("split_stripped"), roots=("_start", "(", "__libc_start"))
     path = "(" + lib.workload("split_stripped") + ")"
     assert all(path in s.frames for s in stacks if s.frames[-1] == path), stacks[:3]
@@ -147,8 +144,8 @@ def test_stripped_binary_is_named_by_its_path():
 
 
 def test_frame_pointer_mode():
-    lib.start("split_fp", 60)
-    p = lib.gprofiler("-d", 4, "-f", 399, "--perf-mode", "fp")
+    lib.start("split_fp", 200)
+    p = lib.gprofiler_until(lambda p: p.total(p.of(lib.comm("split_fp"))) > 150, "-f", 799, "--perf-mode", "fp", seconds=2)
     stacks = [s for s in p.of(lib.comm("split_fp")) if "burn" in s.frames]
     assert p.total(stacks) > 100
     good = [s for s in stacks if subsequence(["main", "path_seventy", "burn"], s.frames) or

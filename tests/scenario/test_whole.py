@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import lib
 
@@ -22,8 +21,8 @@ def whole(profile, comm, samples):
 
 
 def check_musl(name):
-    child = lib.start(name, 60)
-    p = lib.gprofiler("-d", 6, "-f", 999, "-p", child.pid)
+    child = lib.start(name, 200)
+    p = lib.gprofiler_until(lambda p: p.total() >= 2000, "-f", 999, "-p", child.pid, seconds=3)
     share, stacks = whole(p, lib.comm(name), 300)
     assert share >= 0.99
     # The clock is read through a libc function without call frame information, and the vDSO.
@@ -51,12 +50,10 @@ def test_first_contact_with_a_compiler():
                 "for (auto &s : v) m[s] += N; std::sort(v.begin(), v.end()); return m.size() + F<N - 1>::go(v); } };\n"
                 "template<> struct F<0> { static int go(std::vector<std::string> &) { return 0; } };\n"
                 "int main(int c, char **v) { std::vector<std::string> s(v, v + c); return F<120>::go(s); }\n")
-    p = lib.start_gprofiler("-d", 8, "-f", 499)
-    time.sleep(1.5)
-    lib.env.start(clang, "-O2", "-c", source, "-o", os.path.join(lib.env.dir, "big.o"), stderr=subprocess.DEVNULL)
-    stdout, stderr = p.communicate(timeout=90)
-    assert p.returncode == 0, stderr[-2000:]
-    profile = lib.Profile(os.path.join(p.out, "last_profile.col"), p)
+    p = lib.start_gprofiler("-d", 300, "-f", 499)
+    lib.started(p)
+    assert lib.env.start(clang, "-O2", "-c", source, "-o", os.path.join(lib.env.dir, "big.o"), stderr=subprocess.DEVNULL).wait(200) == 0
+    profile = lib.finish(p)
     share, _ = whole(profile, "clang", 100)
     led = profile.ledger
     lib.note({k: led[k] for k in ("complete", "handoff", "finished_complete", "finished_late", "finished_broken")})
@@ -66,13 +63,16 @@ def test_first_contact_with_a_compiler():
 
 def test_exec_and_clone_leave_no_unknown_frame():
     code = ("import os, time, threading\n"
-            "end = time.time() + 8\n"
+            "end = time.time() + 100\n"
             "while time.time() < end:\n"
             "    os.posix_spawn('/bin/true', ['true'], {}); os.wait()\n"
             "    t = threading.Thread(target=int); t.start(); t.join()\n")
     lib.env.start(sys.executable, "-c", code)
-    p = lib.gprofiler("-d", 5, "-f", 999)
-    amid = [s for s in p.stacks if any("execve" in f and f.endswith("_[k]") for f in s.frames)]
+
+    def in_execve(p):
+        return [s for s in p.stacks if any("execve" in f and f.endswith("_[k]") for f in s.frames)]
+    p = lib.gprofiler_until(lambda p: p.total(in_execve(p)) >= 200, "-f", 999, seconds=4)
+    amid = in_execve(p)
     lib.note(f"{p.total(amid)} samples in execve")
     if p.total(amid) < 20:
         lib.skip("too few samples in execve")

@@ -12,14 +12,7 @@ import urllib.request
 import lib
 
 
-def wait_for(what, check, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = check()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen in {seconds} s")
+wait_for = lib.wait_for
 
 
 def values(text):

@@ -18,10 +18,10 @@ NOINLINE unsigned descend(unsigned depth)
 
 int main(int argc, char **argv)
 {
-	uint64_t end = life_end(argc, argv);
+	const struct life life = life_begin(argc, argv);
 	unsigned depth = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 400, sum = 0;
 
-	while (now_ns() < end)
+	while (life_now(&life) < life.end)
 		sum += descend(depth);
 	return sum == 1;
 }

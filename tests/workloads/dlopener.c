@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dlopener SECONDS LIBRARY: burns alone for half of its life, then in the library it loads. */
+/* dlopener SECONDS LIBRARY [BEFORE]: burns alone for half of its life, or for BEFORE seconds, then in the library
+ * it loads. */
 #include <dlfcn.h>
 
 #include "tests/workloads/workload.h"
@@ -11,11 +12,13 @@ NOINLINE void before_plugin(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t start = now_ns(), end = life_end(argc, argv);
+	const struct life life = life_begin(argc, argv);
+	uint64_t before =
+		argc > 3 ? strtoul(argv[3], NULL, 10) * 1000000000ull : (life.end - life.start) / 2;
 	void (*work)(unsigned) = NULL;
 
-	while (now_ns() < end) {
-		if (!work && now_ns() > start + (end - start) / 2 && argc > 2) {
+	while (life_now(&life) < life.end) {
+		if (!work && life_now(&life) > life.start + before && argc > 2) {
 			void *lib = dlopen(argv[2], RTLD_NOW);
 
 			if (!lib)

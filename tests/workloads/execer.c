@@ -9,9 +9,9 @@ NOINLINE void before_exec(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t end = life_end(argc, argv);
+	const struct life life = life_begin(argc, argv);
 
-	while (now_ns() < end) {
+	while (life_now(&life) < life.end) {
 		before_exec();
 		barrier();
 	}

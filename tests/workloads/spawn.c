@@ -7,21 +7,13 @@
 
 #include "tests/workloads/workload.h"
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 NOINLINE void child_work(uint64_t ms)
 {
-	uint64_t end = cpu_ns() + ms * 1000000;
+	uint64_t end = clock_ns(CLOCK_PROCESS_CPUTIME_ID) + ms * 1000000;
 
 	do
 		burn_here(20);
-	while (cpu_ns() < end);
+	while (clock_ns(CLOCK_PROCESS_CPUTIME_ID) < end);
 }
 
 static pid_t start(const char *self, const char *ms)

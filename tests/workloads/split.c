@@ -46,9 +46,9 @@ NOINLINE void path_ten(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t end = life_end(argc, argv);
+	const struct life life = life_begin(argc, argv);
 
-	while (now_ns() < end) {
+	while (life_now(&life) < life.end) {
 		path_seventy();
 		path_twenty();
 		path_ten();
