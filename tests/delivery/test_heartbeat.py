@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control from afar: the real agent told by a studio of the test's own to start and stop profiles."""
-import glob
-import json
 import os
 import signal
 import subprocess

@@ -5,6 +5,7 @@ import glob
 import os
 import subprocess
 import sys
+import time
 import traceback
 
 VERSION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
@@ -18,7 +19,7 @@ def found():
     out = {}
     for path in paths:
         try:
-            version = subprocess.run([path, "-c", VERSION], capture_output=True, text=True, timeout=20).stdout.strip()
+            version = subprocess.run([path, "-c", VERSION], capture_output=True, text=True, timeout=60).stdout.strip()
         except OSError:
             continue
         if version:
@@ -26,6 +27,20 @@ def found():
     if not out:
         out[sys.executable] = ("%d.%d.%d" % sys.version_info[:3], sys.executable)
     return sorted(out.values(), key=lambda v: [int(x) for x in v[0].split(".")])
+
+
+def wait_asleep(pid, seconds=60):
+    """All threads are: the stacks stand, and what reported them has returned."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        states = []
+        for tid in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, tid)) as f:
+                states.append(f.read().rsplit(")", 1)[1].split()[0])
+        if set(states) == {"S"}:
+            return
+        time.sleep(0.001)
+    raise AssertionError("process %d did not rest in %d s" % (pid, seconds))
 
 
 def run(cases):

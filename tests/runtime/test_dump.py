@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import pythons
 
@@ -64,7 +63,7 @@ class Held:
     def __enter__(self):
         line = self.p.stdout.readline()
         assert line == b"up\n", line
-        time.sleep(0.05)
+        pythons.wait_asleep(self.pid)
         return self
 
     def __exit__(self, *unused):
@@ -106,7 +105,7 @@ def check_refusals():
     assert (r.returncode, r.stdout) == (1, "") and "there is no process" in r.stderr, r
     with subprocess.Popen(["sleep", "60"]) as p:
         try:
-            time.sleep(0.05)
+            pythons.wait_asleep(p.pid)
             r = gprofiler("-p", str(p.pid))
             assert r.returncode == 0 and "no Python interpreter" in r.stdout, r
             d = dump(p.pid)

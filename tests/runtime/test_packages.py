@@ -63,7 +63,7 @@ def check(path, version):
         try:
             assert p.stdout.readline() == b"up\n"
             out = subprocess.run([TOOL, str(p.pid), "1", "0"], capture_output=True, text=True, check=True,
-                                 timeout=20).stdout
+                                 timeout=60).stdout
         finally:
             p.kill()
             p.wait()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 import pythons
 
@@ -25,18 +24,6 @@ def read(pid, count=1, ms=0):
     out = subprocess.run([TOOL, str(pid), str(count), str(ms)], capture_output=True, timeout=120)
     assert out.returncode == 0, out.stderr
     return [json.loads(line) for line in out.stdout.decode("utf-8", "replace").splitlines()]
-
-
-def wait_asleep(pid):
-    """All threads are: the chain stands, and what reported it has returned."""
-    for _ in range(2000):
-        states = []
-        for tid in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/stat" % (pid, tid)) as f:
-                states.append(f.read().rsplit(")", 1)[1].split()[0])
-        if set(states) == {"S"}:
-            return
-        time.sleep(0.001)
 
 
 def names_match(version, ours, theirs):
@@ -73,7 +60,7 @@ def check_chains(path, version):
     with Target(path, "target_chain.py") as t:
         for line in t.p.stdout:
             truth = json.loads(line.decode("utf-8"))
-            wait_asleep(t.p.pid)
+            pythons.wait_asleep(t.p.pid)
             threads = read(t.p.pid)
             stacks = [x["frames"] for x in threads if any(f[0].endswith("leaf") for f in x["frames"])]
             assert len(stacks) == 1, threads

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent watched from outside: --metrics-listen, `gprofiler status`, the service manager, restarts."""
-import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import time
 
 import lib
 import watch_lib
