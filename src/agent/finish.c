@@ -156,6 +156,7 @@ int finished_write(struct finished *f)
 	struct profile *p = &f->profile;
 	int r, sent = 0;
 
+	profile_seal(p);
 	if (f->brief)
 		output.formats &= ~(1u << OUTPUT_HTML);
 	if (o->diagnostics && config->machine)

@@ -25,6 +25,7 @@
 
 #define LOGGER "gprofiler"
 #define AGENT_NICE (-10)
+#define LARGE_BLOCK (256 << 10) // bytes, from which memory is pages of its own
 
 struct run {
 	const struct options *options;
@@ -303,6 +304,9 @@ int run_profile(const struct options *options)
 	};
 	int status, r = sampler_check(options);
 
+	// Else glibc raises it to the largest block that was freed (malloc(3), M_MMAP_THRESHOLD), and the
+	// tables of a large window grow inside the heap: by copies that leave holes behind.
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	// One arena can be given back whole when profiling stops; each thread's own keeps its share.
 	if (options->heartbeat_server)
 		mallopt(M_ARENA_MAX, 1);

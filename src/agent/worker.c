@@ -33,8 +33,8 @@ static size_t finished_bytes(const struct finished *f)
 {
 	const struct profile *p = &f->profile;
 
-	return table_bytes(&p->strings) + table_bytes(&p->frames) + table_bytes(&p->nodes) +
-	       table_bytes(&p->contexts) + table_bytes(&p->sample_keys) +
+	return table_bytes(&p->strings) + table_bytes(&p->frames) + table_bytes(&p->contexts) +
+	       pairs_bytes(&p->nodes) + pairs_bytes(&p->sample_keys) +
 	       p->samples.size * sizeof(*p->samples.data);
 }
 

@@ -15,7 +15,7 @@
 VEC_DEFINE(sum_vec, int64_t)
 VEC_DEFINE(text_ids, uint32_t)
 
-/* Interned as bytes. */
+/* Pairs. */
 struct text_node {
 	uint32_t parent, text;
 };
@@ -27,7 +27,8 @@ struct text_sample {
 struct collapse {
 	const struct profile *p;
 	const struct export_collapsed_options *options;
-	struct intern texts, nodes, samples;
+	struct intern texts;
+	struct pairs nodes, samples;
 	struct sum_vec sums; // sums[id of samples - 1]
 	uint32_t *frame_text; // by profile frame
 	uint32_t *node_of; // by profile node
@@ -188,7 +189,7 @@ static int make_nodes(struct collapse *c)
 			.parent = c->node_of[node->parent],
 			.text = c->frame_text[node->frame],
 		};
-		int r = intern_add(&c->nodes, &text, sizeof(text), &c->node_of[id]);
+		int r = pairs_add(&c->nodes, &text, &c->node_of[id]);
 
 		if (r)
 			return r;
@@ -204,7 +205,7 @@ static int sum_samples(struct collapse *c)
 			.node = c->node_of[sample->node],
 		};
 		uint32_t id;
-		int r = intern_add(&c->samples, &key, sizeof(key), &id);
+		int r = pairs_add(&c->samples, &key, &id);
 
 		if (!r && id > c->sums.len)
 			r = sum_vec_push(&c->sums, 0);
@@ -217,30 +218,53 @@ static int sum_samples(struct collapse *c)
 	return 0;
 }
 
-static int append_line(struct collapse *c, struct text_ids *stack, uint32_t id)
+/* The texts of a stack, the leaf's first, and at last whose it is; with the bytes of all, separated. */
+static int climb(struct collapse *c, struct text_ids *stack, uint32_t id, size_t *ret_bytes)
 {
-	const struct text_sample *key = intern_get(&c->samples, id, NULL);
-	const char *text;
-	size_t len;
+	const struct text_sample *key = pairs_get(&c->samples, id);
+	size_t bytes = 0, len;
+	int r = 0;
 
-	buf_clear(&c->text);
 	stack->len = 0;
-	for (uint32_t n = key->node; n;) {
-		const struct text_node *node = intern_get(&c->nodes, n, NULL);
-		int r = text_ids_push(stack, node->text);
+	for (uint32_t n = key->node; !r && n;) {
+		const struct text_node *node = pairs_get(&c->nodes, n);
 
-		if (r)
-			return r;
+		r = text_ids_push(stack, node->text);
+		intern_get(&c->texts, node->text, &len);
+		bytes += len + 1;
 		n = node->parent;
 	}
-	text = intern_get(&c->texts, key->context, &len);
-	buf_append(&c->text, text, len);
+	if (!r)
+		r = text_ids_push(stack, key->context);
+	intern_get(&c->texts, key->context, &len);
+	*ret_bytes = bytes + len;
+	return r;
+}
+
+static int append_line(struct collapse *c, struct text_ids *stack, uint32_t id)
+{
+	size_t bytes;
+	int r = climb(c, stack, id, &bytes);
+	char *at;
+
+	if (r)
+		return r;
+	buf_clear(&c->text);
+	// Room for all, once, rather than piece by piece.
+	if (buf_reserve(&c->text, bytes))
+		return -ENOSPC;
+	at = c->text.data;
 	for (size_t i = stack->len; i > 0; i--) {
-		if (c->text.len)
-			buf_append_char(&c->text, ';');
-		text = intern_get(&c->texts, stack->data[i - 1], &len);
-		buf_append(&c->text, text, len);
+		size_t len;
+		const char *text = intern_get(&c->texts, stack->data[i - 1], &len);
+
+		if (at != c->text.data)
+			*at++ = ';';
+		memcpy(at, text, len);
+		at += len;
 	}
+	*at = 0;
+	c->text.len = (size_t)(at - c->text.data);
 	if (!c->text.len)
 		buf_append_str(&c->text, "[unknown]");
 	buf_printf(&c->text, " %lld", (long long)c->sums.data[id - 1]);
@@ -323,15 +347,15 @@ int export_collapsed(
 
 	choose_columns(&c);
 	intern_init(&c.texts, UINT32_MAX - 1, UINT32_MAX);
-	intern_init(&c.nodes, UINT32_MAX - 1, UINT32_MAX);
-	intern_init(&c.samples, UINT32_MAX - 1, UINT32_MAX);
+	pairs_init(&c.nodes, UINT32_MAX - 1);
+	pairs_init(&c.samples, UINT32_MAX - 1);
 	sum_vec_init(&c.sums, UINT32_MAX);
 	errno = 0;
 	r = collapse(&c, f);
 	buf_deinit(&c.text);
 	sum_vec_deinit(&c.sums);
-	intern_deinit(&c.samples);
-	intern_deinit(&c.nodes);
+	pairs_deinit(&c.samples);
+	pairs_deinit(&c.nodes);
 	intern_deinit(&c.texts);
 	free(c.frame_text);
 	free(c.node_of);

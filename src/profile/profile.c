@@ -12,8 +12,8 @@
 /* Interned as bytes: a hole would make equal things differ. */
 _Static_assert(sizeof(struct profile_frame) == 40, "padding in profile_frame");
 _Static_assert(sizeof(struct profile_context) == 32, "padding in profile_context");
-_Static_assert(sizeof(struct profile_node) == 8, "padding in profile_node");
-_Static_assert(sizeof(struct profile_sample_key) == 8, "padding in profile_sample_key");
+_Static_assert(sizeof(struct profile_node) == PAIR_BYTES, "profile_node is a pair");
+_Static_assert(sizeof(struct profile_sample_key) == PAIR_BYTES, "a sample's key is a pair");
 
 static void init_table(struct intern *t, size_t items, size_t item_bytes)
 {
@@ -27,9 +27,9 @@ void profile_init(struct profile *p, size_t max_samples, size_t max_bytes)
 	*p = (struct profile){0};
 	intern_init(&p->strings, UINT32_MAX - 1, max_bytes);
 	init_table(&p->frames, max_samples, INTERNED(struct profile_frame));
-	init_table(&p->nodes, max_samples, INTERNED(struct profile_node));
 	init_table(&p->contexts, max_samples, INTERNED(struct profile_context));
-	init_table(&p->sample_keys, max_samples, INTERNED(struct profile_sample_key));
+	pairs_init(&p->nodes, (uint32_t)MIN(max_samples, UINT32_MAX - 1));
+	pairs_init(&p->sample_keys, (uint32_t)MIN(max_samples, UINT32_MAX - 1));
 	intern_init(&p->app_metadata, APP_METADATA_MAX, max_bytes);
 	profile_sample_vec_init(&p->samples, max_samples);
 	timeline_init(&p->timeline, MIN(max_samples, PROFILE_TIMES_MAX));
@@ -39,14 +39,22 @@ void profile_deinit(struct profile *p)
 {
 	intern_deinit(&p->strings);
 	intern_deinit(&p->frames);
-	intern_deinit(&p->nodes);
+	pairs_deinit(&p->nodes);
 	intern_deinit(&p->contexts);
-	intern_deinit(&p->sample_keys);
+	pairs_deinit(&p->sample_keys);
 	intern_deinit(&p->app_metadata);
 	profile_sample_vec_deinit(&p->samples);
 	timeline_deinit(&p->timeline);
 	json_decref(p->header);
 	p->header = NULL;
+}
+
+void profile_seal(struct profile *p)
+{
+	pairs_seal(&p->nodes);
+	// What the samples say themselves.
+	pairs_deinit(&p->sample_keys);
+	pairs_init(&p->sample_keys, 0);
 }
 
 int profile_string_n(struct profile *p, const char *s, size_t len, uint32_t *ret)
@@ -74,7 +82,7 @@ int profile_node(struct profile *p, uint32_t parent, uint32_t frame, uint32_t *r
 
 	if (parent > p->nodes.len || frame == 0 || frame > p->frames.len)
 		return -EINVAL;
-	return intern_add(&p->nodes, &node, sizeof(node), ret);
+	return pairs_add(&p->nodes, &node, ret);
 }
 
 int profile_context(struct profile *p, const struct profile_context *context, uint32_t *ret)
@@ -101,12 +109,12 @@ int profile_add(struct profile *p, uint32_t context, uint32_t node, const int64_
 	if (context > p->contexts.len || node > p->nodes.len)
 		return -EINVAL;
 	// Room in the vector first: a key without its sample would break samples[id - 1].
-	id = intern_find(&p->sample_keys, &key, sizeof(key));
+	id = pairs_find(&p->sample_keys, &key);
 	if (!id) {
 		r = profile_sample_vec_reserve(&p->samples, 1);
 		if (r)
 			return r;
-		r = intern_add(&p->sample_keys, &key, sizeof(key), &id);
+		r = pairs_add(&p->sample_keys, &key, &id);
 		if (r)
 			return r;
 		r = profile_sample_vec_push(
@@ -124,7 +132,7 @@ uint32_t profile_sample_id(const struct profile *p, uint32_t context, uint32_t n
 {
 	struct profile_sample_key key = {.context = context, .node = node};
 
-	return intern_find(&p->sample_keys, &key, sizeof(key));
+	return pairs_find(&p->sample_keys, &key);
 }
 
 const struct profile_frame *profile_frame_get(const struct profile *p, uint32_t id)
@@ -138,7 +146,7 @@ const struct profile_node *profile_node_get(const struct profile *p, uint32_t id
 {
 	static const struct profile_node none;
 
-	return id && id <= p->nodes.len ? intern_get(&p->nodes, id, NULL) : &none;
+	return id && id <= p->nodes.len ? pairs_get(&p->nodes, id) : &none;
 }
 
 const struct profile_context *profile_context_get(const struct profile *p, uint32_t id)

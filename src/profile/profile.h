@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/map.h"
+#include "base/pairs.h"
 #include "base/vec.h"
 #include "profile/timeline.h"
 
@@ -149,7 +150,8 @@ struct profile_meta {
 };
 
 struct profile {
-	struct intern strings, frames, nodes, contexts, sample_keys;
+	struct intern strings, frames, contexts;
+	struct pairs nodes, sample_keys;
 	struct profile_sample_vec samples; // samples[id of sample_keys - 1]
 	struct timeline timeline; // of sample_keys and value 0; empty where times are not known
 	struct intern app_metadata; // JSON objects; ids are indices of the header's list
@@ -162,6 +164,9 @@ struct profile {
 /* max_samples caps samples, nodes and frames alike; bytes caps the text. */
 void profile_init(struct profile *p, size_t max_samples, size_t max_bytes);
 void profile_deinit(struct profile *p);
+/* It is complete, and only read from now on: the tables by which nodes and samples were found go back. What
+ * is added nevertheless is -ENOSPC. */
+void profile_seal(struct profile *p);
 
 /* Ids of texts, frames, nodes, contexts. "" (or NULL) is text 0. Return 0; -ENOSPC at the cap,
  * -ENOMEM; profile_node -EINVAL for a parent or frame that is not there (a parent's id is always

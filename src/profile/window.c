@@ -10,10 +10,10 @@ void window_init(struct window *w, uint32_t max_samples)
 {
 	*w = (struct window){0};
 	intern_init(&w->frames, max_samples, (size_t)max_samples * sizeof(struct window_frame) * 2);
-	intern_init(&w->nodes, max_samples * 4, (size_t)max_samples * 4 * 16);
+	pairs_init(&w->nodes, max_samples * 4);
 	intern_init(
 		&w->contexts, max_samples, (size_t)max_samples * sizeof(struct window_context) * 2);
-	intern_init(&w->sample_keys, max_samples, (size_t)max_samples * 16);
+	pairs_init(&w->sample_keys, max_samples);
 	intern_init(&w->strings, max_samples, (size_t)max_samples * BYTES_PER_STRING);
 	window_count_vec_init(&w->counts, max_samples);
 	timeline_init(&w->timeline, max_samples);
@@ -22,9 +22,9 @@ void window_init(struct window *w, uint32_t max_samples)
 void window_deinit(struct window *w)
 {
 	intern_deinit(&w->frames);
-	intern_deinit(&w->nodes);
+	pairs_deinit(&w->nodes);
 	intern_deinit(&w->contexts);
-	intern_deinit(&w->sample_keys);
+	pairs_deinit(&w->sample_keys);
 	intern_deinit(&w->strings);
 	window_count_vec_deinit(&w->counts);
 	timeline_deinit(&w->timeline);
@@ -33,9 +33,9 @@ void window_deinit(struct window *w)
 void window_clear(struct window *w)
 {
 	intern_clear(&w->frames);
-	intern_clear(&w->nodes);
+	pairs_clear(&w->nodes);
 	intern_clear(&w->contexts);
-	intern_clear(&w->sample_keys);
+	pairs_clear(&w->sample_keys);
 	intern_clear(&w->strings);
 	window_count_vec_clear(&w->counts);
 	timeline_clear(&w->timeline);
@@ -54,7 +54,7 @@ static int window_path(
 		if (r)
 			return r;
 		node.parent = id;
-		r = intern_add(&w->nodes, &node, sizeof(node), &id);
+		r = pairs_add(&w->nodes, &node, &id);
 		if (r)
 			return r;
 	}
@@ -66,7 +66,7 @@ static int window_count(struct window *w, struct window_sample_key key, uint64_t
 {
 	unsigned times = w->times ? w->times : 1;
 	uint32_t id;
-	int r = intern_add(&w->sample_keys, &key, sizeof(key), &id);
+	int r = pairs_add(&w->sample_keys, &key, &id);
 
 	if (r)
 		return r;
@@ -114,7 +114,7 @@ const struct window_frame *window_frame_get(const struct window *w, uint32_t id)
 
 const struct window_node *window_node_get(const struct window *w, uint32_t id)
 {
-	return intern_get(&w->nodes, id, NULL);
+	return pairs_get(&w->nodes, id);
 }
 
 const struct window_context *window_context_get(const struct window *w, uint32_t id)
@@ -124,5 +124,5 @@ const struct window_context *window_context_get(const struct window *w, uint32_t
 
 const struct window_sample_key *window_sample_get(const struct window *w, uint32_t id)
 {
-	return intern_get(&w->sample_keys, id, NULL);
+	return pairs_get(&w->sample_keys, id);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/map.h"
+#include "base/pairs.h"
 #include "base/vec.h"
 #include "bpf/abi/record.h"
 #include "profile/timeline.h"
@@ -65,7 +66,8 @@ struct window_count {
 VEC_DEFINE(window_count_vec, struct window_count)
 
 struct window {
-	struct intern frames, nodes, contexts, sample_keys, strings;
+	struct intern frames, contexts, strings;
+	struct pairs nodes, sample_keys;
 	struct window_count_vec counts; // counts[id of sample_keys - 1]
 	unsigned times; // a sample counts for this many, 0: one
 	uint64_t now; // time of what is added, 0: not known

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vectors, maps and interns against a plain model of each. */
+/* Vectors, maps, interns and pairs against a plain model of each. */
 #include "tests/harness.h"
 
 #include <errno.h>
 
 #include "base/map.h"
+#include "base/pairs.h"
 #include "base/vec.h"
 
 VEC_DEFINE(int_vec, int)
@@ -101,6 +102,45 @@ static void intern__same_bytes_same_id(void **state)
 	intern_deinit(&t);
 }
 
+/* Both halves count, ids are dense and in the order of arrival, and the cap changes nothing. */
+static void pairs__same_pair_same_id(void **state)
+{
+	const uint32_t zeros[2] = {0, 0};
+	struct pairs t;
+	uint32_t id;
+
+	(void)state;
+	pairs_init(&t, 50000);
+	assert_int_equal(pairs_find(&t, zeros), 0);
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 50000; i++) {
+			const uint32_t pair[2] = {i / 100, i % 100};
+
+			assert_ok(pairs_add(&t, pair, &id));
+			assert_int_equal(id, i + 1);
+			assert_int_equal(pairs_find(&t, pair), id);
+			assert_memory_equal(pairs_get(&t, id), pair, sizeof(pair));
+		}
+		if (round == 1)
+			pairs_clear(&t);
+	}
+	assert_int_equal(t.len, 50000);
+	assert_int_equal(pairs_add(&t, (const uint32_t[2]){99, 100}, &id), -ENOSPC);
+	assert_int_equal(pairs_find(&t, (const uint32_t[2]){99, 100}), 0);
+	assert_ok(pairs_add(&t, (const uint32_t[2]){100, 99}, &id));
+	assert_int_equal(id, 10100);
+	assert_memory_equal(pairs_get(&t, 0), zeros, sizeof(zeros));
+	assert_memory_equal(pairs_get(&t, 50001), zeros, sizeof(zeros));
+	// Eight bytes of the item and its share of the slots.
+	assert_true(pairs_bytes(&t) <= 50000 * 8 * 3 / 2 + 131072 * 4);
+	pairs_seal(&t);
+	assert_memory_equal(pairs_get(&t, 10100), ((const uint32_t[2]){100, 99}), sizeof(zeros));
+	assert_int_equal(pairs_find(&t, (const uint32_t[2]){100, 99}), 0);
+	assert_int_equal(pairs_add(&t, (const uint32_t[2]){100, 99}, &id), -ENOSPC);
+	pairs_deinit(&t);
+	assert_int_equal(pairs_find(&t, zeros), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +148,7 @@ int main(void)
 		cmocka_unit_test(map__matches_model_under_churn),
 		cmocka_unit_test(map__cap_is_counted_not_passed),
 		cmocka_unit_test(intern__same_bytes_same_id),
+		cmocka_unit_test(pairs__same_pair_same_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

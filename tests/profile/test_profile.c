@@ -184,6 +184,32 @@ static void profile__counters_of_slices_add_up(void **state)
 	profile_deinit(&whole);
 }
 
+/* Everything can still be read; nothing is found anew, nothing is added twice. */
+static void profile__sealed_is_read_only(void **state)
+{
+	const int64_t values[PROFILE_VALUES_MAX] = {3};
+	struct profile_frame f = {.line = 1};
+	struct profile p;
+	uint32_t frame_id, node = 0, leaf, stack[4];
+
+	(void)state;
+	profile_init(&p, 100, 1000);
+	p.ntypes = 1;
+	assert_ok(profile_frame(&p, &f, &frame_id));
+	for (unsigned i = 0; i < 3; i++)
+		assert_ok(profile_node(&p, node, frame_id, &node));
+	assert_ok(profile_add(&p, 0, node, values));
+	profile_seal(&p);
+	assert_int_equal(profile_stack(&p, p.samples.data[0].node, stack, 4), 3);
+	assert_int_equal(stack[2], frame_id);
+	assert_int_equal(p.samples.data[0].values[0], 3);
+	assert_int_equal(profile_node(&p, node, frame_id, &leaf), -ENOSPC);
+	assert_int_equal(profile_add(&p, 0, node, values), -ENOSPC);
+	assert_int_equal(p.samples.len, 1);
+	assert_int_equal(profile_sample_id(&p, 0, node), 0);
+	profile_deinit(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +219,7 @@ int main(void)
 		cmocka_unit_test(profile__refuses_what_is_not_there),
 		cmocka_unit_test(profile__caps_hold_and_keep_what_was_there),
 		cmocka_unit_test(profile__counters_of_slices_add_up),
+		cmocka_unit_test(profile__sealed_is_read_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

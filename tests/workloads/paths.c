@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* paths SECONDS FIRST: another call path each millisecond: sixteen frames, each left() or right() by a bit of
- * a number that counts up from FIRST, so 65,536 distinct stacks. */
+/* paths SECONDS FIRST: another call path each millisecond or sooner: a frame a bit of a number that counts up from
+ * FIRST, left() or right(), so 131,072 distinct stacks. */
 #include "tests/workloads/workload.h"
 
-#define DEPTH 16
+#define DEPTH 17
 
 NOINLINE void left(unsigned path, unsigned depth);
 NOINLINE void right(unsigned path, unsigned depth);
