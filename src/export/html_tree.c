@@ -25,15 +25,22 @@ struct build {
 	uint32_t *chain; // profile nodes of one climb
 };
 
-static void build_deinit(struct build *b)
+/* What finds nodes again; none are added after build_nodes(). */
+static void build_give_back(struct build *b)
 {
 	free(b->frame_fun);
-	intern_deinit(&b->contexts);
 	free(b->context_node);
 	free(b->slots);
 	free(b->memo);
 	free(b->memo_of);
 	free(b->chain);
+	*b = (struct build){.t = b->t, .options = b->options, .contexts = b->contexts};
+}
+
+static void build_deinit(struct build *b)
+{
+	build_give_back(b);
+	intern_deinit(&b->contexts);
 }
 
 const char *html_tree_fun_name(const struct html_tree *t, uint32_t fun)
@@ -483,6 +490,7 @@ static int build_run(struct build *b)
 
 	if (!r)
 		r = build_nodes(b);
+	build_give_back(b);
 	if (!r)
 		r = number_contexts(b);
 	if (!r)
