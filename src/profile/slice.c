@@ -207,6 +207,28 @@ static void add_ledger(struct profile_ledger *to, const struct profile_ledger *f
 		sums[i] += counts[i];
 }
 
+/* How busy the machine was over both; a slice shorter than a clock tick does not know. */
+static double mean(
+	const struct profile_meta *to, double before, const struct profile_meta *from, double slice)
+{
+	double a = (double)to->duration_ns, b = (double)from->duration_ns;
+
+	if (!to->has_usage)
+		before = -1;
+	if (!from->has_usage || slice < 0)
+		return before;
+	if (before < 0 || a + b <= 0)
+		return slice;
+	return (before * a + slice * b) / (a + b);
+}
+
+static void add_usage(struct profile_meta *to, const struct profile_meta *from)
+{
+	to->cpu_avg = mean(to, to->cpu_avg, from, from->cpu_avg);
+	to->mem_avg = mean(to, to->mem_avg, from, from->mem_avg);
+	to->has_usage |= from->has_usage;
+}
+
 static int take_meta(struct merging *m)
 {
 	struct profile_meta *to = &m->dst->meta, from = m->src->meta;
@@ -218,6 +240,7 @@ static int take_meta(struct merging *m)
 	from.ledger.frames = from.ledger.frames_unnamed = from.ledger.frames_no_symbols = 0;
 	add_ledger(&to->ledger, &from.ledger);
 	to->has_ledger |= from.has_ledger;
+	add_usage(to, &from);
 	to->duration_ns += from.duration_ns;
 	to->has_hw |= from.has_hw;
 	for (unsigned i = 0; i < PROFILE_HW_MAX; i++)

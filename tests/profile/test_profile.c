@@ -3,6 +3,7 @@
 #include "tests/harness.h"
 
 #include <errno.h>
+#include <math.h>
 
 #include "profile/profile.h"
 #include "profile/slice.h"
@@ -184,6 +185,49 @@ static void profile__counters_of_slices_add_up(void **state)
 	profile_deinit(&whole);
 }
 
+/* How busy the machine was is a mean over the slices' time, each job's over its own; what one slice does not
+ * know counts for nothing. */
+static void profile__usage_of_slices_is_their_mean(void **state)
+{
+	static const struct {
+		uint64_t ns;
+		bool known;
+		double cpu, memory, want_cpu, want_memory; // want: so far
+	} slices[] = {
+		{1000, false, 0, 0, -1, -1},
+		{1000, true, -1, 50, -1, 50},
+		{2000, true, 10, 50, 10, 50},
+		{4000, true, 40, 80, 25, 65},
+		{1, true, -1, -1, 25, 65},
+		{0, true, 25, 65, 25, 65},
+		{1000, false, 99, 99, 25, 65},
+	};
+	struct profile_merge how = {0};
+	struct profile whole;
+
+	(void)state;
+	profile_init(&whole, 100, 4096);
+	for (unsigned i = 0; i < ARRAY_SIZE(slices); i++) {
+		struct profile slice;
+
+		profile_init(&slice, 100, 4096);
+		slice.ntypes = 1;
+		slice.meta.duration_ns = slices[i].ns;
+		slice.meta.has_usage = slices[i].known;
+		slice.meta.cpu_avg = slices[i].cpu;
+		slice.meta.mem_avg = slices[i].memory;
+		assert_ok(profile_merge(&whole, &slice, &how));
+		profile_deinit(&slice);
+		if (!whole.meta.has_usage) {
+			assert_true(slices[i].want_cpu < 0);
+			continue;
+		}
+		assert_true(fabs(whole.meta.cpu_avg - slices[i].want_cpu) < 0.01);
+		assert_true(fabs(whole.meta.mem_avg - slices[i].want_memory) < 0.01);
+	}
+	profile_deinit(&whole);
+}
+
 /* Everything can still be read; nothing is found anew, nothing is added twice. */
 static void profile__sealed_is_read_only(void **state)
 {
@@ -219,6 +263,7 @@ int main(void)
 		cmocka_unit_test(profile__refuses_what_is_not_there),
 		cmocka_unit_test(profile__caps_hold_and_keep_what_was_there),
 		cmocka_unit_test(profile__counters_of_slices_add_up),
+		cmocka_unit_test(profile__usage_of_slices_is_their_mean),
 		cmocka_unit_test(profile__sealed_is_read_only),
 	};
 
