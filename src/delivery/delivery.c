@@ -495,6 +495,7 @@ void delivery_set_idle(struct delivery *d, bool idle)
 		pthread_cond_broadcast(&d->change);
 	d->idle = idle;
 	pthread_mutex_unlock(&d->lock);
+	server_log_set_idle(d->log, idle);
 }
 
 static void drain(struct delivery *d, uint64_t until_ns, const volatile sig_atomic_t *stop)

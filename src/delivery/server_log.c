@@ -11,6 +11,7 @@
 #include "base/compress.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/resident.h"
 #include "base/thread.h"
 #include "base/vec.h"
 
@@ -43,7 +44,8 @@ struct server_log {
 	pthread_mutex_t lock; // guards what follows
 	pthread_cond_t change;
 	pthread_t thread;
-	bool stop;
+	bool stop, idle;
+	bool connected; // something was sent since the connection was closed
 	struct records records;
 	uint64_t serial;
 	// Only the sending thread's: on its way, or to be sent again.
@@ -261,6 +263,7 @@ static void send_batch(struct server_log *log)
 		log->records = empty;
 		name(log->flight_id, sizeof(log->flight_id), false);
 	}
+	log->connected = true;
 	pthread_mutex_unlock(&log->lock);
 	sent = post(log);
 	if (sent) {
@@ -280,6 +283,16 @@ static void wait_ms(struct server_log *log, uint64_t until_ns)
 	pthread_cond_timedwait(&log->change, &log->lock, &when);
 }
 
+/* With the lock, which is let go meanwhile. */
+static void rest(struct server_log *log)
+{
+	log->connected = false;
+	pthread_mutex_unlock(&log->lock);
+	http_client_rest(log->http);
+	resident_give_back();
+	pthread_mutex_lock(&log->lock);
+}
+
 static void *send_all(void *arg)
 {
 	struct server_log *log = arg;
@@ -293,10 +306,14 @@ static void *send_all(void *arg)
 		wait_ms(log, clock_mono_ns() + interval / WAKES);
 		now = clock_mono_ns();
 		full = log->records.text.len > log->records.text.cap / 100 * FULL_PERCENT;
-		if (log->stop || (!log->flight.lengths.len && !full && now - last < interval))
-			continue;
-		send_batch(log);
-		last = clock_mono_ns();
+		if (log->stop)
+			break;
+		if (log->flight.lengths.len || full || now - last >= interval) {
+			send_batch(log);
+			last = clock_mono_ns();
+		}
+		if (log->idle && log->connected)
+			rest(log);
 	}
 	// The last words: what is in flight, then the rest.
 	for (int i = 0; i < 2 && (log->records.lengths.len || log->flight.lengths.len); i++) {
@@ -371,6 +388,15 @@ int server_log_start(const struct server_log_config *config, struct server_log *
 	log_tee(on_line, log);
 	*ret = log;
 	return 0;
+}
+
+void server_log_set_idle(struct server_log *log, bool idle)
+{
+	if (!log)
+		return;
+	pthread_mutex_lock(&log->lock);
+	log->idle = idle;
+	pthread_mutex_unlock(&log->lock);
 }
 
 void server_log_stop(struct server_log *log, unsigned timeout_ms)

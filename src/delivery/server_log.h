@@ -9,6 +9,7 @@
 #ifndef GP_DELIVERY_SERVER_LOG_H
 #define GP_DELIVERY_SERVER_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ struct server_log;
 
 /* Starts to gather and to send. Return 0, -errno. */
 int server_log_start(const struct server_log_config *config, struct server_log **ret);
+/* Nothing is profiled from now on, until it is said that something is: after each batch the connection is
+ * closed, and what its TLS took is given back. NULL is fine. */
+void server_log_set_idle(struct server_log *log, bool idle);
 /* Sends what is left, for timeout_ms at most, and ends. NULL is fine. */
 void server_log_stop(struct server_log *log, unsigned timeout_ms);
 

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,14 +17,16 @@
 #define BATCHES_MAX 16
 #define REQUEST_MAX ((size_t)8 << 20)
 
-/* Answers one request a connection. */
+/* Answers one request a connection, or, with keeps, as many as come. */
 struct service {
 	int fd, port;
+	bool keeps;
 	pthread_t thread;
 	int statuses[BATCHES_MAX]; // 0: hang up without an answer; then 201
 	pthread_mutex_t lock;
 	json_t *batches[BATCHES_MAX];
 	int n;
+	int opened, closed; // connections; closed: by the client, between two requests
 };
 
 static size_t content_length(const char *text)
@@ -56,30 +59,38 @@ static json_t *read_request(int fd)
 	return json_loadb(text.data, text.len, 0, NULL);
 }
 
+/* Return whether the connection may go on. */
+static bool answer_one(struct service *s, int fd)
+{
+	json_t *batch = read_request(fd);
+	int status = 0;
+	char answer[128];
+
+	pthread_mutex_lock(&s->lock);
+	s->closed += !batch;
+	if (!batch || s->n == BATCHES_MAX) {
+		json_decref(batch);
+	} else {
+		status = s->statuses[s->n] ? s->statuses[s->n] : 201;
+		s->batches[s->n++] = batch;
+	}
+	pthread_mutex_unlock(&s->lock);
+	snprintf(answer, sizeof(answer), "HTTP/1.1 %d X\r\nContent-Length: 2\r\n%s\r\n{}", status,
+		s->keeps ? "" : "Connection: close\r\n");
+	return status > 0 && write(fd, answer, strlen(answer)) > 0 && s->keeps;
+}
+
 static void *serve(void *arg)
 {
 	struct service *s = arg;
 	int fd;
 
 	while ((fd = accept(s->fd, NULL, NULL)) >= 0) {
-		json_t *batch = read_request(fd);
-		int status;
-		char answer[128];
-
 		pthread_mutex_lock(&s->lock);
-		if (!batch || s->n == BATCHES_MAX) {
-			json_decref(batch);
-			status = 0;
-		} else {
-			status = s->statuses[s->n] ? s->statuses[s->n] : 201;
-			s->batches[s->n++] = batch;
-		}
+		s->opened++;
 		pthread_mutex_unlock(&s->lock);
-		snprintf(answer, sizeof(answer),
-			"HTTP/1.1 %d X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-			status);
-		if (status > 0)
-			(void)!write(fd, answer, strlen(answer));
+		while (answer_one(s, fd))
+			;
 		close(fd);
 	}
 	return NULL;
@@ -125,6 +136,19 @@ static void wait_batches(struct service *s, int n)
 	for (int i = 0; i < 1000 && batches(s) < n; i++)
 		clock_sleep_ns(10 * NSEC_PER_MSEC);
 	assert_true(batches(s) >= n);
+}
+
+static void wait_closed(struct service *s, int n)
+{
+	int closed = 0;
+
+	for (int i = 0; i < 3000 && closed < n; i++) {
+		clock_sleep_ns(10 * NSEC_PER_MSEC);
+		pthread_mutex_lock(&s->lock);
+		closed = s->closed;
+		pthread_mutex_unlock(&s->lock);
+	}
+	assert_int_equal(closed, n);
 }
 
 static struct server_log *start(
@@ -183,6 +207,33 @@ static void server_log__a_failed_batch_is_sent_again(void **state)
 	assert_int_equal(records(s.batches[3]), 1);
 	assert_string_equal(message(s.batches[3], 0), "two");
 	assert_false(json_equal(id, json_object_get(s.batches[3], "batch_id")));
+	service_stop(&s);
+}
+
+/* Idle means idle: no connection stays open behind a batch. While something is profiled one does. */
+static void server_log__an_idle_agent_hangs_up(void **state)
+{
+	struct service s = {.keeps = true};
+	struct server_log *log;
+	char url[64];
+
+	(void)state;
+	service_start(&s);
+	log = start(&s, url, 0, 150);
+	log_debug("gprofiler.test", "one");
+	wait_batches(&s, 1);
+	log_debug("gprofiler.test", "two");
+	wait_batches(&s, 2);
+	assert_int_equal(s.opened, 1);
+	assert_int_equal(s.closed, 0);
+	// Also without another batch.
+	server_log_set_idle(log, true);
+	wait_closed(&s, 1);
+	log_debug("gprofiler.test", "three");
+	wait_batches(&s, 3);
+	wait_closed(&s, 2);
+	assert_int_equal(s.opened, 2);
+	server_log_stop(log, 2000);
 	service_stop(&s);
 }
 
@@ -245,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(server_log__a_failed_batch_is_sent_again),
+		cmocka_unit_test(server_log__an_idle_agent_hangs_up),
 		cmocka_unit_test(server_log__full_memory_drops_the_oldest),
 		cmocka_unit_test(server_log__stop_does_not_wait_for_the_service),
 	};
