@@ -154,6 +154,7 @@ int finished_write(struct finished *f)
 	};
 	_cleanup_buf_ struct buf text = BUF_INIT(TEXT_MAX);
 	struct profile *p = &f->profile;
+	_cleanup_close_ int text_fd = -1;
 	int r, sent = 0;
 
 	profile_seal(p);
@@ -163,10 +164,15 @@ int finished_write(struct finished *f)
 		diagnostics_turn(&config->machine->diagnostics);
 	p->header = metadata_header(&metadata, p);
 	json_object_set_new(p->header, "governor", governor_json(&f->marks));
-	r = output_write(&output, p, f->several ? f->event : NULL);
+	r = output_write(
+		&output, p, f->several ? f->event : NULL, config->delivery ? &text_fd : NULL);
 	if (config->delivery)
-		sent = delivery_profile(
-			config->delivery, p, &collapsed, o->flamegraph && !o->continuous);
+		sent = delivery_profile(config->delivery, p,
+			&(struct delivery_text){
+				.collapsed = &collapsed,
+				.fd = text_fd,
+				.page = o->flamegraph && !o->continuous,
+			});
 	settle(f, config->delivery ? sent : r);
 	if (o->top) {
 		summary_top(&text, p, (unsigned)o->top);

@@ -2,6 +2,7 @@
 #include "agent/output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
@@ -112,8 +113,9 @@ static int write_whole(const struct output_config *config, enum output_format fo
 	return r;
 }
 
+/* ret_fd: the file, to be read; NULL: it is not wanted. */
 static int write_one(const struct output_config *config, enum output_format format,
-	const struct profile *p, const char *stem)
+	const struct profile *p, const char *stem, int *ret_fd)
 {
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *link = NULL;
@@ -134,6 +136,8 @@ static int write_one(const struct output_config *config, enum output_format form
 			break;
 		r = write_whole(config, format, p, path);
 	}
+	if (!r && ret_fd)
+		*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (!r)
 		r = relink(config, link ? link : formats[format].link, fs_basename(path));
 	if (r)
@@ -167,15 +171,20 @@ static void free_stem(const struct output_config *config, const struct profile *
 	}
 }
 
-int output_write(const struct output_config *config, const struct profile *p, const char *event)
+int output_write(const struct output_config *config, const struct profile *p, const char *event,
+	int *ret_collapsed)
 {
 	char stem[128];
 	int first = 0;
 
+	if (ret_collapsed)
+		*ret_collapsed = -1;
 	free_stem(config, p, event, stem);
 	for (int format = 0; format < OUTPUT_FORMATS; format++) {
-		int r = config->formats & 1u << format ? write_one(config, format, p, stem) : 0;
+		int *fd = format == OUTPUT_COLLAPSED ? ret_collapsed : NULL, r = 0;
 
+		if (config->formats & 1u << format)
+			r = write_one(config, format, p, stem, fd);
 		if (!first)
 			first = r;
 	}

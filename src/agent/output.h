@@ -35,7 +35,9 @@ enum output_format output_format_parse(const char *name);
 int output_prepare(const struct output_config *config);
 
 /* Writes every wanted file of one profile; a file that fails is logged, and the others are still
- * written. event is NULL when the only one. Return 0, or the first error. */
-int output_write(const struct output_config *config, const struct profile *p, const char *event);
+ * written. event is NULL when the only one. ret_collapsed: the .col file, open to be read and the
+ * caller's, or -1 if there is none; NULL: nobody reads it. Return 0, or the first error. */
+int output_write(const struct output_config *config, const struct profile *p, const char *event,
+	int *ret_collapsed);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "delivery/pack.h"
@@ -21,6 +22,7 @@
 #define PATIENCE_MAX_S 300
 #define PAGE_MAX ((size_t)16 << 20)
 #define FIELDS_MAX ((size_t)16 << 10)
+#define COPY_BYTES ((size_t)32 << 10)
 #define REFUSED_HINT 3
 #define LOG_FLUSH_MS 10000
 #define LOG_HURRY_MS 1000
@@ -383,10 +385,9 @@ int delivery_start(const struct delivery_config *config, struct delivery **ret)
 	return 0;
 }
 
-/* The text of one profile, page or not. */
 struct source {
 	struct profile *p;
-	const struct export_collapsed_options *options;
+	const struct delivery_text *text;
 };
 
 /* The page as a value of the header; NULL when it cannot be had: it is worth no failure. */
@@ -406,6 +407,25 @@ static json_t *page_text(const struct profile *p)
 	return value;
 }
 
+/* Behind the header line, which may have the page in it, all is as the file has it. */
+static int copy_lines(FILE *f, int fd)
+{
+	char piece[COPY_BYTES];
+	bool header = true;
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = fs_pread_full(fd, piece, sizeof(piece), at)) > 0) {
+		const char *from = header ? memchr(piece, '\n', (size_t)n) : piece;
+
+		if (from)
+			fwrite(from, 1, (size_t)(piece + n - from), f);
+		header = !from;
+		at += n;
+	}
+	return n < 0 ? (int)n : fflush(f) || ferror(f) ? -EIO : 0;
+}
+
 static int write_source(FILE *f, bool page, void *arg)
 {
 	const struct source *s = arg;
@@ -414,7 +434,13 @@ static int write_source(FILE *f, bool page, void *arg)
 
 	if (text)
 		json_object_set_new(s->p->header, "flamegraph_html", text);
-	r = export_collapsed(f, s->p, s->options);
+	if (s->text->fd < 0) {
+		r = export_collapsed(f, s->p, s->text->collapsed);
+	} else {
+		r = export_collapsed_header(f, s->p);
+		if (!r)
+			r = copy_lines(f, s->text->fd);
+	}
 	if (text)
 		json_object_set_new(s->p->header, "flamegraph_html", json_null());
 	return r;
@@ -440,8 +466,7 @@ static double metric(const struct profile *p, const char *name)
 	return json_is_number(value) ? json_number_value(value) : -1;
 }
 
-int delivery_profile(struct delivery *d, struct profile *p,
-	const struct export_collapsed_options *options, bool page)
+int delivery_profile(struct delivery *d, struct profile *p, const struct delivery_text *text)
 {
 	const struct upload_window window = {
 		.start_real_ns = p->meta.start_real_ns,
@@ -451,12 +476,12 @@ int delivery_profile(struct delivery *d, struct profile *p,
 		.mem_avg = metric(p, "mem_avg"),
 	};
 	_cleanup_buf_ struct buf fields = BUF_INIT(FIELDS_MAX);
-	struct source source = {.p = p, .options = options};
+	struct source source = {.p = p, .text = text};
 	struct pack_stats stats;
 	struct pack_job job = {
 		.origin = d->origin,
 		.preferred = UPLOAD_PREFERRED,
-		.page = page,
+		.page = text->page,
 		.text = write_source,
 		.text_arg = &source,
 		.sink = keep_locked,

@@ -68,10 +68,16 @@ int delivery_configure(struct delivery_config *config, const struct options *o,
  * certificate file is unreadable: logged, the program ends; -errno. */
 int delivery_start(const struct delivery_config *config, struct delivery **ret);
 
-/* Packs and keeps a finished profile; its header is changed and put back meanwhile. page: the flame graph
- * page goes along, as long as there is room. What goes wrong is logged. Return 0 or -errno. */
-int delivery_profile(struct delivery *d, struct profile *p,
-	const struct export_collapsed_options *options, bool page);
+/* What an upload says of a profile. */
+struct delivery_text {
+	const struct export_collapsed_options *collapsed;
+	int fd; // a file that export_collapsed() wrote with these; -1: it is asked for the text
+	bool page; // the flame graph page goes along, as long as there is room
+};
+
+/* Packs and keeps a finished profile; its header is changed and put back meanwhile. What goes wrong is
+ * logged. Return 0 or -errno. */
+int delivery_profile(struct delivery *d, struct profile *p, const struct delivery_text *text);
 
 /* Nothing is profiled from now on, until it is said that something is: when all is sent the connection is
  * closed, whose TLS holds more memory than everything else in an idle agent. Any thread. */

@@ -274,6 +274,18 @@ static int append_line(struct collapse *c, struct text_ids *stack, uint32_t id)
 	return c->text.bad ? -ENOSPC : 0;
 }
 
+int export_collapsed_header(FILE *f, const struct profile *p)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(LINE_MAX_BYTES);
+	int r;
+
+	buf_append_str(&text, "# ");
+	r = json_append(&text, p->header);
+	if (!r)
+		fwrite(text.data, 1, text.len, f);
+	return r;
+}
+
 static int write_lines(struct collapse *c, FILE *f)
 {
 	struct text_ids stack;
@@ -282,11 +294,7 @@ static int write_lines(struct collapse *c, FILE *f)
 
 	text_ids_init(&stack, UINT32_MAX);
 	if (c->options->header && c->p->header) {
-		buf_clear(&c->text);
-		buf_append_str(&c->text, "# ");
-		r = json_append(&c->text, c->p->header);
-		if (!r)
-			fwrite(c->text.data, 1, c->text.len, f);
+		r = export_collapsed_header(f, c->p);
 		first = false;
 	}
 	for (uint32_t id = 1; !r && id <= c->samples.len; id++) {

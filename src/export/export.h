@@ -18,6 +18,8 @@ struct export_collapsed_options {
 /* The .col form: gprofiler-agent.md 3.2, 3.3, 3.5. */
 int export_collapsed(
 	FILE *f, const struct profile *p, const struct export_collapsed_options *options);
+/* Its first line alone, without a newline. */
+int export_collapsed_header(FILE *f, const struct profile *p);
 struct export_flamegraph_options {
 	bool pid, tid; // after the comm
 };
