@@ -12,7 +12,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 import studio_server as S
 
 # Nearly every sample is a stack of its own (workloads/paths.c); the tables take 65,536 a window.
-WINDOW = int(os.environ.get("BENCH_WINDOW_SECONDS", "28"))
+WINDOW = int(os.environ.get("BENCH_WINDOW_SECONDS", "34"))
 MB = 1e6
 
 
