@@ -36,7 +36,7 @@ with tempfile.TemporaryDirectory(prefix="gprofiler-bench-") as directory:
     ca = S.make_ca(directory)
     studio = S.Studio(tls=S.make_cert(directory, ca, "server"))
     agent = lib.Agent("-u", "--token", studio.token, "--service-name", "bench", "--server-host", studio.url, "--api-server", studio.url,
-                      "--tls-ca-bundle", ca[0], "--dont-send-logs", "--enable-heartbeat-server", "--heartbeat-interval", 1,
+                      "--tls-ca-bundle", ca[0], "--enable-heartbeat-server", "--heartbeat-interval", 1,
                       "--spool-dir", directory + "/spool", "--state-dir", directory + "/state", "--no-flamegraph")
     try:
         wait_for(lambda: len(studio.heartbeats) >= 3)
