@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/java_facts.h"
+#include "agent/java_flags.h"
 #include "base/cursor.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -53,6 +54,7 @@ int applications_init(struct applications *a, const struct options *options, con
 {
 	*a = (struct applications){.options = options, .proc = proc};
 	arguments_init(&a->args);
+	java_options_init(&a->java_options);
 	program_files_init(&a->files);
 	a->appid = (struct appid_config){
 		.proc = proc, .filters = a->filters, .spark = options->java_spark_appid};
@@ -78,6 +80,7 @@ void applications_deinit(struct applications *a)
 		regfree(&a->filters[i]);
 	a->appid.nfilters = 0;
 	arguments_deinit(&a->args);
+	java_options_deinit(&a->java_options);
 	program_files_deinit(&a->files);
 }
 
@@ -244,7 +247,7 @@ static json_t *java_metadata(struct subject *s, bool published)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(4096);
 	struct program_file lib;
-	json_t *o = json_object();
+	json_t *o = json_object(), *flags = NULL;
 
 	look_exe(s, PROGRAM_HEADERS);
 	look_library(s, LIB_JVM, PROGRAM_ELF_ID, &lib);
@@ -252,7 +255,9 @@ static json_t *java_metadata(struct subject *s, bool published)
 		s->a->proc, s->pid, s->libraries[LIB_JVM], published ? &s->a->hsperf : NULL, &text);
 	add_text(o, "java_version", buf_str(&text));
 	add_text(o, "libjvm_elfid", lib.elf_id);
-	json_object_set_new(o, "jvm_flags", java_flags(&s->a->args, s->a->options->java_jvm_flags));
+	if (java_options_read(&s->a->java_options, s->a->proc, s->pid, &s->a->args) == 0)
+		flags = java_flags(&s->a->java_options, s->a->options->java_jvm_flags);
+	json_object_set_new(o, "jvm_flags", flags ? flags : json_array());
 	return o;
 }
 

@@ -13,6 +13,7 @@
 #include "config/options.h"
 #include "process/appid.h"
 #include "process/hsperf.h"
+#include "process/java_options.h"
 
 struct applications {
 	const struct options *options;
@@ -22,6 +23,7 @@ struct applications {
 	regex_t filters[APPID_FILTERS_MAX];
 	struct arguments args; // scratch
 	struct hsperf hsperf; // scratch
+	struct java_options java_options; // scratch
 };
 
 /* Return 0; -EINVAL a filter is no regular expression (said in the log); -ENOMEM. */

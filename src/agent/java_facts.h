@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent/java_facts.h -- a JVM's version and flags in the reference's form (gprofiler-agent.md 3.13),
- * without asking the JVM. Any thread. */
+/* agent/java_facts.h -- a JVM's version in the reference's form (gprofiler-agent.md 3.13), without asking
+ * the JVM. Any thread. */
 #ifndef GP_AGENT_JAVA_FACTS_H
 #define GP_AGENT_JAVA_FACTS_H
 
-#include "base/json.h"
-#include "process/arguments.h"
+#include "base/buf.h"
 #include "process/hsperf.h"
 
 /* Appends the lines of `java -version`: from what the JVM publishes (NULL: it does not), and from the
@@ -13,10 +12,5 @@
  * where neither says a version. */
 void java_version(const char *proc, uint32_t pid, const char *libjvm, const struct hsperf *h,
 	struct buf *ret);
-
-/* The flags given on the command line (-XX:...), sorted by name, as {name, type, value, origin, kind}.
- * choice is --java-collect-jvm-flags: "none", or names to keep; "default" and "all" keep all. What only
- * the JVM itself knows (flags it chose, kinds) is not here: kind is empty. */
-json_t *java_flags(const struct arguments *args, const char *choice);
 
 #endif

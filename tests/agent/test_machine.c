@@ -12,7 +12,7 @@
 #include "agent/diagnostics.h"
 #include "agent/external_metadata.h"
 #include "agent/hw_metrics.h"
-#include "agent/java_facts.h"
+#include "agent/java_flags.h"
 #include "agent/program_file.h"
 #include "agent/system_facts.h"
 #include "agent/usage.h"
@@ -231,14 +231,14 @@ static void machine__counters_and_lines(void **state)
 
 static void machine__flags_of_a_jvm(void **state)
 {
-	static struct arguments a;
+	static struct java_options a;
 	json_t *all;
-	static const char line[] = "java\0-XX:+UseZ\0-XX:-B\0-XX:Size=5\0-XX:\0-XX:Bare\0Main";
+	static const char line[] =
+		"-XX:+UseZ -XX:-B -XX:Size=5 -XX: -XX:Bare -XX:File=/x -XX:PrintGC=1";
 
 	(void)state;
-	arguments_init(&a);
-	buf_append(&a.text, line, sizeof(line));
-	arguments_split(&a);
+	java_options_init(&a);
+	assert_ok(java_options_variable(&a, line, false));
 	expect(java_flags(&a, "Size,Other"),
 		"[{\"name\": \"Size\", \"type\": null, \"value\": \"5\", \"origin\": \"command line\", "
 		"\"kind\": []}]");
@@ -247,7 +247,25 @@ static void machine__flags_of_a_jvm(void **state)
 	all = java_flags(&a, "default");
 	assert_int_equal(json_array_size(all), 3);
 	json_decref(all);
-	arguments_deinit(&a);
+	// The last one holds; sizes are numbers; what is too large is none.
+	assert_ok(java_options_variable(&a,
+		"-XX:Size=2k -Xmx1G -Xss1025k -Xmn -Xmsx -XX:Ratio=1.50 -XX:Big=99999999999999999999 "
+		"-XX:Huge=99999999999t -XX:Hex=0x10",
+		true));
+	expect(java_flags(&a, "Size,MaxHeapSize,ThreadStackSize,Ratio,Big,Huge,Hex,MinHeapSize"),
+		"[{\"name\": \"Big\", \"type\": null, \"value\": \"99999999999999999999\", \"origin\": "
+		"\"environment\", \"kind\": []}, "
+		"{\"name\": \"Hex\", \"type\": null, \"value\": \"16\", \"origin\": \"environment\", "
+		"\"kind\": []}, "
+		"{\"name\": \"MaxHeapSize\", \"type\": \"size_t\", \"value\": \"1073741824\", "
+		"\"origin\": \"environment\", \"kind\": []}, "
+		"{\"name\": \"Ratio\", \"type\": null, \"value\": \"1.50\", \"origin\": "
+		"\"environment\", \"kind\": []}, "
+		"{\"name\": \"Size\", \"type\": null, \"value\": \"2048\", \"origin\": "
+		"\"environment\", \"kind\": []}, "
+		"{\"name\": \"ThreadStackSize\", \"type\": \"intx\", \"value\": \"1025\", "
+		"\"origin\": \"environment\", \"kind\": []}]");
+	java_options_deinit(&a);
 }
 
 int main(void)

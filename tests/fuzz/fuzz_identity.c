@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/java_facts.h"
+#include "agent/java_flags.h"
+#include "agent/other_agent.h"
 #include "agent/program_file.h"
 #include "agent/system_facts.h"
 #include "agent/usage.h"
@@ -23,6 +24,7 @@ static void arguments(const char *data, size_t len)
 	const struct appid_config config = {.proc = "/nonexistent", .spark = true};
 	_cleanup_buf_ struct buf appid = BUF_INIT(APPID_MAX);
 	static struct arguments a;
+	static struct java_options options;
 	struct appid_process p = {.pid = 1, .args = &a, .runtimes = 0xf};
 	json_t *flags;
 
@@ -36,8 +38,14 @@ static void arguments(const char *data, size_t len)
 			buf_clear(&appid);
 			appid_find(&config, &p, &appid);
 		}
-		flags = java_flags(&a, "default");
-		json_decref(flags);
+		java_options_init(&options);
+		if (java_options_read(&options, "/nonexistent", 1, &a) == 0 &&
+			java_options_file(&options, buf_str(&a.text)) == 0 &&
+			java_options_variable(&options, buf_str(&a.text), true) == 0) {
+			flags = java_flags(&options, "default");
+			json_decref(flags);
+		}
+		java_options_deinit(&options);
 	}
 	arguments_deinit(&a);
 }
@@ -60,6 +68,7 @@ static void texts(const char *data, size_t len)
 		abort();
 	system_glibc_banner(data, len, version);
 	metrics_parse_url(text, host, port);
+	other_agent_parse(text, "lock");
 	appid_ini_value(text, "uwsgi", "module", value, sizeof(value));
 	appid_ini_value(text, NULL, "spark.app.name", value, sizeof(value));
 	second = strchr(text, '\n');
@@ -126,6 +135,8 @@ int fuzz_seed(unsigned n, struct buf *out)
 {
 	static const char *const arguments_of[] = {"gunicorn: worker [my.wsgi:app]", "gunicorn",
 		"uwsgi --ini x", "java -XX:+UseG1GC -cp a -jar", "celery -A", "node -r a.js b.js"};
+	static const char java[] =
+		"-XX:+A \"-Xmx1 g\" '-b\\n' #c\n\\\n -XX:S=1k -cp x @f Main -XX:T=2";
 	static const char hsperf[] =
 		"\xca\xfe\xc0\xc0\x01\x02\0\x01\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 		"\x20\0\0\0\x01\0\0\0"
@@ -186,6 +197,11 @@ int fuzz_seed(unsigned n, struct buf *out)
 	case 17:
 		return put_text(
 			out, "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.");
+	case 18:
+		return put_text(out, "Num       RefCount Protocol Flags    Type St Inode Path\n"
+				     "0: 00000002 00000000 00010000 0001 01 42 @@lock\n");
+	case 19:
+		return put(out, 0, java, sizeof(java) - 1);
 	default:
 		return -1;
 	}

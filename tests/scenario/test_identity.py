@@ -116,6 +116,19 @@ public class Fibonacci {
     assert meta["libjvm_elfid"].startswith("buildid:"), meta
     assert {"name": "UseSerialGC", "type": "bool", "value": "true", "origin": "command line", "kind": []} \
         in meta["jvm_flags"], meta
+    # What was said elsewhere than on the command line, too: just as the JVM itself understands it.
+    arguments = write("arguments", "-XX:NewRatio=3 # old\n-Xss512k '-Dmy.text=a b'\n")
+    environ = dict(os.environ, JAVA_TOOL_OPTIONS="-XX:MaxMetaspaceSize=128m -XX:-UsePerfData", _JAVA_OPTIONS="-XX:NewRatio=4",
+                   JDK_JAVA_OPTIONS=f"-XX:ReservedCodeCacheSize=64m @{arguments}")
+    told = ("-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:MinHeapFreeRatio=33", "-XX:ErrorFile=/nowhere/x", "-XX:SurvivorRatio=7")
+    own = subprocess.run([java, *told, "-XX:+PrintFlagsFinal", "-version"], capture_output=True, text=True, env=environ).stdout
+    lines = re.findall(r"^ *(\S+) +(\w+) += (\S*) +\{([^}]*)\} \{(command line|environment)\}$", own, re.M)
+    expected = [(name, value, origin) for kind, name, value, which, origin in sorted(lines, key=lambda l: l[1])
+                if not kind.startswith("ccstr") and which != "manageable" and name != "PrintFlagsFinal"]
+    third = lib.env.start(java, *told, source, "-XX:+NotForTheJvm", env=environ, stderr=subprocess.DEVNULL)
+    prof = lib.gprofiler("-d", 3, "-f", 99, "-p", third.pid, out="third")
+    flags = metadata_of(prof, "java")["jvm_flags"]
+    assert [(f["name"], f["value"], f["origin"]) for f in flags] == expected and len(expected) >= 9, (flags, expected)
     # With what a JVM publishes the lines are those of `java -version`, and the command is the JVM's own.
     second = lib.env.start(java, "-cp", os.path.dirname(source), source)
     prof = lib.gprofiler("-d", 4, "-f", 99, "-p", second.pid, out="second")
