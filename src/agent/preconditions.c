@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
+#include "agent/other_agent.h"
 #include "base/fs.h"
 
 #define LEAVE(status) ((status) + 1)
@@ -51,68 +53,116 @@ static socklen_t lock_address(const char *name, struct sockaddr_un *addr)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 2 + n);
 }
 
-/* A socket in the network namespace of pid 1, so that agents in different containers meet. */
-static int lock_socket(void)
+/* A socket in a network namespace, or in our own where that is closed to us (or fd is none). *ret_net: which
+ * it became, 0 unknown. */
+static int socket_in(int net, uint64_t *ret_net)
 {
 	_cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int init = open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
-	bool moved = own >= 0 && init >= 0 && setns(init, CLONE_NEWNET) == 0;
+	bool moved = own >= 0 && net >= 0 && setns(net, CLONE_NEWNET) == 0;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int r = fd < 0 ? -errno : fd;
+	struct stat st;
 
 	if (moved && setns(own, CLONE_NEWNET) < 0) {
 		r = -errno;
 		if (fd >= 0)
 			close(fd);
 	}
+	*ret_net = fstat(moved ? net : own, &st) == 0 ? st.st_ino : 0;
 	return r;
+}
+
+/* Where agents of different containers meet. */
+static int lock_socket(uint64_t *ret_net)
+{
+	_cleanup_close_ int init = open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
+
+	return socket_in(init, ret_net);
+}
+
+static int taken(void)
+{
+	fprintf(stderr,
+		"Could not acquire gProfiler's lock. Is it already running? Try 'sudo netstat "
+		"-xp | grep gprofiler' to see which process holds the lock.\n");
+	return LEAVE(0);
 }
 
 int precondition_lock(const char *name, int *ret_fd)
 {
+	struct other_agent other;
 	struct sockaddr_un addr;
 	socklen_t len = lock_address(name, &addr);
-	_cleanup_close_ int fd = lock_socket();
-	int r = fd < 0 ? fd : bind(fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
+	uint64_t net;
+	_cleanup_close_ int fd = lock_socket(&net);
+	int r = fd;
 
-	if (!r) {
-		*ret_fd = steal_fd(&fd);
-		return 0;
+	if (fd >= 0) {
+		if (other_agent_find(name, net, &other))
+			return taken();
+		r = bind(fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
 	}
-	if (r == -EADDRINUSE) {
+	if (r == -EADDRINUSE)
+		return taken();
+	if (r) {
 		fprintf(stderr,
-			"Could not acquire gProfiler's lock. Is it already running? Try 'sudo "
-			"netstat -xp | grep gprofiler' to see which process holds the lock.\n");
-		return LEAVE(0);
+			"%s\nCould not acquire gProfiler's lock due to an error. Are you running "
+			"gProfiler in privileged mode?\n",
+			strerror(-r));
+		return LEAVE(1);
 	}
-	fprintf(stderr,
-		"%s\nCould not acquire gProfiler's lock due to an error. Are you running gProfiler in "
-		"privileged mode?\n",
-		strerror(-r));
-	return LEAVE(1);
+	// Two that begin at the same time in two namespaces: one of them gives way, and it is clear which.
+	if (other_agent_find(name, net, &other) && other.net < net)
+		return taken();
+	*ret_fd = steal_fd(&fd);
+	return 0;
 }
 
-int precondition_lock_connect(const char *name, int *ret_fd)
+static int connect_in(int fd, const char *name, int *ret_fd)
 {
+	_cleanup_close_ int owned = fd;
 	struct sockaddr_un addr;
 	socklen_t len = lock_address(name, &addr);
-	_cleanup_close_ int fd = lock_socket();
 
 	if (fd < 0)
 		return fd;
 	if (connect(fd, (struct sockaddr *)&addr, len) < 0)
 		return -errno;
-	*ret_fd = steal_fd(&fd);
+	*ret_fd = steal_fd(&owned);
 	return 0;
+}
+
+int precondition_lock_connect(const char *name, int *ret_fd)
+{
+	_cleanup_close_ int other_net = -1;
+	struct other_agent other;
+	char path[32];
+	uint64_t net, there;
+	int r = connect_in(lock_socket(&net), name, ret_fd);
+
+	if (r != -ECONNREFUSED || !other_agent_find(name, net, &other))
+		return r;
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", other.pid);
+	other_net = open(path, O_RDONLY | O_CLOEXEC);
+	r = socket_in(other_net, &there);
+	if (r >= 0 && there != other.net) {
+		close(r);
+		return -EACCES;
+	}
+	return connect_in(r, name, ret_fd);
 }
 
 bool precondition_lock_held(const char *name)
 {
+	struct other_agent other;
 	struct sockaddr_un addr;
 	socklen_t len = lock_address(name, &addr);
-	_cleanup_close_ int fd = lock_socket();
+	uint64_t net;
+	_cleanup_close_ int fd = lock_socket(&net);
 
-	return fd >= 0 && bind(fd, (struct sockaddr *)&addr, len) < 0 && errno == EADDRINUSE;
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&addr, len) < 0 && errno == EADDRINUSE)
+		return true;
+	return other_agent_find(name, net, &other);
 }
 
 int pid_file_write(const char *path)

@@ -2,7 +2,9 @@
 /* agent/preconditions.h -- what must hold before anything is started (gprofiler-agent.md 2.1).
  *
  * Messages and exit statuses are those of the reference. The lock is an abstract Unix socket whose
- * name is the reference's, so that the two never run side by side. */
+ * name is the reference's, in the network namespace of pid 1 like there, so that the two never run side by
+ * side. Who may not enter that namespace takes it in its own, and looks for those of others
+ * (other_agent.h). */
 #ifndef GP_AGENT_PRECONDITIONS_H
 #define GP_AGENT_PRECONDITIONS_H
 

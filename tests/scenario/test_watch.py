@@ -148,6 +148,45 @@ def test_a_lock_that_does_not_answer_is_told_from_none():
     assert r.returncode == 1 and "does not answer" in r.stderr, r
 
 
+# An agent in a pod of least privilege: a network namespace of its own, and no way into that of pid 1.
+POD = ("unshare", "--net", "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+STRANGER = """
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.bind("\\0\\0" + sys.argv[1])
+print("bound", flush=True)
+time.sleep(600)
+"""
+
+
+def test_two_agents_in_two_network_namespaces():
+    """Only one runs, whichever was first, and `status` finds it; a container's own process of that name is no agent."""
+    lib.need_root()
+    if subprocess.run([*POD, "true"], capture_output=True).returncode:
+        lib.skip("no network namespace can be made")
+    with watch_lib.agent("-d", 1, "-f", 49, "--disable-pidns-check", listen=None, prefix=POD) as a:
+        wait_for("a window", lambda: "Saved collapsed stacks" in a.log())
+        name = {"GPROFILER_LOCK_NAME": a.environ["GPROFILER_LOCK_NAME"]}
+        for n, prefix in enumerate(((), POD)):
+            second = lib.gprofiler("-d", 1, "--disable-pidns-check", environ=name, prefix=prefix, out=f"second{n}")
+            assert "Is it already running?" in second.stderr_text, (prefix, second.stdout_text, second.stderr_text)
+        assert a.status_json()["pid"] == a.process.pid
+        a.stop()
+    assert a.status().returncode == 3
+    # The other way round, and beside somebody who only took the name in namespaces of his own.
+    with watch_lib.agent("-d", 1, "-f", 49, listen=None) as a:
+        wait_for("a window", lambda: "Saved collapsed stacks" in a.log())
+        name = {"GPROFILER_LOCK_NAME": a.environ["GPROFILER_LOCK_NAME"]}
+        second = lib.gprofiler("-d", 1, "--disable-pidns-check", environ=name, prefix=POD, out="third")
+        assert "Is it already running?" in second.stderr_text, (second.stdout_text, second.stderr_text)
+        a.stop()
+    stranger = lib.env.start("unshare", "--net", "--pid", "--fork", "--kill-child", "python3", "-c", STRANGER, name["GPROFILER_LOCK_NAME"],
+                             stdout=subprocess.PIPE, text=True)
+    assert stranger.stdout.readline() == "bound\n"
+    lib.gprofiler("-d", 1, "-f", 49, environ=name, out="fourth")
+    assert os.path.exists(os.path.join(lib.env.dir, "fourth", "last_profile.col"))
+
+
 def test_the_service_manager_is_told():
     for abstract in (False, True):
         m = watch_lib.Manager(abstract)
