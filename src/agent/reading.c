@@ -2,6 +2,8 @@
 #include "agent/reading.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -61,6 +63,7 @@ int reading_init(struct reading *r, const struct reading_config *c)
 		.processes = c->frames->processes,
 		.frequency = c->frequency,
 		.no_records = c->no_records,
+		.alone = c->alone,
 	};
 	window_init(&r->window, c->max_samples);
 	log_info(LOGGER, "Reading %s from outside, %u times a second",
@@ -151,23 +154,57 @@ void reading_set_divisor(struct reading *r, unsigned divisor)
 		reader_set_hz(r->reader, divisor ? MAX(hz / divisor, 1u) : 0);
 }
 
+struct failing {
+	struct reading *reading;
+	struct failures *failures;
+};
+
+static int on_failure(void *arg, uint32_t uid, int error)
+{
+	struct failing *f = arg;
+	struct process *p = process_table_by_uid(f->reading->processes, uid);
+	char what[64], why[128];
+
+	if (error < 0)
+		return failures_add(f->failures, uid, "error",
+			error == -ESRCH	   ? "process went down during profiling"
+			: error == -ENOENT ? "its interpreter is gone"
+			: error == -EPERM  ? "no permission to read the process"
+			: error == -EINVAL ? "the structures of its interpreter are not as known"
+					   : strerror(-error));
+	if (!p)
+		return 0;
+	runtime_refuses(f->reading->frames->runtimes->set, p, what, sizeof(what));
+	snprintf(why, sizeof(why), "profiling %s is not supported", what);
+	return failures_add(f->failures, uid, "skipped", why);
+}
+
 int reading_name(
 	struct reading *r, struct naming *naming, const struct window *sampled, struct profile *ret)
 {
+	struct failures failures;
+	struct failing failing = {r, &failures};
 	struct merge merge;
 	int e;
 
 	if (!r->reader)
 		return naming_run(naming, sampled, ret);
+	failures_init(&failures);
+	failures.alone = r->alone;
 	e = merge_init(&merge, sampled, &r->window);
 	naming->merge = &merge;
+	naming->failures = &failures;
+	if (!e)
+		e = reader_failures(r->reader, on_failure, &failing);
 	if (!e)
 		e = naming_run(naming, sampled, ret);
 	naming->read = true;
 	if (!e)
 		e = naming_run(naming, &r->window, ret);
 	merge_deinit(&merge);
+	failures_deinit(&failures);
 	naming->merge = NULL;
+	naming->failures = NULL;
 	return e;
 }
 

@@ -34,6 +34,7 @@ struct reading_config {
 	uint32_t max_samples;
 	bool only_listed; // the walker in the kernel sees to the others
 	bool no_records; // nothing but /proc tells what processes do
+	bool alone; // nothing samples what is read
 	bool (*wanted)(void *arg, const struct process *p, bool *ret_asked_for);
 	void *arg;
 };
@@ -49,6 +50,7 @@ struct reading {
 	uint64_t next_scan; // of /proc for new processes, CLOCK_MONOTONIC ns
 	struct reader_stats base; // when the running window began
 	struct reader_stats ended; // of the window that ended
+	bool alone; // nothing samples what is read
 };
 
 int reading_init(struct reading *r, const struct reading_config *config);

@@ -382,6 +382,74 @@ static void count_names(struct naming_state *s, uint32_t node, uint64_t samples)
 	}
 }
 
+/* ---- processes that could not be read ---- */
+
+static int failure_frame(struct naming_state *s, const char *text, uint32_t *ret)
+{
+	struct profile_frame f = {.kind = PROFILE_FRAME_META};
+	int r = profile_string(s->p, text, &f.name);
+
+	return r ? r : profile_frame(s->p, &f, ret);
+}
+
+/* The same stack with the reason as its outermost frame. */
+static int put_failure(struct naming_state *s, const char *text, uint32_t *node)
+{
+	_cleanup_free_ uint32_t *path = NULL;
+	size_t n = 0, size = 0;
+	uint32_t frame;
+	int r = failure_frame(s, text, &frame);
+
+	for (uint32_t at = *node; !r && at; at = profile_node_get(s->p, at)->parent) {
+		r = vec_grow((void **)&path, &size, n + 1, UINT32_MAX, sizeof(*path));
+		if (!r)
+			path[n++] = profile_node_get(s->p, at)->frame;
+	}
+	if (!r)
+		r = profile_node(s->p, 0, frame, node);
+	while (!r && n)
+		r = profile_node(s->p, *node, path[--n], node);
+	return r;
+}
+
+/* A process that nothing else samples: one sample, which took no time. */
+static int name_failure(struct naming_state *s, const struct process *proc)
+{
+	static const int64_t values[PROFILE_VALUES_MAX] = {1, 0};
+	struct profile_context c = {.tid = proc->pid, .uid = proc->uid};
+	uint32_t context, node = 0;
+	int r = name_process(s, proc, &c);
+
+	if (!r)
+		r = profile_string(s->p, proc->comm, &c.comm);
+	c.thread_comm = c.comm;
+	if (!r)
+		r = profile_context(s->p, &c, &context);
+	if (!r)
+		r = put_failure(s, failures_get(s->n->failures, proc->uid), &node);
+	return r ? r : profile_add(s->p, context, node, values);
+}
+
+static int name_failures(struct naming_state *s)
+{
+	const struct failures *f = s->n->failures;
+
+	if (!f || !f->alone || !s->n->read)
+		return 0;
+	map_foreach (slot, &f->by_uid) {
+		const struct process *proc =
+			process_table_by_uid(s->n->processes, (uint32_t)slot->key);
+		int r = 0;
+
+		// It could be read before it could not.
+		if (proc && !merge_replaces(s->n->merge, proc->uid))
+			r = name_failure(s, proc);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 /* What a sample counts for in the profile, 0 samples: it is left out. */
 static struct window_count counts_for(
 	const struct naming_state *s, uint32_t uid, const struct window_count *count)
@@ -405,11 +473,17 @@ static int name_samples(struct naming_state *s, struct timeline_move *moved)
 			(int64_t)count.samples, (int64_t)count.weight};
 		uint32_t context = s->contexts[key->context - 1];
 		uint32_t node = key->node ? s->nodes[key->node - 1] : 0;
-		int r;
+		const char *failure;
+		int r = 0;
 
 		if (!count.samples)
 			continue;
-		r = profile_add(s->p, context, node, values);
+		failure = s->n->failures && !s->n->read ? failures_get(s->n->failures, raw->uid)
+							: NULL;
+		if (failure)
+			r = put_failure(s, failure, &node);
+		if (!r)
+			r = profile_add(s->p, context, node, values);
 		if (r)
 			return r;
 		moved[id] = (struct timeline_move){
@@ -467,6 +541,8 @@ int naming_run(struct naming *n, const struct window *w, struct profile *ret)
 		r = name_contexts(&s);
 	if (!r)
 		r = name_samples(&s, samples);
+	if (!r)
+		r = name_failures(&s);
 	if (!r)
 		r = timeline_copy(&ret->timeline, &w->timeline, samples);
 	free(s.ids);

@@ -8,6 +8,7 @@
 #define GP_PROFILE_NAMING_H
 
 #include "process/process.h"
+#include "profile/failures.h"
 #include "profile/merge.h"
 #include "profile/profile.h"
 #include "profile/runtime_frames.h"
@@ -33,6 +34,7 @@ struct naming {
 	bool no_containers; // leave containers out
 	struct merge *merge; // NULL: there is one window; else run once for each of the two
 	bool read; // this window is the reader's
+	const struct failures *failures; // NULL: none is told
 	/* answered, sums over runs: occurrences of frames over all samples, those without a name, and
 	 * those of them that lie where there is no table of names (stripped files, JIT code without a
 	 * map) */

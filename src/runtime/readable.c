@@ -98,6 +98,13 @@ static struct readable *entry_of(struct readables *r, const struct process *p)
 	return e;
 }
 
+struct readable *readables_find(const struct readables *r, uint32_t uid)
+{
+	const uint64_t *known = map_get(&r->by_uid, uid);
+
+	return known ? (struct readable *)(uintptr_t)*known : NULL;
+}
+
 static struct process *process_of(const struct readables *r, const struct readable *e)
 {
 	struct process *p = process_table_by_uid(r->config.processes, e->uid);
@@ -144,6 +151,7 @@ static bool eligible(
 /* Is there an interpreter in it? A process that is being loaded is asked again once it has mapped more. */
 static bool look(struct readables *r, struct readable *e, struct process *p, uint64_t boot)
 {
+	char what[64] = "";
 	uint32_t maps;
 
 	if (r->config.no_records && boot < p->start_time + YOUNG_NS && e->verdict != READABLE_YES) {
@@ -158,6 +166,9 @@ static bool look(struct readables *r, struct readable *e, struct process *p, uin
 	if (e->verdict == READABLE_UNKNOWN) {
 		e->verdict = runtime_knows(r->config.set, p) ? READABLE_YES : READABLE_NO;
 		e->maps = maps;
+		if (e->verdict == READABLE_NO)
+			runtime_refuses(r->config.set, p, what, sizeof(what));
+		e->refused = what[0] != 0;
 	}
 	return e->verdict == READABLE_YES;
 }

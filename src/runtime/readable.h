@@ -50,6 +50,7 @@ struct readable {
 	uint32_t uid, pid; // of the process
 	uint8_t verdict; // enum readable_verdict
 	bool chosen, listed;
+	bool refused; // of READABLE_NO: its interpreter is of a kind that cannot be read
 	bool was_chosen; // while the choice is made
 	bool fresh; // of its threads nothing is known yet
 	uint32_t maps; // mappings when the verdict was given
@@ -88,5 +89,7 @@ int readables_window(struct readables *r, uint64_t now);
 int readables_pass(struct readables *r, uint64_t now, uint64_t *ret_next);
 /* It could not be read: not before some time, and longer each time. */
 void readables_drop(struct readables *r, struct readable *e);
+/* The entry of a process, NULL: it has none. */
+struct readable *readables_find(const struct readables *r, uint32_t uid);
 
 #endif

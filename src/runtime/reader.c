@@ -17,6 +17,7 @@
 #define IDLE_SHIFT_MAX 4u // a thread that sleeps is asked about at one look of 16
 #define DUE_MAX 4096u // threads of a process at one tick
 #define WORDS_MAX (1u << 20)
+#define FAILED_MAX 4096u // processes that are told of
 
 /* A thread to be read now, and what was read of it. */
 struct due {
@@ -37,6 +38,7 @@ struct reader {
 	uint64_t random;
 	struct due_vec due;
 	struct word_vec words;
+	struct map failed; // process uid -> errno, of those that could not be read in this window
 };
 
 int reader_new(const struct reader_config *config, struct reader **ret)
@@ -50,6 +52,7 @@ int reader_new(const struct reader_config *config, struct reader **ret)
 	readables_init(&r->who, &config->who);
 	due_vec_init(&r->due, DUE_MAX);
 	word_vec_init(&r->words, WORDS_MAX);
+	map_init(&r->failed, FAILED_MAX);
 	r->next_tick = UINT64_MAX;
 	reader_set_hz(r, config->hz);
 	*ret = r;
@@ -63,6 +66,7 @@ void reader_free(struct reader *r)
 	readables_deinit(&r->who);
 	due_vec_deinit(&r->due);
 	word_vec_deinit(&r->words);
+	map_deinit(&r->failed);
 	free(r);
 }
 
@@ -264,6 +268,7 @@ static int give_out(struct reader *r, struct process *p, struct due *d)
 	}
 	r->stats.stacks++;
 	r->stats.samples += s.samples;
+	map_remove(&r->failed, p->uid);
 	return r->config.sample(r->config.arg, &s);
 }
 
@@ -275,6 +280,7 @@ static void failed(struct reader *r, struct readable *e, int err)
 	uint32_t pid = e->pid;
 
 	r->stats.failed++;
+	(void)map_set(&r->failed, e->uid, (uint64_t)-err); // at the cap they are only counted
 	if (err == -EPERM)
 		log_once(LOG_LEVEL_WARNING, LOGGER,
 			"Process %u cannot be read: %s. Reading other users' processes takes "
@@ -342,10 +348,44 @@ void reader_settle(struct reader *r)
 	}
 }
 
+/* Who is left alone for a while fails in the next window, too. */
+static void keep_failed(struct reader *r)
+{
+	struct map still;
+
+	map_init(&still, FAILED_MAX);
+	map_foreach (slot, &r->failed) {
+		const struct readable *e = readables_find(&r->who, (uint32_t)slot->key);
+
+		if (e && e->verdict == READABLE_FAILED)
+			(void)map_set(&still, slot->key, slot->value);
+	}
+	map_deinit(&r->failed);
+	r->failed = still;
+}
+
+int reader_failures(
+	const struct reader *r, int (*fn)(void *arg, uint32_t uid, int error), void *arg)
+{
+	int err = 0;
+
+	map_foreach (slot, &r->failed) {
+		err = fn(arg, (uint32_t)slot->key, -(int)slot->value);
+		if (err)
+			return err;
+	}
+	vec_foreach (e, &r->who.all) {
+		if (!err && (*e)->refused && (*e)->verdict == READABLE_NO)
+			err = fn(arg, (*e)->uid, 1);
+	}
+	return err;
+}
+
 int reader_window(struct reader *r)
 {
 	uint64_t now = clock_mono_ns();
 
+	keep_failed(r);
 	r->next_pass = now;
 	return readables_window(&r->who, now);
 }

@@ -62,6 +62,11 @@ int reader_turn(struct reader *r);
 /* Ticks a second from now on, 0: none for now. Counts stay those of config.period_ns. */
 void reader_set_hz(struct reader *r, unsigned hz);
 const struct reader_stats *reader_stats(const struct reader *r);
+/* Processes that should have been read in this window and could not be: error is the negative errno of the last
+ * attempt, or 1: their interpreter is of a kind that cannot be read. Before the next window begins. A
+ * nonzero return of fn ends it and is returned. */
+int reader_failures(
+	const struct reader *r, int (*fn)(void *arg, uint32_t uid, int error), void *arg);
 /* Processes that are read now. */
 size_t reader_chosen(const struct reader *r);
 

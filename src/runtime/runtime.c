@@ -150,6 +150,15 @@ bool runtime_knows(struct runtime_set *s, struct process *p)
 	return false;
 }
 
+void runtime_refuses(struct runtime_set *s, struct process *p, char *ret, size_t size)
+{
+	ret[0] = 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (s->runtimes[i] && rows[i].ops->refuses &&
+			rows[i].ops->refuses(s->runtimes[i], p, ret, size))
+			return;
+}
+
 unsigned runtime_loops(struct runtime_set *s, const struct process *p, struct runtime_loop *ret)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {

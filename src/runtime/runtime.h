@@ -74,6 +74,9 @@ struct runtime_ops {
 	unsigned (*loops)(void *runtime, const struct process *p, struct runtime_loop *ret);
 	/* "CPython 3.11.7" of a process that was met or read. Return false: not of this runtime. */
 	bool (*describe)(void *runtime, const struct process *p, char *ret, size_t size);
+	/* "CPython 3.13.1", if p has one that cannot be read, by the content of its files: as knows. May
+	 * be NULL. */
+	bool (*refuses)(void *runtime, struct process *p, char *ret, size_t size);
 	/* Ids of texts are about to die: forget what was named. */
 	void (*trim)(void *runtime);
 	void (*free)(void *runtime);
@@ -111,6 +114,9 @@ void runtime_trim(struct runtime_set *s);
 
 /* May runtime_read_threads() succeed for p? Looks at the content of its files, the first time. */
 bool runtime_knows(struct runtime_set *s, struct process *p);
+/* Of one for which it does not: "CPython 3.13.1", an interpreter of a kind that cannot be read; "" if it has
+ * none. */
+void runtime_refuses(struct runtime_set *s, struct process *p, char *ret, size_t size);
 /* Where the loop of a process's interpreter lies, for the walk of its native frames: ret holds
  * REC_EVAL_RANGES. Return how many there are, 0 for a process that no runtime knows. */
 unsigned runtime_loops(struct runtime_set *s, const struct process *p, struct runtime_loop *ret);

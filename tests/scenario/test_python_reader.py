@@ -3,6 +3,7 @@
 chosen, how it is merged with what was sampled, and when it takes over."""
 import os
 import re
+import subprocess
 import threading
 import time
 
@@ -247,6 +248,68 @@ def test_exec_without_records():
     finish(g)
     right = [s for s in after() if any(python_frames(s) == t[:len(python_frames(s))] for t in TRUTHS)]
     assert sum(s.count for s in right) >= 0.97 * sum(s.count for s in after())
+
+
+BROKEN = """
+import ctypes, time
+# The list of interpreters, as this process keeps it, leads nowhere: nothing of it is used while it runs.
+main = ctypes.pythonapi.PyInterpreterState_Main
+main.restype = ctypes.c_void_p
+words = (ctypes.c_uint64 * 64).in_dll(ctypes.pythonapi, "_PyRuntime")
+words[list(words).index(main())] = 0x1000
+end = time.time() + 120
+while time.time() < end: pass
+"""
+SPIN = "import time\nend = time.time() + 120\nwhile time.time() < end: pass\n"
+
+
+def interpreter_of_another_version(path):
+    """A copy that says that it is 3.5.2, and runs as before. Return False: there is none that keeps its version there."""
+    source = os.path.realpath("/usr/bin/python3")
+    symbols = subprocess.run(["nm", "-D", source], capture_output=True, text=True).stdout
+    loads = subprocess.run(["readelf", "-lW", source], capture_output=True, text=True).stdout
+    at = re.search(r"^(\w+) R Py_Version$", symbols, re.M)
+    if not at or "_PyRuntime" not in symbols:
+        return False
+    at = int(at[1], 16)
+    for off, addr, size in re.findall(r"LOAD\s+(0x\w+) (0x\w+) 0x\w+ (0x\w+)", loads):
+        off, addr, size = (int(x, 16) for x in (off, addr, size))
+        if addr <= at < addr + size:
+            data = bytearray(open(source, "rb").read())
+            data[off + at - addr:off + at - addr + 4] = bytes((0xf0, 2, 5, 3))
+            with open(path, "wb") as f:
+                f.write(data)
+            os.chmod(path, 0o755)
+            return True
+    return False
+
+
+def test_who_cannot_be_read_says_so():
+    """Structures that are not as known, and a version that nobody knows: the reason stands in front of the native
+    stacks; without those, it is a sample of its own."""
+    lib.need_root()
+    other, broken = os.path.join(lib.env.dir, "py352"), os.path.join(lib.env.dir, "pybroken")
+    if not interpreter_of_another_version(other):
+        lib.skip("/usr/bin/python3 is 3.10 or older, or has a libpython")
+    os.symlink(os.path.realpath("/usr/bin/python3"), broken)
+    started_ = [lib.env.start(other, "-S", "-c", SPIN), lib.env.start(broken, "-S", "-c", BROKEN)]
+    for p, comm in zip(started_, ("py352", "pybroken")):
+        p.comm = comm
+        wait_for_cpu(p, 0.3)
+    told = {"py352": "[Profiling skipped: profiling CPython 3.5.2 is not supported]",
+            "pybroken": "[Profiling error: the structures of its interpreter are not as known]"}
+    merged = lib.gprofiler("-d", 5, "-f", 99, "--python-mode", "pyspy", *YOUNG)
+    alone = lib.gprofiler("-d", 5, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG, out="alone")
+    for comm, reason in told.items():
+        stacks = merged.of(comm)
+        with_reason = [s for s in stacks if s.frames[0] == reason]
+        assert merged.total(stacks) > 20 and with_reason == stacks, (stacks[:3], text(merged))
+        assert sum(s.count for s in stacks if len(s.frames) > 3) > 0.9 * merged.total(stacks), "its native frames stay behind it"
+        assert [(s.frames, s.count) for s in alone.of(comm)] == [([reason], 1)], alone.of(comm)
+    assert "] ERROR: " not in text(merged) + text(alone)
+    # Whoever is walked in the kernel has no such frame: nobody was asked to read it.
+    kernel = lib.gprofiler("-d", 2, "-f", 99, out="kernel")
+    assert not [s for comm in told for s in kernel.of(comm) if any("[Profiling" in f for f in s.frames)]
 
 
 def test_nothing_to_read_is_said():

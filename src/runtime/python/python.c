@@ -328,19 +328,42 @@ static bool knows(void *runtime, struct process *p)
 	return proc && !proc->refused;
 }
 
-static bool describe(void *runtime, const struct process *p, char *ret, size_t size)
+static void version_text(uint32_t hex, char *ret, size_t size)
 {
-	struct py_runtime *rt = runtime;
-	const struct py_proc *proc = py_proc_get(rt, p);
-	uint32_t hex = proc ? py_proc_module(rt, proc)->hex : 0;
-
-	if (!proc)
-		return false;
 	if (PY_HEX_MICRO(hex) == PY_MICRO_UNKNOWN)
 		snprintf(ret, size, "CPython %u.%u", hex >> 24, hex >> 16 & 0xff);
 	else
 		snprintf(ret, size, "CPython %u.%u.%u", hex >> 24, hex >> 16 & 0xff,
 			PY_HEX_MICRO(hex));
+}
+
+/* Modules that were looked at when it was asked what is known: nothing is opened again. */
+static bool refuses(void *runtime, struct process *p, char *ret, size_t size)
+{
+	struct py_runtime *rt = runtime;
+	const struct py_proc *proc = py_proc_look(rt, p);
+
+	if (proc)
+		return false;
+	for (size_t i = 0; i < p->maps.len; i++) {
+		const uint64_t *index = map_get(&rt->by_module, p->maps.data[i].module);
+
+		if (!index || !*index || !rt->modules.data[*index - 1]->refused)
+			continue;
+		version_text(rt->modules.data[*index - 1]->hex, ret, size);
+		return true;
+	}
+	return false;
+}
+
+static bool describe(void *runtime, const struct process *p, char *ret, size_t size)
+{
+	struct py_runtime *rt = runtime;
+	const struct py_proc *proc = py_proc_get(rt, p);
+
+	if (!proc)
+		return false;
+	version_text(py_proc_module(rt, proc)->hex, ret, size);
 	return true;
 }
 
@@ -426,6 +449,7 @@ const struct runtime_ops py_runtime_ops = {
 	.read_threads = py_read_threads,
 	.loops = loops,
 	.describe = describe,
+	.refuses = refuses,
 	.trim = trim,
 	.free = free_runtime,
 };
