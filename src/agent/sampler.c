@@ -431,7 +431,8 @@ void sampler_failed(const struct sampler *m)
 	metrics_error(m->metrics, &e);
 }
 
-int sampler_open(struct sampler *m, char *why)
+/* A session, not started yet. */
+static int build(struct sampler *m, char *why)
 {
 	struct session_config config;
 	int r;
@@ -444,15 +445,20 @@ int sampler_open(struct sampler *m, char *why)
 		r = configure_identities(m, &config);
 	if (!r)
 		r = session_new(&config, &m->s, why);
-	if (r) {
-		log_error(LOGGER, "%s", why);
+	if (r)
 		return r;
-	}
 	m->built = config;
 	for (unsigned i = 0; i < session_events(m->s); i++)
 		m->events[i] = *session_event(m->s, i);
 	m->hz = config.capture.frequency;
-	use_wanted(m);
+	return 0;
+}
+
+static int start(struct sampler *m, char *why)
+{
+	const struct session_config config = m->built;
+	int r;
+
 	// Interpreters are read, and that is all this machine allows.
 	if (m->wanted_native && config.rung == SESSION_RUNG_AUTO &&
 		!strcmp(session_source(m->s), "reader"))
@@ -465,6 +471,54 @@ int sampler_open(struct sampler *m, char *why)
 	if (!r && m->governor.level > GOVERNOR_SHED)
 		session_set_divisor(m->s, governor_divisor(m->governor.level));
 	return r;
+}
+
+int sampler_open(struct sampler *m, char *why)
+{
+	int r = build(m, why);
+
+	if (r) {
+		log_error(LOGGER, "%s", why);
+		return r;
+	}
+	use_wanted(m);
+	return start(m, why);
+}
+
+int sampler_open_beside(struct sampler *m, struct sampler_former *ret_former, char *why)
+{
+	struct sampler before = *m;
+	int r;
+
+	m->s = NULL;
+	m->pids = m->readers = NULL;
+	r = build(m, why);
+	// What two of them may not have together, one may: a lower rung is no reason to stay there.
+	if (!r && m->built.rung == before.built.rung &&
+		strcmp(session_source(m->s), session_source(before.s)) != 0) {
+		snprintf(why, CAPTURE_WHY, "It would sample through %s", session_source(m->s));
+		r = -EAGAIN;
+	}
+	if (!r)
+		r = start(m, why);
+	if (r) {
+		session_free(m->s);
+		free(m->pids);
+		free(m->readers);
+		before.containers = m->containers;
+		*m = before;
+		return r;
+	}
+	*ret_former = (struct sampler_former){before.s, before.pids, before.readers};
+	return 0;
+}
+
+void sampler_drop(struct sampler *m, struct sampler_former *former)
+{
+	session_free(former->s);
+	free(former->pids);
+	free(former->readers);
+	use_wanted(m);
 }
 
 void sampler_look(struct sampler *m)

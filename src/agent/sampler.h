@@ -46,6 +46,12 @@ struct sampler {
 	bool wanted, wanted_native; // by the last jobs: anything at all, native stacks
 };
 
+/* A session that ends while its successor runs already. */
+struct sampler_former {
+	struct session *s;
+	uint32_t *pids, *readers;
+};
+
 void sampler_init(struct sampler *m, const struct options *options);
 void sampler_deinit(struct sampler *m);
 
@@ -66,6 +72,10 @@ int sampler_adapt(struct sampler *m);
  * (CAPTURE_WHY bytes). */
 int sampler_open(struct sampler *m, char *why);
 void sampler_close(struct sampler *m);
+/* Builds and starts one for what is wanted beside the one that is there, which goes on as it was until
+ * sampler_drop(). Return 0, or -errno and nothing is changed: what two need at a time may be more than there is. */
+int sampler_open_beside(struct sampler *m, struct sampler_former *ret_former, char *why);
+void sampler_drop(struct sampler *m, struct sampler_former *former);
 /* What is wanted cannot be sampled, or no longer: the reference's metric of the profiler that fails (4.6).
  * Once a failure. */
 void sampler_failed(const struct sampler *m);

@@ -45,6 +45,7 @@ static int build_reading(struct session *s, bool in_kernel)
 		.max_samples = c->max_samples ? c->max_samples : SESSION_SAMPLES_MAX,
 		.only_listed = in_kernel,
 		.no_records = s->no_records,
+		.alone = s->no_records || s->runtimes.only,
 		.wanted = session_may_be_read,
 		.arg = s,
 	};
@@ -267,6 +268,11 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 			clock_sleep_ns(DRAIN_GAP_NS);
 	}
 	return r;
+}
+
+void session_set_companion(struct session *s, struct session *other)
+{
+	s->companion = other;
 }
 
 uint64_t session_begun(const struct session *s)

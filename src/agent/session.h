@@ -80,6 +80,9 @@ void session_set_boundary(struct session *s, uint64_t at);
  * ms more until every record stamped before it is in. Then session_profile() gives what it gathered,
  * and session_window_done() must come before the next cut. Return 0 or -errno. */
 int session_cut(struct session *s);
+/* While s is named, the rings of `other`, which runs beside it, are emptied, too; NULL: nobody's. Its window must
+ * have a boundary. */
+void session_set_companion(struct session *s, struct session *other);
 /* Forgets the window that ended, and the processes that only it saw. */
 int session_window_done(struct session *s);
 

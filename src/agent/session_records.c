@@ -56,6 +56,8 @@ void session_pump(void *arg)
 	struct session *s = arg;
 	uint64_t now = clock_mono_ns();
 
+	if (s->companion)
+		session_pump(s->companion);
 	if (!s->boundary || now - s->pumped < SESSION_PUMP_NS)
 		return;
 	s->pumped = now;

@@ -28,6 +28,7 @@ struct ended_window {
 
 struct session {
 	struct session_config config;
+	struct session *companion; // emptied while this one is named; NULL none
 	struct module_table modules;
 	struct process_table processes;
 	struct capture_source *source;

@@ -87,10 +87,9 @@ static int share_out(struct windows *w, struct finished **slice)
 
 /* Names every event of the sampler's window that ended, and hands on what is due. A window whose naming
  * fails is lost (and was logged); the next one is not. */
-static int give_out(struct windows *w, unsigned due, unsigned ending)
+static int give_out(struct windows *w, struct session *s, unsigned due, unsigned ending)
 {
 	struct governor_marks marks = governor_window(&w->sampler.governor);
-	struct session *s = w->sampler.s;
 	int first = 0, r;
 
 	if (w->config->options->log_usage)
@@ -165,7 +164,7 @@ static int cut(struct windows *w, uint64_t at, unsigned due, unsigned ending)
 	session_set_boundary(s, UINT64_MAX);
 	if (r)
 		return r;
-	if (give_out(w, due, ending))
+	if (give_out(w, s, due, ending))
 		tell_lost(w);
 	r = session_window_done(s);
 	clean_up(w);
@@ -178,8 +177,48 @@ static int end_session(struct windows *w, unsigned due, unsigned ending)
 	int r = w->sampler.s ? session_stop(w->sampler.s) : 0;
 
 	if (!r && (w->sampler.s || due))
-		r = give_out(w, due, ending);
+		r = give_out(w, w->sampler.s, due, ending);
 	sampler_close(&w->sampler);
+	return r;
+}
+
+/* Both sessions end a window at the same time: what the new one saw until then the old one saw, too. */
+static int hand_over(struct windows *w, struct session *old, uint64_t at)
+{
+	struct session *s = w->sampler.s;
+	int r;
+
+	session_set_boundary(s, at);
+	r = session_cut(s);
+	if (!r)
+		r = session_window_done(s);
+	session_set_boundary(s, UINT64_MAX);
+	session_set_companion(old, s);
+	session_set_boundary(old, at);
+	return r ? r : session_cut(old);
+}
+
+/* Another session is needed: it is built beside the one that is there, so that nothing falls between the two.
+ * *ret_at: when the window ended. Return 0, 1: it cannot be built beside it, and nothing is changed; -errno. */
+static int replace(struct windows *w, unsigned due, unsigned ending, uint64_t *ret_at)
+{
+	struct sampler_former old;
+	uint64_t at;
+	int r;
+
+	// A recording is one file of one session.
+	if (!w->sampler.s || sampler_nothing(&w->sampler) || w->sampler.built.record)
+		return 1;
+	if (sampler_open_beside(&w->sampler, &old, w->why)) {
+		log_debug(LOGGER, "No second sampler beside the first: %s", w->why);
+		return 1;
+	}
+	at = clock_mono_ns();
+	r = hand_over(w, old.s, at);
+	if (!r && give_out(w, old.s, due, ending))
+		tell_lost(w);
+	sampler_drop(&w->sampler, &old);
+	*ret_at = at;
 	return r;
 }
 
@@ -213,7 +252,11 @@ int windows_turn(struct windows *w, uint64_t at, unsigned due, unsigned ending, 
 		return r;
 	}
 	covers = sampler_covers(&w->sampler);
-	r = covers ? cut(w, at, due, ending) : end_session(w, due, ending);
+	r = covers ? cut(w, at, due, ending) : replace(w, due, ending, &at);
+	if (r == 1)
+		r = end_session(w, due, ending);
+	else if (!r)
+		covers = true;
 	for (unsigned i = 0; i < JOB_SLOTS; i++) {
 		if (ending & BIT(i))
 			job_free(w->jobs[i]);

@@ -197,6 +197,12 @@ def test_profilers_that_overlap_in_part():
     assert len(adhoc) == 1 and config(adhoc[0])["python_mode"] == "pyperf", config(adhoc[0])
     assert all(config(u)["python_mode"] == "disabled" for u in windows)
     assert windows[0].samples and adhoc[0].samples
+    # Python's walker was not there when it began, and is not needed after it: twice another sampler, and no gap. Slices
+    # of a window add up to its length, to the microsecond.
+    lengths = [u.header["duration_ns"] for u in windows]
+    lib.note(f"{log(p).count('Sampling')} samplers, windows of {[round(n / 1e9, 6) for n in lengths]} s")
+    assert log(p).count("Sampling") >= 2 and "No second sampler" not in log(p), log(p)[-3000:]
+    assert abs(sum(lengths) / 1e9 - len(lengths)) < 0.001, lengths
     assert studio.completion(first)["status"] == "completed" and len(studio.completions) == 2
     assert "ERROR" not in log(p), log(p)[-3000:]
     end(p)
