@@ -69,20 +69,20 @@ int __wrap_openat64(int dir, const char *path, int flags, ...)
 	return -1;
 }
 
-/* openat2() has no wrapper in the C library. */
+/* openat2() and perf_event_open() have no wrapper in the C library. */
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
-	long a[4];
+	long a[6];
 	va_list ap;
 
 	va_start(ap, number);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 6; i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	if (!torture_fails())
-		return __real_syscall(number, a[0], a[1], a[2], a[3]);
+		return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	errno = EMFILE;
 	return -1;
 }
