@@ -92,6 +92,12 @@ static void put_processes(const struct fixture *f)
 	PUT(f, "/8/maps", "7f00-7f10 r-xp 00000000 08:01 9 /usr/lib/libpython3.11.so.1.0\n");
 	PUT(f, "/fs/app/x.ini", "[uwsgi]\nmodule = shop.wsgi\n");
 	PUT(f, "/fs/usr/bin/uwsgi", "no ELF file");
+	put_process(f, "9", "/usr/share/dotnet/dotnet");
+	PUT(f, "/9/cmdline", "dotnet\0/app/Fibonacci.dll");
+	PUT(f, "/9/maps",
+		"7f00-7f10 r-xp 00000000 08:01 9 "
+		"/usr/share/dotnet/shared/Microsoft.NETCore.App/6.0.8/libcoreclr.so\n");
+	PUT(f, "/fs/usr/share/dotnet/dotnet", "no ELF file");
 }
 
 static void put_containers(const struct fixture *f)
@@ -262,8 +268,10 @@ static void torture__applications(void **state)
 	unsigned long java = torture_each(read_application(f, 7, "java: Main", "java_version"));
 	unsigned long python = torture_each(
 		read_application(f, 8, "uwsgi: x.ini (/app/shop/wsgi.py)", "python_version"));
+	// It has no id, as in the reference.
+	unsigned long dotnet = torture_each(read_application(f, 9, "", "dotnet_version"));
 
-	printf("# java: %lu calls failed, uwsgi: %lu\n", java, python);
+	printf("# java: %lu calls failed, uwsgi: %lu, dotnet: %lu\n", java, python, dotnet);
 	assert_true(java > 20 && python > 10);
 }
 
