@@ -27,8 +27,8 @@ def is_root(frame):
 
 
 def is_whole(frames):
-    """A thread's first frame; in a stripped program it has no name, and the stack no mark of ours that it is cut."""
-    return is_root(frames[0]) or frames[0].startswith("(")
+    """A thread's first frame; in a stripped program _start has no name: the C library calls main() right above it."""
+    return is_root(frames[0]) or (frames[0].startswith("(") and any(f.startswith("__libc_start") for f in frames[1:3]))
 
 
 def has_user(frames):
@@ -362,7 +362,7 @@ def peak_while(name, command, seconds):
     total = sum(n for _, n in mine)
     whole = sum(n for f, n in mine if is_whole(f))
     lib.row(f"{name} first seen: peak anonymous, naming included", lib.mb(peak), "-", "-", "40 MB", " ".join(os.path.basename(c) if c.startswith("/") else c for c in command)[:80])
-    lib.row(f"{name} first seen: agent CPU meanwhile", f"{cpu:.2f} s", "-", "-", "< 1 s", f"the same; {total} samples, {100 * whole / max(total, 1):.1f} % whole")
+    lib.row(f"{name} first seen: agent CPU meanwhile", f"{cpu:.2f} s", "-", "-", "< 1 s", f"the same; {total} samples, {100 * whole / max(total, 1):.2f} % whole")
 
 
 def write_templates(d, n):
