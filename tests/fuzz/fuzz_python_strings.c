@@ -2,6 +2,7 @@
 /* Heads and characters of str objects, and the version text in read-only data. */
 #include "tests/fuzz/fuzz.h"
 
+#include <elf.h>
 #include <stdlib.h>
 
 #include "runtime/python/locate.h"
@@ -15,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct py_offsets o;
 
 	py_version_scan(&scan, data, len);
-	if (py_offsets_table(PY_HEX(3, 11, 0), &o))
+	if (py_offsets_table(PY_HEX(3, 11, 0), EM_X86_64, &o))
 		abort();
 	if (py_string_parse(&o, data, len, &h))
 		return 0;

@@ -18,21 +18,27 @@ static void offsets__table(void **state)
 	struct py_offsets o;
 
 	(void)state;
-	assert_ok(py_offsets_table(PY_HEX(2, 7, 18), &o));
+	assert_ok(py_offsets_table(PY_HEX(2, 7, 18), EM_X86_64, &o));
 	assert_true(o.bytes_names);
 	assert_int_equal(o.layout.tstate_interp, 8);
-	assert_ok(py_offsets_table(PY_HEX(3, 7, 3), &o));
+	assert_ok(py_offsets_table(PY_HEX(3, 7, 3), EM_X86_64, &o));
 	assert_int_equal(o.runtime_tstate_current, 1392);
-	assert_ok(py_offsets_table(PY_HEX(3, 7, 4), &o));
+	assert_ok(py_offsets_table(PY_HEX(3, 7, 4), EM_X86_64, &o));
 	assert_int_equal(o.runtime_tstate_current, 1480);
-	assert_ok(py_offsets_table(PY_HEX(3, 12, 1), &o));
+	assert_ok(py_offsets_table(PY_HEX(3, 12, 1), EM_X86_64, &o));
 	assert_int_equal(o.layout.version, 0x030c);
 	assert_int_equal(o.layout.entry_kind, 2);
 	assert_true(o.frame_size > o.layout.frame_entry && o.frame_size <= PY_FRAME_BYTES_MAX);
-	assert_int_equal(py_offsets_table(PY_HEX(3, 5, 10), &o), PY_OFFSETS_UNKNOWN);
-	assert_int_equal(py_offsets_table(PY_HEX(3, 15, 0), &o), PY_OFFSETS_UNKNOWN);
-	assert_int_equal(py_offsets_table(0, &o), PY_OFFSETS_UNKNOWN);
-	assert_int_equal(py_offsets_table(0x030c00a5, &o), PY_OFFSETS_PRERELEASE);
+	assert_ok(py_offsets_table(PY_HEX(3, 9, 2), EM_AARCH64, &o));
+	assert_int_equal(o.runtime_tstate_current, 584);
+	assert_int_equal(o.runtime_key, 604);
+	assert_int_equal(o.interp_id, 24);
+	assert_ok(py_offsets_table(PY_HEX(3, 12, 1), EM_AARCH64, &o));
+	assert_int_equal(o.runtime_tstate_current, 0);
+	assert_int_equal(py_offsets_table(PY_HEX(3, 5, 10), EM_X86_64, &o), PY_OFFSETS_UNKNOWN);
+	assert_int_equal(py_offsets_table(PY_HEX(3, 15, 0), EM_X86_64, &o), PY_OFFSETS_UNKNOWN);
+	assert_int_equal(py_offsets_table(0, EM_X86_64, &o), PY_OFFSETS_UNKNOWN);
+	assert_int_equal(py_offsets_table(0x030c00a5, EM_X86_64, &o), PY_OFFSETS_PRERELEASE);
 }
 
 static void offsets__debug_313(void **state)
@@ -176,7 +182,7 @@ static void strings__head(void **state)
 	struct py_offsets o;
 
 	(void)state;
-	assert_ok(py_offsets_table(PY_HEX(3, 8, 0), &o));
+	assert_ok(py_offsets_table(PY_HEX(3, 8, 0), EM_X86_64, &o));
 	assert_ok(py_string_parse(&o, (const uint8_t *)head, sizeof(head), &h));
 	assert_int_equal(h.data, 48);
 	head[4] = 2 << 2 | 1 << 5;

@@ -150,7 +150,7 @@ void py_version_scan(struct py_version_scan *s, const uint8_t *bytes, size_t len
 			continue;
 		hex = parse_version(bytes + i + 1, len - i - 1);
 		// Other versions stand there too, of libraries: only one that CPython had counts.
-		if (!hex || hex == s->found || py_offsets_table(hex, &unused))
+		if (!hex || hex == s->found || py_offsets_table(hex, EM_X86_64, &unused))
 			continue;
 		if (s->hint && PY_HEX_MINOR(hex) != s->hint)
 			continue;
@@ -211,7 +211,7 @@ static int find_version(struct locate *l, const char *path)
 		if (r < 0)
 			return r;
 	}
-	o->refused = py_offsets_table(o->hex, &o->offsets);
+	o->refused = py_offsets_table(o->hex, l->m->machine, &o->offsets);
 	return 0;
 }
 

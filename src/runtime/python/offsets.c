@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/python/offsets.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
@@ -11,140 +12,192 @@
 #define UNICODE_LENGTH 16 // of PyASCIIObject, all versions
 #define DEBUG_WORDS_MAX (PY_DEBUG_BYTES / 8)
 
-/* One set of offsets for versions of [first, last]. The layout's byte sizes are in frame, code and
- * thread state order as CPython declares them. Source: DWARF of 2.7.18, 3.6.15, 3.7.16, 3.8.18,
- * 3.9.18, 3.10.13, 3.11.7, 3.12.1 (tests/runtime/test_offsets.py compares again). */
-struct row {
-	uint32_t first, last;
-	struct py_offsets o;
+/* 2.7. All values here and below: DWARF of release builds for x86-64 (2.7.18, 3.6.15, 3.7.16, 3.8.18,
+ * 3.9.18, 3.10.13, 3.11.7, 3.12.1; tests/runtime/test_files.py compares again). */
+static void set_2_7(struct py_offsets *o)
+{
+	o->layout = (struct py_layout){
+		.chain = PY_CHAIN_FRAME,
+		.lasti_scale = 1,
+		.tstate_frame = 16,
+		.tstate_thread_id = 144,
+		.tstate_interp = 8,
+		.frame_back = 24,
+		.frame_code = 32,
+		.frame_lasti = 120,
+		.code_argcount = 16,
+		.code_flags = 28,
+		.code_firstlineno = 96,
+	};
+	o->interp_tstate_head = 8;
+	o->code_filename = 80;
+	o->code_name = 88;
+	o->code_lines = 104;
+	o->bytes_data = 36;
+	o->bytes_names = true;
+	o->line_format = PY_LINES_LNOTAB_UNSIGNED;
+}
+
+/* 3.6: what the versions after it start from. */
+static void set_3_6(struct py_offsets *o)
+{
+	o->layout = (struct py_layout){
+		.chain = PY_CHAIN_FRAME,
+		.lasti_scale = 1,
+		.tstate_frame = 24,
+		.tstate_thread_id = 152,
+		.tstate_interp = 16,
+		.frame_back = 24,
+		.frame_code = 32,
+		.frame_lasti = 120,
+		.code_argcount = 16,
+		.code_kwonlyargcount = 20,
+		.code_flags = 32,
+		.code_firstlineno = 36,
+	};
+	o->interp_tstate_head = 8;
+	o->tstate_next = 8;
+	o->code_filename = 96;
+	o->code_name = 104;
+	o->code_lines = 112;
+	o->ascii_size = 48;
+	o->compact_size = 72;
+	o->bytes_data = 32;
+	o->line_format = PY_LINES_LNOTAB;
+}
+
+/* 3.7: _PyRuntime; states of exceptions that are handled in the thread state, not in frames. */
+static void change_3_7(struct py_offsets *o)
+{
+	o->layout.tstate_thread_id = 176;
+	o->layout.frame_lasti = 104;
+	o->runtime_interp_head = 24;
+	o->runtime_tstate_current = 1392;
+	o->runtime_key = 1420;
+	o->interp_id = 16;
+}
+
+/* 3.7.4 made the runtime's warning state larger (bpo-36710 and others, by py-spy's tables). */
+static void change_3_7_4(struct py_offsets *o)
+{
+	o->runtime_tstate_current = 1480;
+	o->runtime_key = 1508;
+}
+
+/* 3.8: positional-only arguments. */
+static void change_3_8(struct py_offsets *o)
+{
+	o->layout.code_kwonlyargcount = 24;
+	o->layout.code_flags = 36;
+	o->layout.code_firstlineno = 40;
+	o->runtime_interp_head = 32;
+	o->runtime_tstate_current = 1368;
+	o->runtime_key = 1396;
+	o->code_filename = 104;
+	o->code_name = 112;
+	o->code_lines = 120;
+}
+
+/* 3.9: the garbage collector's state moved from the runtime to interpreters. */
+static void change_3_9(struct py_offsets *o)
+{
+	o->runtime_tstate_current = 568;
+	o->runtime_key = 588;
+	o->interp_id = 24;
+}
+
+/* 3.10: instructions are counted in units of two bytes; PEP 626. */
+static void change_3_10(struct py_offsets *o)
+{
+	o->layout.lasti_scale = 2;
+	o->layout.frame_lasti = 96;
+	o->line_format = PY_LINES_PEP626;
+}
+
+/* 3.11: frames are no objects any more; calls of Python by Python share an eval. */
+static void change_3_11(struct py_offsets *o)
+{
+	o->layout = (struct py_layout){
+		.chain = PY_CHAIN_CFRAME,
+		.entry_kind = 1,
+		.lasti_scale = 1,
+		.tstate_frame = 56,
+		.tstate_native_tid = 160,
+		.tstate_thread_id = 152,
+		.tstate_interp = 16,
+		.cframe_current = 8,
+		.frame_back = 48,
+		.frame_code = 32,
+		.frame_lasti = 56,
+		.frame_entry = 68,
+		.code_argcount = 56,
+		.code_kwonlyargcount = 64,
+		.code_flags = 48,
+		.code_firstlineno = 72,
+		.code_adaptive = 184,
+	};
+	o->runtime_interp_head = 40;
+	o->runtime_tstate_current = 576;
+	o->runtime_key = 596;
+	o->interp_id = 48;
+	o->interp_tstate_head = 16;
+	o->code_filename = 112;
+	o->code_name = 120;
+	o->code_qualname = 128;
+	o->code_lines = 136;
+	o->line_format = PY_LINES_LOCATIONS;
+}
+
+/* 3.12: shim frames, a lock an interpreter, the current state in thread-local storage, strings without
+ * wchar_t. */
+static void change_3_12(struct py_offsets *o)
+{
+	o->layout.entry_kind = 2;
+	o->layout.tstate_native_tid = 144;
+	o->layout.tstate_thread_id = 136;
+	o->layout.cframe_current = 0;
+	o->layout.frame_back = 8;
+	o->layout.frame_code = 0;
+	o->layout.frame_entry = 70;
+	o->layout.code_argcount = 52;
+	o->layout.code_kwonlyargcount = 60;
+	o->layout.code_firstlineno = 68;
+	o->layout.code_adaptive = 192;
+	o->runtime_tstate_current = 0;
+	o->runtime_key = 1548;
+	o->interp_id = 8;
+	o->interp_tstate_head = 72;
+	o->interp_lock = 384;
+	o->lock_holder = 8;
+	o->lock_locked = 16;
+	o->ascii_size = 40;
+	o->compact_size = 56;
+}
+
+/* In the order of versions: each states what is other than before. */
+static const struct {
+	uint32_t since;
+	void (*change)(struct py_offsets *o);
+} changes[] = {
+	{PY_HEX(3, 6, 0), set_3_6},
+	{PY_HEX(3, 7, 0), change_3_7},
+	{PY_HEX(3, 7, 4), change_3_7_4},
+	{PY_HEX(3, 8, 0), change_3_8},
+	{PY_HEX(3, 9, 0), change_3_9},
+	{PY_HEX(3, 10, 0), change_3_10},
+	{PY_HEX(3, 11, 0), change_3_11},
+	{PY_HEX(3, 12, 0), change_3_12},
 };
 
-/* clang-format off */
-#define LAYOUT_FRAME(...)                                                                          \
-	.chain = PY_CHAIN_FRAME, .frame_back = 24, .frame_code = 32,                              \
-	__VA_ARGS__
-#define STRINGS_OLD .ascii_size = 48, .compact_size = 72, .bytes_data = 32
-
-static const struct row rows[] = {
-	{PY_HEX(2, 7, 0), PY_HEX(2, 7, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 120, .tstate_frame = 16,
-				.tstate_thread_id = 144,
-				.tstate_interp = 8),
-			.code_argcount = 16, .code_flags = 28, .code_firstlineno = 96,
-		},
-		.interp_tstate_head = 8, .tstate_next = 0,
-		.code_filename = 80, .code_name = 88, .code_lines = 104, .code_size = 112,
-		.bytes_data = 36, .line_format = PY_LINES_LNOTAB_UNSIGNED, .bytes_names = true,
-	}},
-	{PY_HEX(3, 6, 0), PY_HEX(3, 6, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 120, .tstate_frame = 24,
-				.tstate_thread_id = 152,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 20, .code_flags = 32,
-			.code_firstlineno = 36,
-		},
-		.interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 96, .code_name = 104, .code_lines = 112, .code_size = 120,
-		STRINGS_OLD, .line_format = PY_LINES_LNOTAB,
-	}},
-	/* 3.7.4 made the runtime's warning state larger (bpo-36710 and others, by py-spy's tables). */
-	{PY_HEX(3, 7, 0), PY_HEX(3, 7, 3), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 104, .tstate_frame = 24,
-				.tstate_thread_id = 176,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 20, .code_flags = 32,
-			.code_firstlineno = 36,
-		},
-		.runtime_interp_head = 24, .runtime_tstate_current = 1392, .runtime_key = 1420,
-		.interp_id = 16, .interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 96, .code_name = 104, .code_lines = 112, .code_size = 120,
-		STRINGS_OLD, .line_format = PY_LINES_LNOTAB,
-	}},
-	{PY_HEX(3, 7, 4), PY_HEX(3, 7, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 104, .tstate_frame = 24,
-				.tstate_thread_id = 176,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 20, .code_flags = 32,
-			.code_firstlineno = 36,
-		},
-		.runtime_interp_head = 24, .runtime_tstate_current = 1480, .runtime_key = 1508,
-		.interp_id = 16, .interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 96, .code_name = 104, .code_lines = 112, .code_size = 120,
-		STRINGS_OLD, .line_format = PY_LINES_LNOTAB,
-	}},
-	{PY_HEX(3, 8, 0), PY_HEX(3, 8, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 104, .tstate_frame = 24,
-				.tstate_thread_id = 176,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 24, .code_flags = 36,
-			.code_firstlineno = 40,
-		},
-		.runtime_interp_head = 32, .runtime_tstate_current = 1368, .runtime_key = 1396,
-		.interp_id = 16, .interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 104, .code_name = 112, .code_lines = 120, .code_size = 128,
-		STRINGS_OLD, .line_format = PY_LINES_LNOTAB,
-	}},
-	{PY_HEX(3, 9, 0), PY_HEX(3, 9, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 1, .frame_lasti = 104, .tstate_frame = 24,
-				.tstate_thread_id = 176,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 24, .code_flags = 36,
-			.code_firstlineno = 40,
-		},
-		.runtime_interp_head = 32, .runtime_tstate_current = 568, .runtime_key = 588,
-		.interp_id = 24, .interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 104, .code_name = 112, .code_lines = 120, .code_size = 128,
-		STRINGS_OLD, .line_format = PY_LINES_LNOTAB,
-	}},
-	{PY_HEX(3, 10, 0), PY_HEX(3, 10, 99), {
-		.layout = {
-			LAYOUT_FRAME(.lasti_scale = 2, .frame_lasti = 96, .tstate_frame = 24,
-				.tstate_thread_id = 176,
-				.tstate_interp = 16),
-			.code_argcount = 16, .code_kwonlyargcount = 24, .code_flags = 36,
-			.code_firstlineno = 40,
-		},
-		.runtime_interp_head = 32, .runtime_tstate_current = 568, .runtime_key = 588,
-		.interp_id = 24, .interp_tstate_head = 8, .tstate_next = 8,
-		.code_filename = 104, .code_name = 112, .code_lines = 120, .code_size = 128,
-		STRINGS_OLD, .line_format = PY_LINES_PEP626,
-	}},
-	{PY_HEX(3, 11, 0), PY_HEX(3, 11, 99), {
-		.layout = {
-			.chain = PY_CHAIN_CFRAME, .entry_kind = 1, .tstate_frame = 56,
-			.cframe_current = 8, .tstate_native_tid = 160, .tstate_thread_id = 152,
-			.tstate_interp = 16, .frame_back = 48, .frame_code = 32, .frame_lasti = 56,
-			.frame_entry = 68, .code_argcount = 56, .code_kwonlyargcount = 64,
-			.code_flags = 48, .code_firstlineno = 72, .code_adaptive = 184, .lasti_scale = 1,
-		},
-		.runtime_interp_head = 40, .runtime_tstate_current = 576, .runtime_key = 596,
-		.interp_id = 48, .interp_tstate_head = 16, .tstate_next = 8,
-		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_lines = 136,
-		.code_size = 144, STRINGS_OLD, .line_format = PY_LINES_LOCATIONS,
-	}},
-	{PY_HEX(3, 12, 0), PY_HEX(3, 12, 99), {
-		.layout = {
-			.chain = PY_CHAIN_CFRAME, .entry_kind = 2, .tstate_frame = 56,
-			.cframe_current = 0, .tstate_native_tid = 144, .tstate_thread_id = 136,
-			.tstate_interp = 16, .frame_back = 8, .frame_code = 0, .frame_lasti = 56,
-			.frame_entry = 70, .code_argcount = 52, .code_kwonlyargcount = 60,
-			.code_flags = 48, .code_firstlineno = 68, .code_adaptive = 192, .lasti_scale = 1,
-		},
-		.runtime_interp_head = 40, .runtime_key = 1548,
-		.interp_lock = 384, .lock_holder = 8, .lock_locked = 16,
-		.interp_id = 8, .interp_tstate_head = 72, .tstate_next = 8,
-		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_lines = 136,
-		.code_size = 144, .ascii_size = 40, .compact_size = 56, .bytes_data = 32,
-		.line_format = PY_LINES_LOCATIONS,
-	}},
-};
-/* clang-format on */
+/* AArch64 differs where pthread types are embedded: to 3.11 two mutexes of 48 bytes, not 40, lie in the
+ * runtime in front of the current state and the key (3.9 and 3.11: DWARF of Debian's builds). */
+static void change_aarch64(struct py_offsets *o)
+{
+	if (!o->runtime_tstate_current)
+		return;
+	o->runtime_tstate_current += 16;
+	o->runtime_key += 16;
+}
 
 static uint16_t max16(uint16_t a, uint16_t b)
 {
@@ -168,20 +221,27 @@ static int check_level(uint32_t hex)
 	return (hex >> 4 & 0xf) == LEVEL_FINAL ? 0 : PY_OFFSETS_PRERELEASE;
 }
 
-int py_offsets_table(uint32_t hex, struct py_offsets *ret)
+int py_offsets_table(uint32_t hex, uint16_t machine, struct py_offsets *ret)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (hex >> 8 < rows[i].first >> 8 || hex >> 8 > rows[i].last >> 8)
-			continue;
-		if (check_level(hex))
-			return PY_OFFSETS_PRERELEASE;
-		*ret = rows[i].o;
-		ret->hex = hex;
-		ret->layout.version = PY_HEX_MINOR(hex);
-		set_sizes(ret);
-		return 0;
-	}
-	return PY_OFFSETS_UNKNOWN;
+	struct py_offsets o = {.hex = hex};
+	const struct py_layout *l = &o.layout;
+
+	if (PY_HEX_MINOR(hex) == 0x0207)
+		set_2_7(&o);
+	else if (PY_HEX_MINOR(hex) < 0x0306 || PY_HEX_MINOR(hex) > 0x030c)
+		return PY_OFFSETS_UNKNOWN;
+	if (check_level(hex))
+		return PY_OFFSETS_PRERELEASE;
+	for (unsigned i = 0; i < ARRAY_SIZE(changes); i++)
+		if (hex >> 8 >= changes[i].since >> 8)
+			changes[i].change(&o);
+	if (machine == EM_AARCH64)
+		change_aarch64(&o);
+	o.layout.version = PY_HEX_MINOR(hex);
+	o.code_size = (uint16_t)(max16(o.code_lines, l->code_firstlineno) + 8);
+	set_sizes(&o);
+	*ret = o;
+	return 0;
 }
 
 /* Index of a field among the words of _Py_DebugOffsets (Include/internal/pycore_runtime.h of 3.13,

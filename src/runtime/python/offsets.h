@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* runtime/python/offsets.h -- where the fields of CPython's structures lie, by version.
  *
- * Up to 3.12 from a table measured from the DWARF of release builds (x86-64, GIL); from 3.13 from
+ * Up to 3.12 from what was measured from the DWARF of release builds (GIL); from 3.13 from
  * the _Py_DebugOffsets at the start of _PyRuntime, which is parsed by minor version and believed
  * only where it is plausible. Pure; any thread. */
 #ifndef GP_RUNTIME_PYTHON_OFFSETS_H
@@ -63,8 +63,9 @@ enum py_offsets_err {
 	PY_OFFSETS_IMPLAUSIBLE, // the debug offsets contradict themselves
 };
 
-/* 2.7, 3.6 to 3.12. Return 0, PY_OFFSETS_UNKNOWN, PY_OFFSETS_PRERELEASE. */
-int py_offsets_table(uint32_t hex, struct py_offsets *ret);
+/* 2.7, 3.6 to 3.12; machine: e_machine of the ELF file (x86-64, AArch64). Return 0, PY_OFFSETS_UNKNOWN,
+ * PY_OFFSETS_PRERELEASE. */
+int py_offsets_table(uint32_t hex, uint16_t machine, struct py_offsets *ret);
 /* From the first bytes of _PyRuntime, 3.13 and 3.14. Return 0, enum py_offsets_err, -EINVAL no
  * cookie. ret->hex is set whenever there is a cookie. */
 int py_offsets_debug(const void *bytes, size_t len, struct py_offsets *ret);
