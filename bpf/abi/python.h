@@ -82,12 +82,12 @@ struct py_process {
 	__u8 tstate_by; // enum py_tstate_by
 	__u8 slot_by; // enum py_slot_by
 	__u8 nranges;
-	__u8 pad;
+	__u8 key_plain; // 1: the key is an int of its own (to 3.6), else the second half of a Py_tss_t
 	__s32 tls_offset;
 	__s32 slot_offset;
 	__u32 slot_stride;
 	__u32 dtv_entry; // bytes into the DTV
-	__u64 key_addr; // address of the pthread key (u32)
+	__u64 key_addr; // address of the pthread key (u32); of a Py_tss_t: int is_initialized stands before it
 	__u64 current_addr; // address of the runtime's current state, 0 none
 	__u64 none_addr; // &_Py_NoneStruct: executable of shim frames from 3.13, 0 none
 	/* Where no slot tells (2.7 keeps them in a list of its own), the list of all threads does: the

@@ -85,14 +85,18 @@ WALK_INLINE __u8 py_u8(const __u64 *raw, __u16 off)
 	return *((const __u8 *)raw + (off & 127));
 }
 
-/* The thread-specific value that PyGILState_GetThisThreadState() would return. */
+/* The thread-specific value that PyGILState_GetThisThreadState() would return. An interpreter that was
+ * never started, or has ended, has a key that may be another library's. */
 WALK_INLINE __u64 py_slot(WALK_ENV env, const struct py_walk *p)
 {
-	__u64 base = p->tp + (__s64)p->proc.slot_offset, value = 0;
-	__u32 key = 0;
+	__u64 base = p->tp + (__s64)p->proc.slot_offset, value = 0, tss = 0;
+	__u32 key;
 
-	if (!p->proc.slot_by || WALK_READ(env, &key, sizeof(key), p->proc.key_addr))
+	if (!p->proc.slot_by || WALK_READ(env, &tss, sizeof(tss), p->proc.key_addr - 4))
 		return 0;
+	if (!((__u32)tss | p->proc.key_plain))
+		return 0;
+	key = (__u32)(tss >> 32);
 	if (p->proc.slot_by == PY_SLOT_INDIRECT) {
 		if (WALK_READ(env, &base, sizeof(base), base))
 			return 0;

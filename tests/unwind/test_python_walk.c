@@ -97,7 +97,7 @@ static struct py_walk walk_312(void)
 			.slot_by = PY_SLOT_DIRECT,
 			.slot_offset = 0x310,
 			.slot_stride = 16,
-			.key_addr = AT(0x100)},
+			.key_addr = AT(0x104)},
 		.layout = {.chain = PY_CHAIN_CFRAME,
 			.entry_kind = 2,
 			.tstate_frame = 56,
@@ -145,11 +145,16 @@ static void python__the_slot_stands_in(void **state)
 	struct memory *m = memory(state);
 	struct py_walk p = walk_312();
 
-	put32(m, AT(0x100), 3);
+	put32(m, AT(0x104), 3);
 	put(m, TP + 0x310 + 3 * 16, AT(0x500));
 	chain_312(m, AT(0x500));
+	expect(m, &p, ""); // no key was made: the slot is another library's
+	p.proc.key_plain = 1;
 	expect(m, &p, "c3000@10 c3100@10 |7100 c3200@10 |7200 ");
-	put32(m, AT(0x100), 32);
+	p.proc.key_plain = 0;
+	put32(m, AT(0x100), 1);
+	expect(m, &p, "c3000@10 c3100@10 |7100 c3200@10 |7200 ");
+	put32(m, AT(0x104), 32);
 	expect(m, &p, "");
 	p.proc.slot_by = PY_SLOT_INDIRECT;
 	p.proc.slot_stride = 8;

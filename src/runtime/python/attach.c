@@ -246,6 +246,7 @@ int py_attach(const struct py_target *t, const struct py_slot *slot, const struc
 		p.eval[i].end = m->eval[i].end + t->bias;
 	}
 	p.key_addr = m->key ? m->key + t->bias : 0;
+	p.key_plain = m->offsets.hex < PY_HEX(3, 7, 0);
 	if (m->current && (!first || current_plausible(t)))
 		p.current_addr = m->current + t->bias;
 	if (m->none && m->offsets.layout.chain == PY_CHAIN_INTERP)
