@@ -112,6 +112,18 @@ def gprofiler(*args, expect=0, timeout=90, **kw):
     return Profile(path, p) if os.path.exists(path) else p
 
 
+def at_once(*runs):
+    """Several agents beside each other, each with its arguments: their profiles."""
+    agents = [start_gprofiler(*args, out=f"out{i}") for i, args in enumerate(runs)]
+    found = []
+    for g in agents:
+        g.stdout_text, g.stderr_text = g.communicate(timeout=120)
+        if g.returncode:
+            raise AssertionError(f"exit status {g.returncode}\n{g.stdout_text[-3000:]}\n{g.stderr_text[-3000:]}")
+        found.append(Profile(os.path.join(g.out, "last_profile.col"), g))
+    return found
+
+
 class Profile:
     def __init__(self, path, process=None):
         self.path, self.process = path, process

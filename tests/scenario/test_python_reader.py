@@ -9,18 +9,12 @@ import time
 
 import lib
 import test_python
-from test_python import PATHS, PREFIX, chosen, expect, python_frames, start
+from test_python import PATHS, PREFIX, chosen, cpu_seconds, expect, python_frames, start
 from test_rungs import open_dir, run
-from test_windows import finish, log, profiles, started, wait_for
+from test_windows import finish, log, profiles, wait_for
 
 TRUTHS = [PREFIX + frames for _, frames in PATHS.values()]
 YOUNG = ("--min-profiling-duration", 1)
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for_cpu(process, seconds):
@@ -133,10 +127,10 @@ def test_ring_has_python():
     process = start(version, path, "paths", 60)
     lib.start("split", 60)
     wait_for_cpu(process, 0.3)
-    profile = lib.gprofiler("-d", 4, "-f", 99, "--source", "ring", *YOUNG)
+    args = ("-d", 4, "-f", 99, "--source", "ring", *YOUNG)
+    profile, only = lib.at_once(args, (*args, "--python-mode", "pyperf"))
     test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97, samples=10)])
     assert profile.total(profile.of("workload_split")) > 5
-    only = lib.gprofiler("-d", 2, "-f", 99, "--source", "ring", "--python-mode", "pyperf", *YOUNG, out="pyperf")
     assert not any(f.endswith("_[p]") for s in only.stacks for f in s.frames), "pyperf is in the kernel or not at all"
 
 
@@ -164,12 +158,11 @@ def test_too_many_for_the_kernel():
     for p in started_:
         wait_for_cpu(p, 0.3)
     args = ("-d", 3, "-f", 99, *YOUNG, "--python-skip-pyperf-profiler-above")
-    few = lib.gprofiler(*args, 1)
+    few, many = lib.at_once((*args, 1), (*args, 1000))
     assert "--python-skip-pyperf-profiler-above" in text(few)
     for p in started_:
         stacks = few.of(p.comm)
         assert few.total(stacks) > 5 and all(f.endswith("_[p]") for s in stacks for f in s.frames), p.comm
-    many = lib.gprofiler(*args, 1000, out="many")
     assert "--python-skip-pyperf-profiler-above" not in text(many)
     for p in started_:
         assert any(f.endswith("_[pn]") for s in many.of(p.comm) for f in s.frames), p.comm
@@ -193,21 +186,18 @@ def test_young_and_spawned_processes():
     """Windows of a continuous run: too young, then old enough; and in mid-window only if that is asked for."""
     lib.need_root()
     version, path = chosen()[-1]
-    for spawned in (False, True):
-        args = ["--profile-spawned-processes"] if spawned else []
-        g = lib.start_gprofiler("-d", 7, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2,
-                                *args, out=f"spawned{spawned}")
-        wait_for("the window", lambda: "through reader" in log(g))
-        time.sleep(0.5)
-        late = start(version, path, "paths", 60)
+    args = ("-d", 7, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2)
+    without = lib.start_gprofiler(*args, out="without")
+    with_them = lib.start_gprofiler(*args, "--profile-spawned-processes", out="with")
+    for g in (without, with_them):
+        wait_for("the window", lambda g=g: "through reader" in log(g))
+    time.sleep(0.5)
+    late = start(version, path, "paths", 60)
+    for g, spawned in ((without, False), (with_them, True)):
         stdout, stderr = g.communicate(timeout=60)
         assert g.returncode == 0, stdout + stderr
-        profile = lib.Profile(os.path.join(g.out, "last_profile.col"))
-        n = total(profile, late)
+        n = total(lib.Profile(os.path.join(g.out, "last_profile.col")), late)
         lib.note(f"spawned {spawned}: {n} samples")
-        late.kill()
-        late.wait()
-        os.unlink(os.path.join(lib.env.dir, late.comm))
         assert (n > 5) == spawned, n
 
 
@@ -217,10 +207,11 @@ def test_threads_and_the_lock():
     version, path = chosen()[-1]
     process, sleeper = start(version, path, "threads", 60), start(version, path, "part", 60, 0)
     wait_for_cpu(process, 0.3)
-    for args in ([], ["--gil"]):
-        before = cpu_seconds(process.pid)
-        profile = lib.gprofiler("-d", 4, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG, *args, out="o" + "".join(args))
-        used = cpu_seconds(process.pid) - before
+    args = ("-d", 4, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
+    before = cpu_seconds(process.pid)
+    found = lib.at_once(args, (*args, "--gil"))
+    used = cpu_seconds(process.pid) - before
+    for args, profile in zip(([], ["--gil"]), found):
         stacks = profile.of(process.comm)
         n = profile.total(stacks)
         good = profile.total([s for s in stacks if "in_thread" in python_frames(s)])
@@ -236,7 +227,7 @@ def test_exec_without_records():
         lib.skip("one Python only")
     lib.need_root()
     (v1, first), (_, second) = found[0], found[-1]
-    g = lib.start_gprofiler("-c", "-d", 3, "-f", 99, "--source", "reader", *YOUNG, "--no-flamegraph")
+    g = lib.start_gprofiler("-c", "-d", 2, "-f", 99, "--source", "reader", *YOUNG, "--no-flamegraph")
     wait_for("the window", lambda: "through reader" in log(g))
     process = start(v1, first, "exec", 40, second)
 
@@ -322,7 +313,7 @@ def test_nothing_to_read_is_said():
 def test_command():
     version, path = chosen()[-1]
     lib.need_root()
-    profile = lib.gprofiler("-f", 99, "--python-mode", "pyspy", "--", path, test_python.PROGRAM, "paths", 4)
+    profile = lib.gprofiler("-f", 99, "--python-mode", "pyspy", "--", path, test_python.PROGRAM, "paths", 3)
     stacks = [s for s in profile.stacks if "paths" in python_frames(s)]
     assert profile.total(stacks) > 10, profile.stacks[:9]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Python program whose stacks are known, for every CPython from 2.7 on.
 
-Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, climb N
-(through C now and then), part SHARE, threads, fork, exec PROGRAM, subinterpreter, sleepy. First argument: the mode; second: seconds to live."""
+Modes: paths (70 / 20 / 10 % of the time in three paths, each through a C function), deep N, abyss N (the same), climb N
+(through C now and then), part SHARE, threads, fork, exec PROGRAM, subinterpreter, interpreters, sleepy. First argument: the mode; second: seconds to live."""
 import functools
 import os
 import sys
@@ -116,6 +116,39 @@ def subinterpreter(end):
     interpreters.run_string(made, code)
 
 
+def inner_one(end):
+    in_sub(end)
+
+
+def inner_two(end):
+    in_sub(end)
+
+
+def in_interpreter(end, name):
+    """In a thread of its own: from 3.12 on with a lock of its own, too."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    code = "import sys; sys.argv = %r; sys.path.insert(0, %r)\nimport truth\ntruth.%s(%r)\n" % (
+        ["truth.py"], os.path.dirname(os.path.abspath(__file__)), name, end)
+    interpreters.run_string(interpreters.create(), code)
+
+
+def interpreters(end):
+    """Two more interpreters and the main one, each burning in a thread of its own."""
+    import threading
+    workers = [threading.Thread(target=in_interpreter, args=(end, name)) for name in ("inner_one", "inner_two")]
+    for w in workers:
+        w.start()
+    outer(end)
+
+
+def outer(end):
+    while time.time() < end:
+        burn(UNIT)
+
+
 def sleepy(end):
     """Mostly in system calls, with the interpreter lock released."""
     zero = os.open("/dev/zero", os.O_RDONLY)
@@ -139,7 +172,7 @@ def part(end, share):
 def main():
     mode, seconds = sys.argv[1], float(sys.argv[2])
     end = time.time() + seconds
-    if mode == "deep":
+    if mode in ("deep", "abyss"):
         sys.setrecursionlimit(100000)
         descend(int(sys.argv[3]), end)
     elif mode == "part":
