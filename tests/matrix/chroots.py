@@ -12,7 +12,6 @@ import subprocess
 import lib
 
 SUITES = {"bullseye": (3, 9), "bookworm": (3, 11), "trixie": (3, 13), "forky": (3, 14)}
-FREE_THREADED = {"trixie": "python3.13-nogil", "forky": "python3.14-nogil"}
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.environ.get("GPROFILER_MATRIX_CACHE") or os.path.join(ROOT, ".cache", "matrix")
 USER = 65534  # nobody, in every Debian
@@ -64,22 +63,6 @@ def make(suite):
     return cached(suite)
 
 
-def add(path, package):
-    """Installs a package that makes a program of its name less -nogil and more t (python3.13t): its path inside. Skips the
-    test if the suite does not have it."""
-    program = "/usr/bin/" + package.replace("-nogil", "t")
-    if os.path.exists(path + program):
-        return program
-    shutil.copy("/etc/resolv.conf", path + "/etc/resolv.conf")
-    inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--root", path, "--wd", "/", "--mount-proc"]
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]):
-        r = subprocess.run([*inside, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/",
-                           env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
-    if r.returncode or not os.path.exists(path + program):
-        lib.skip(f"{package}: {(r.stdout.strip().splitlines() or ['has no ' + program])[-1]}")
-    return program
-
-
 def version(path):
     r = subprocess.run(["chroot", path, "/usr/bin/python3", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
                        stdout=subprocess.PIPE, text=True, check=True)
@@ -94,12 +77,12 @@ def install(path, program):
     return inside
 
 
-def start(path, comm, *args, python="/usr/bin/python3"):
-    """PYTHON ARGS inside, as user nobody in mount and pid namespaces of its own, under this comm. Return the Popen of
+def start(path, comm, *args):
+    """python3 ARGS inside, as user nobody in mount and pid namespaces of its own, under this comm. Return the Popen of
     the unshare outside."""
     link = f"/opt/{comm}"
     if not os.path.lexists(path + link):
-        os.symlink(python, path + link)
+        os.symlink("/usr/bin/python3", path + link)
     return lib.env.start("unshare", "--mount", "--pid", "--fork", "--kill-child", "--root", path, "--wd", HOME,
                          "--mount-proc", "--setgid", str(USER), "--setuid", str(USER),
                          link, *args, cwd="/")

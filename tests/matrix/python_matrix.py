@@ -106,27 +106,6 @@ def check(suite, mode):
         assert sum("in_thread" in n for n in names) == 3 and r.pids[mode] in [t["tid"] for t in r.dumped["threads"]], r.dumped
 
 
-def free_threaded(suite):
-    """A build without the lock: said once, in plain words, and its native stacks stay."""
-    path = chroots.make(suite)
-    lib.need_root()
-    python = chroots.add(path, chroots.FREE_THREADED[suite])
-    comm = f"{suite[:7]}-free"
-    process = chroots.start(path, comm, chroots.install(path, PROGRAM), "paths", LIFE, python=python)
-    inner_pid(process)
-    time.sleep(2)
-    profiles = lib.at_once(("-d", 5, "-f", 299),
-                       ("-d", 5, "-f", 99, "--python-mode", "pyspy", "--min-profiling-duration", 1))
-    for p in profiles:
-        said = [line for line in p.process.stdout_text.splitlines() if "free-threaded" in line]
-        assert len(said) == 1 and "INFO" in said[0], said
-        stacks = p.of(comm)
-        eval_ = [s for s in stacks if any("EvalFrame" in f or "(/usr/bin/python" in f for f in s.frames)]
-        lib.note(f"{comm}: {p.total(eval_)} of {p.total(stacks)} in its interpreter; {said[0]}")
-        assert p.total(stacks) > 20 and p.total(eval_) > 0.9 * p.total(stacks), stacks[:3]
-        assert not any(f.endswith("_[p]") for s in stacks for f in s.frames)
-
-
 def test_one_cached_chroot():
     """For the ordinary run: whatever was made by `make matrix`, the newest."""
     for suite in reversed(chroots.SUITES):
@@ -144,8 +123,6 @@ def add(suite, mode):
 for _suite in chroots.SUITES:
     for _mode in MODES:
         add(_suite, _mode)
-for _suite in chroots.FREE_THREADED:
-    globals()[f"test_{_suite}_free_threaded"] = functools.partial(free_threaded, _suite)
 
 
 if __name__ == "__main__":
