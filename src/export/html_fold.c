@@ -61,34 +61,32 @@ static uint32_t nodes_left(
 	return left;
 }
 
-static uint64_t threshold(const struct html_tree *t, const uint64_t *weight, uint64_t *sorted,
-	uint8_t *seen, uint32_t budget)
+static int threshold(
+	const struct html_tree *t, const uint64_t *weight, uint32_t budget, uint64_t *ret_least)
 {
+	_cleanup_free_ uint64_t *sorted = malloc(t->nnodes * sizeof(*sorted));
+	_cleanup_free_ uint8_t *seen = malloc(t->nnodes);
 	uint32_t keep = budget;
-	uint64_t least;
 
+	if (!sorted || !seen)
+		return -ENOMEM;
 	memcpy(sorted, weight, t->nnodes * sizeof(*sorted));
 	qsort(sorted, t->nnodes, sizeof(*sorted), compare_weights);
 	do {
 		keep -= keep / 8 + 1;
-		least = sorted[keep] + 1;
-	} while (keep > 8 && nodes_left(t, weight, least, seen) > budget);
-	return least;
+		*ret_least = sorted[keep] + 1;
+	} while (keep > 8 && nodes_left(t, weight, *ret_least, seen) > budget);
+	return 0;
 }
 
-/* Moves the kept nodes to the front, in preorder, and gathers the others. */
-static int compact(struct html_tree *t, const uint64_t *weight, uint64_t least)
+/* Moves the kept nodes to the front, in preorder; moved[i]: where node i went, or what stands for it. */
+static int move_nodes(struct html_tree *t, const uint64_t *weight, uint64_t least, uint32_t *moved)
 {
-	unsigned ntypes = t->p->ntypes;
 	_cleanup_free_ struct html_node *nodes = malloc(t->nnodes * sizeof(*nodes));
-	_cleanup_free_ int64_t *self = calloc((size_t)t->nnodes * ntypes, sizeof(*self));
-	_cleanup_free_ uint32_t *moved = malloc(t->nnodes * sizeof(*moved));
-	_cleanup_free_ uint32_t *fold = malloc(t->nnodes * sizeof(*fold));
 	uint32_t n = 0;
 
-	if (!nodes || !self || !moved || !fold)
+	if (!nodes)
 		return -ENOMEM;
-	memset(fold, 0xff, t->nnodes * sizeof(*fold));
 	moved[0] = 0;
 	for (uint32_t at = 0; at < t->nnodes; at++) {
 		uint32_t i = t->order[at];
@@ -99,42 +97,62 @@ static int compact(struct html_tree *t, const uint64_t *weight, uint64_t least)
 			// A parent that is itself a fold node takes its children in.
 			if (nodes[parent].flags & HTML_NODE_FOLDED) {
 				moved[i] = parent;
-			} else {
-				if (fold[parent] == HTML_NONE) {
-					fold[parent] = n;
-					nodes[n++] = (struct html_node){.parent = parent,
-						.item = t->fold_fun,
-						.flags = HTML_NODE_FOLDED};
-				}
-				moved[i] = fold[parent];
+				continue;
 			}
-		} else {
-			nodes[n] = t->nodes[i];
-			nodes[n].parent = at ? parent : 0;
-			moved[i] = n++;
+			// Until children are linked, `first` is the parent's fold node.
+			if (nodes[parent].first == HTML_NONE) {
+				nodes[parent].first = n;
+				nodes[n++] = (struct html_node){.parent = parent,
+					.item = t->fold_fun,
+					.flags = HTML_NODE_FOLDED};
+			}
+			moved[i] = nodes[parent].first;
+			continue;
 		}
-		for (unsigned v = 0; v < ntypes; v++)
-			self[(size_t)moved[i] * ntypes + v] += t->self[(size_t)i * ntypes + v];
+		nodes[n] = t->nodes[i];
+		nodes[n].parent = at ? parent : 0;
+		nodes[n].first = HTML_NONE;
+		moved[i] = n++;
 	}
-	for (size_t s = 0; t->sample_node && s < t->p->samples.len; s++)
-		t->sample_node[s] = moved[t->sample_node[s]];
 	free(t->nodes);
-	free(t->self);
 	t->nodes = steal_ptr(nodes);
-	t->self = steal_ptr(self);
-	t->size = t->nnodes;
 	t->nnodes = n;
 	return 0;
 }
 
+/* Of what were `before` nodes. */
+static int move_values(struct html_tree *t, const uint32_t *moved, uint32_t before)
+{
+	unsigned ntypes = t->p->ntypes;
+	_cleanup_free_ int64_t *self = calloc((size_t)t->nnodes * ntypes, sizeof(*self));
+
+	if (!self)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < before; i++)
+		for (unsigned v = 0; v < ntypes; v++)
+			self[(size_t)moved[i] * ntypes + v] += t->self[(size_t)i * ntypes + v];
+	for (size_t s = 0; t->sample_node && s < t->p->samples.len; s++)
+		t->sample_node[s] = moved[t->sample_node[s]];
+	free(t->self);
+	t->self = steal_ptr(self);
+	t->size = t->nnodes;
+	return 0;
+}
+
+/* One array after the other, so that of each only one is there twice. */
 int html_fold(struct html_tree *t, uint32_t budget)
 {
 	_cleanup_free_ uint64_t *weight = malloc(t->nnodes * sizeof(*weight));
-	_cleanup_free_ uint64_t *sorted = malloc(t->nnodes * sizeof(*sorted));
-	_cleanup_free_ uint8_t *seen = malloc(t->nnodes);
+	_cleanup_free_ uint32_t *moved = malloc(t->nnodes * sizeof(*moved));
+	uint32_t before = t->nnodes;
+	uint64_t least;
+	int r;
 
-	if (!weight || !sorted || !seen)
+	if (!weight || !moved)
 		return -ENOMEM;
 	subtree_weights(t, weight);
-	return compact(t, weight, threshold(t, weight, sorted, seen, budget));
+	r = threshold(t, weight, budget, &least);
+	if (!r)
+		r = move_nodes(t, weight, least, moved);
+	return r ? r : move_values(t, moved, before);
 }
