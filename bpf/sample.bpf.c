@@ -9,7 +9,6 @@
 #include <linux/bpf.h>
 #include <linux/bpf_perf_event.h>
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
 
 #include "bpf/abi/config.h"
 #include "bpf/abi/python.h"
@@ -47,25 +46,6 @@ _Static_assert(WORDS_MAX * 8 + sizeof(struct rec_handoff) <= AREA_BYTES, "all wo
 _Static_assert(SMALL_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_SMALL, "slice fits");
 _Static_assert(LARGE_PAGES *REC_STACK_PAGE + REC_STACK_PAGE <= REC_STACK_MAX, "slice fits");
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct thread_struct {
-	unsigned long fsbase;
-};
-struct mm_struct {
-	unsigned long start_stack;
-};
-struct task_struct {
-	unsigned int flags;
-	int tgid;
-	struct mm_struct *mm;
-	void *stack;
-	struct task_struct *real_parent;
-	unsigned long long parent_exec_id; // u32 before Linux 5.7: BPF_CORE_READ takes care
-	unsigned long long self_exec_id;
-	struct thread_struct thread;
-};
-#pragma clang attribute pop
-
 struct sample_buf;
 #define WALK_ENV struct sample_buf *
 #define WALK_INLINE static __always_inline
@@ -90,6 +70,7 @@ _Static_assert(__builtin_offsetof(struct sample_buf, words) ==
 	"the record is contiguous");
 
 const volatile struct bpf_config config = {};
+const volatile struct bpf_task_layout layout = {}; // no relocations: capture/kernel_btf.h says why
 const volatile __u32 have_task_pt_regs = 0;
 const volatile __u32 have_attach_cookie = 0;
 const volatile __u32 wake_bytes = 65536; // fill of the ring that wakes the reader
@@ -259,6 +240,23 @@ static __always_inline void *only(void *map)
 #define WALK_EPOCH(env) epoch
 #include "bpf/walk/native.h"
 
+/* A member of a struct of the kernel; zeroes where it cannot be read. */
+static __always_inline __u64 kernel_u64(__u64 at, __u32 offset)
+{
+	__u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)(at + offset));
+	return value;
+}
+
+static __always_inline __u32 kernel_u32(__u64 at, __u32 offset)
+{
+	__u32 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)(at + offset));
+	return value;
+}
+
 static __always_inline struct rec_counters *counters_of(__u32 event)
 {
 	return bpf_map_lookup_elem(&counters, &event);
@@ -331,40 +329,40 @@ static __always_inline int walk_frame(struct sample_buf *s)
 
 /* What is known of the current process' interpreter. A child that was just forked, and has not begun
  * another program, nor its parent, is as its parent in all of it; user space says so some time later. */
-static __always_inline const struct py_process *python_of(struct task_struct *task, __u32 pid)
+static __always_inline const struct py_process *python_of(__u64 task, __u32 pid)
 {
 	const struct py_process *proc = bpf_map_lookup_elem(&py_procs, &pid);
-	struct task_struct *parent;
-	__u64 id;
+	__u64 parent;
+	__u32 id;
 
 	if (proc)
 		return proc;
-	id = BPF_CORE_READ(task, parent_exec_id);
-	if (BPF_CORE_READ(task, self_exec_id) != id)
+	id = kernel_u32(task, layout.parent_exec_id);
+	if (kernel_u32(task, layout.self_exec_id) != id)
 		return NULL;
-	parent = BPF_CORE_READ(task, real_parent);
-	if (BPF_CORE_READ(parent, self_exec_id) != id)
+	parent = kernel_u64(task, layout.real_parent);
+	if (kernel_u32(parent, layout.self_exec_id) != id)
 		return NULL;
-	pid = BPF_CORE_READ(parent, tgid);
+	pid = kernel_u32(parent, layout.tgid);
 	return bpf_map_lookup_elem(&py_procs, &pid);
 }
 
 /* What this process has of an interpreter, and this thread's place in it. Not 0: nothing. */
 static __always_inline int python_begin(struct sample_buf *s)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 task = bpf_get_current_task();
 	const struct py_process *proc = python_of(task, s->rec.pid);
-	const struct py_layout *layout;
+	const struct py_layout *py;
 
 	py_none(&s->py);
 	if (!proc)
 		return 1;
 	__builtin_memcpy(&s->py.proc, proc, sizeof(*proc));
-	layout = bpf_map_lookup_elem(&py_layouts, &s->py.proc.layout);
-	if (!layout)
+	py = bpf_map_lookup_elem(&py_layouts, &s->py.proc.layout);
+	if (!py)
 		return 1;
-	__builtin_memcpy(&s->py.layout, layout, sizeof(*layout));
-	s->py.tp = BPF_CORE_READ(task, thread.fsbase);
+	__builtin_memcpy(&s->py.layout, py, sizeof(*py));
+	s->py.tp = kernel_u64(task, layout.fsbase);
 	py_start(&s->py);
 	s->rec.flags |= REC_F_RUNTIME;
 	return 0;
@@ -481,9 +479,10 @@ static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, __u64 a
  * one's below what the C library keeps of the thread, which the thread pointer leads to. */
 static __always_inline __u64 stack_left(const struct sample_buf *s)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 left = BPF_CORE_READ(task, mm, start_stack) - s->w.sp;
-	__u64 below_tp = BPF_CORE_READ(task, thread.fsbase) - s->w.sp;
+	__u64 task = bpf_get_current_task();
+	__u64 mm = kernel_u64(task, layout.mm);
+	__u64 left = kernel_u64(mm, layout.start_stack) - s->w.sp;
+	__u64 below_tp = kernel_u64(task, layout.fsbase) - s->w.sp;
 
 	return left < below_tp ? left : below_tp;
 }
@@ -641,7 +640,7 @@ static __always_inline void emit(struct sample_buf *s)
 /* The user registers of the current task, wherever the tick hit. 0: there are none. */
 static __always_inline int user_regs(struct bpf_perf_event_data *ctx, struct sample_buf *s)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 task = bpf_get_current_task();
 	struct pt_regs *r = &s->regs;
 
 	if ((ctx->regs.cs & 3) == 3) {
@@ -673,7 +672,7 @@ static __always_inline int user_regs(struct bpf_perf_event_data *ctx, struct sam
 		return !bpf_probe_read_kernel(r, sizeof(*r), (void *)p);
 	}
 	return !bpf_probe_read_kernel(
-		r, sizeof(*r), (char *)BPF_CORE_READ(task, stack) + THREAD_SIZE - sizeof(*r));
+		r, sizeof(*r), (void *)(kernel_u64(task, layout.stack) + THREAD_SIZE - sizeof(*r)));
 }
 
 static __always_inline void kernel_stack(struct bpf_perf_event_data *ctx, struct sample_buf *s)
@@ -705,7 +704,7 @@ static __always_inline int amid_exec(const struct sample_buf *s)
 /* Everything before the walk. 1: walk; 0: the sample is finished. */
 static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s, __u32 event)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 task = bpf_get_current_task();
 	const struct uw_process *p;
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 pid = id >> 32;
@@ -725,7 +724,7 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 	bpf_get_current_comm(s->rec.comm, sizeof(s->rec.comm));
 	kernel_stack(ctx, s);
 	walk_stop(&s->w, pid ? REC_OUT_KERNEL_ONLY : REC_OUT_IDLE, REC_WHY_NONE);
-	if (!pid || BPF_CORE_READ(task, flags) & PF_KTHREAD || !BPF_CORE_READ(task, mm))
+	if (!pid || kernel_u32(task, layout.flags) & PF_KTHREAD || !kernel_u64(task, layout.mm))
 		return 0;
 	walk_stop(&s->w, REC_OUT_NO_USER, REC_WHY_NONE);
 	if (config.mode == BPF_UNWIND_OFF && !config.runtimes)
@@ -769,15 +768,14 @@ static __always_inline __u32 event_of(struct bpf_perf_event_data *ctx)
 static __always_inline int in_groups(__u32 pid)
 {
 	__u64 group = bpf_get_current_cgroup_id();
-	struct task_struct *task, *parent;
+	__u64 parent;
 
 	if (bpf_map_lookup_elem(&groups, &group) || bpf_map_lookup_elem(&members, &pid))
 		return 1;
 	if (config.runtimes && bpf_map_lookup_elem(&py_procs, &pid))
 		return 1;
-	task = (void *)bpf_get_current_task();
-	parent = BPF_CORE_READ(task, real_parent);
-	pid = BPF_CORE_READ(parent, tgid);
+	parent = kernel_u64(bpf_get_current_task(), layout.real_parent);
+	pid = kernel_u32(parent, layout.tgid);
 	return bpf_map_lookup_elem(&members, &pid) != NULL;
 }
 

@@ -26,4 +26,14 @@ struct bpf_config {
 };
 ABI_SIZE(struct bpf_config, 40);
 
+/* Where members of the running kernel's structs lie, in bytes. */
+struct bpf_task_layout {
+	__u32 flags, tgid, mm, stack, real_parent; // struct task_struct
+	__u32 parent_exec_id,
+		self_exec_id; // the same, u32 or u64: their low halves differ as they do
+	__u32 fsbase; // the same, in its thread_struct
+	__u32 start_stack; // struct mm_struct
+};
+ABI_SIZE(struct bpf_task_layout, 36);
+
 #endif

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/vec.h"
+#include "capture/kernel_btf.h"
 #include "sample.skel.h"
 
 #define LOGGER "gprofiler.capture"
@@ -40,6 +41,7 @@ struct bpf_sampler {
 	bpf_record_fn fn;
 	void *arg;
 	unsigned ncpus;
+	struct bpf_task_layout layout; // of this kernel
 	uint32_t runtimes; // struct bpf_config
 	uint32_t groups_round; // of set_groups(): what is older goes
 };
@@ -121,6 +123,7 @@ static int load_shape(struct bpf_sampler *s, const struct bpf_object_config *con
 		return -errno;
 	s->skel = k;
 	memcpy((void *)&k->rodata->config, &config->bpf, sizeof(config->bpf));
+	memcpy((void *)&k->rodata->layout, &s->layout, sizeof(s->layout));
 	*(__u32 *)&k->rodata->have_task_pt_regs = have_helper(BPF_FUNC_task_pt_regs);
 	*(__u32 *)&k->rodata->have_attach_cookie = s->info.attach_cookie =
 		have_helper(BPF_FUNC_get_attach_cookie);
@@ -200,6 +203,31 @@ static int on_record(void *arg, void *data, size_t len)
 	return s->fn(s->arg, data, len);
 }
 
+/* Return 0 or -errno. */
+static int learn_layout(struct bpf_task_layout *ret)
+{
+	struct kernel_btf_member m[] = {{"task_struct", "flags"}, {"task_struct", "tgid"},
+		{"task_struct", "mm"}, {"task_struct", "stack"}, {"task_struct", "real_parent"},
+		{"task_struct", "parent_exec_id"}, {"task_struct", "self_exec_id"},
+		{"task_struct", "thread"}, {"thread_struct", "fsbase"},
+		{"mm_struct", "start_stack"}};
+	_cleanup_fclose_ FILE *f = fopen(KERNEL_BTF, "re");
+	int r = f ? kernel_btf_find(f, m, ARRAY_SIZE(m)) : -errno;
+
+	if (r)
+		return r;
+	*ret = (struct bpf_task_layout){.flags = m[0].offset,
+		.tgid = m[1].offset,
+		.mm = m[2].offset,
+		.stack = m[3].offset,
+		.real_parent = m[4].offset,
+		.parent_exec_id = m[5].offset,
+		.self_exec_id = m[6].offset,
+		.fsbase = m[7].offset + m[8].offset,
+		.start_stack = m[9].offset};
+	return 0;
+}
+
 static void refused(int r, char *why)
 {
 	if (r == -EPERM || r == -EACCES)
@@ -217,7 +245,10 @@ static void refused(int r, char *why)
 int bpf_sampler_open(const struct bpf_object_config *config, struct bpf_sampler **ret, char *why)
 {
 	struct bpf_sampler *s = calloc(1, sizeof(*s));
-	int r = s ? load(s, config) : -ENOMEM;
+	int r = s ? learn_layout(&s->layout) : -ENOMEM;
+
+	if (!r)
+		r = load(s, config);
 
 	if (!r)
 		r = map_tables(s);
