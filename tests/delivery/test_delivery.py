@@ -157,7 +157,7 @@ def test_without_an_output_directory():
                    GPROFILER_TOKEN=studio.token, GPROFILER_SERVICE_NAME=SERVICE)
     p = lib.env.start(lib.GPROFILER, "-u", "-d", 1, "-f", 49, "--server-host", studio.url + "/", "--spool-dir", spool(),
                       "--no-flamegraph", "--log-file", "", "--pid-file", "", env=environ, cwd=lib.env.dir)
-    assert p.wait(30) == 0
+    assert p.wait(90) == 0
     assert os.listdir(lib.env.dir) == ["spool"] and len(studio.uploads) == 1
     assert studio.uploads[0].header["flamegraph_html"] is None
     studio.close()
@@ -445,7 +445,7 @@ def test_sigterm_does_not_wait_for_the_server():
         p = lib.start_gprofiler("-d", 60 if when == "sampling" else 1, "-f", 49, *arguments(studio))
         if when == "sampling":
             wait_for("the health check", lambda: studio.requests)
-            time.sleep(1)
+            wait_for("the first sample", lambda: "First sample" in lib.log(p))
         else:
             wait_for("the upload", lambda: posts(studio))
         start = time.monotonic()

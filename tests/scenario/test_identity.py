@@ -202,6 +202,7 @@ class Docker(socketserver.BaseRequestHandler):
             part = text[at:at + 100]
             self.request.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
         self.request.sendall(b"0\r\n\r\n")
+        self.server.answered.append(path)
 
 
 @contextlib.contextmanager
@@ -214,7 +215,7 @@ def docker(names):
             lib.skip("/run is not the host's")
     server = socketserver.ThreadingUnixStreamServer(path, Docker)
     server.daemon_threads = True
-    server.names, server.asked = names, []
+    server.names, server.asked, server.answered = names, [], []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -231,16 +232,13 @@ def test_containers_of_docker():
     lib.need_root()
     with cgroup(V2, f"gp-id-docker/{ID}") as group, docker({ID: "web-1", "d4" * 32: "other"}) as server:
         busy = start_in(group, "split", 60)
-        p = lib.start_gprofiler("-d", 6, "-f", 99)
-        deadline = time.monotonic() + 60
-        while not server.asked and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.3)
+        p = lib.start_gprofiler("-d", 300, "-f", 99)
+        # The list of containers is in the agent's socket, if it has not read it yet.
+        lib.wait_for("a list of containers", lambda: "/containers/json" in server.answered)
         busy.kill()
         busy.wait()
         server.names.clear()
-        p.communicate(timeout=60)
-        prof = lib.Profile(os.path.join(p.out, "last_profile.col"), p)
+        prof = lib.finish(p)
         assert {s.container for s in prof.of("workload_split")} == {"web-1"}
         assert prof.header["containers"] == ["web-1"] and prof.header["container_names_enabled"] is True
         assert server.asked[0] == "/containers/json", server.asked
