@@ -281,7 +281,7 @@ def test_the_server_comes_back_in_mid_run():
     # What waits is tried while the next profile is taken, and again with patience.
     studio.script = [None, S.status(503), S.status(503, headers=[("Retry-After", "2")])]
     lib.need_root()
-    p = lib.start_gprofiler("-d", 300, "-f", 49, *arguments(studio))
+    p = lib.start_gprofiler("-d", 300, "-f", 49, *arguments(studio), out="second")
     wait_for("the upload of what waited", lambda: studio.uploads)
     assert p.poll() is None and "Saved collapsed" not in lib.log(p), "sent only after the run"
     lib.finish(p)
