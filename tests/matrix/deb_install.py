@@ -38,6 +38,7 @@ class Debian:
         for name in ("resolv.conf", "hosts"):
             with contextlib.suppress(OSError):
                 shutil.copy("/etc/" + name, os.path.join(self.root, "etc", name))
+        os.makedirs(os.path.join(self.root, "var/cache/apt/archives/partial"), exist_ok=True)
         # The way to the mirror is this machine's.
         ways = [l for l in run("apt-config", "dump", "Acquire").stdout.splitlines() if re.match(r"Acquire::https?::Proxy", l)]
         with open(os.path.join(self.root, "etc/apt/apt.conf.d/90test"), "w", encoding="utf-8") as f:
@@ -133,7 +134,7 @@ def check_profile(debian):
     lib.note(f"{prof.total(split)} samples of the program outside, {prof.total(python)} of Python inside")
     assert prof.total([s for s in split if "main" in s.frames]) > 0.9 * prof.total(split) > 20, split[:3]
     assert any("busy_in_the_chroot" in frame for s in python for frame in s.frames), python[:3]
-    assert os.path.getsize(debian.path(out + "/last_flamegraph.html")) > 100000
+    assert os.path.getsize(debian.path(out + "/last_flamegraph.html")) > 50000
 
 
 def test_install_use_remove():

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 
 import lib
 from test_packages import ROOT, copy_with_libraries, own_build, run
@@ -70,13 +69,33 @@ def container(how, name):
         podman("rm", "-f", "-t", "0", name, check=False)
 
 
-def test_our_image_and_names_of_containers():
+def check_busy(prof, name):
+    busy = [s for s in prof.of("workload_split") if s.container == name]
+    assert prof.total([s for s in busy if "main" in s.frames]) > 0.9 * prof.total(busy) > 20, busy[:3]
+    return prof.total(busy)
+
+
+def test_names_of_containers():
+    """Its group is one of containers', and the only one that is wanted."""
     name = f"gprofiler-test-web-{os.getpid()}"
+    with images():
+        how = runtime()
+        lib.start("threads", 600)
+        with container(how, name):
+            prof = lib.gprofiler("-d", 2, "-f", 199, "--no-flamegraph", "--no-python", "--perf-use-cgroups", "--perf-max-docker-containers", 1,
+                                 "--perf-max-cgroups", 0)
+            lib.note(f"{podman('--version').stdout.strip()} with {how[1]}: {check_busy(prof, name)} samples of {name}")
+            assert {s.container for s in prof.stacks} == {name} and prof.header["containers"] == [name], prof.stacks[:3]
+            assert name in podman("ps", "--format", "{{.Names}}").stdout.split(), "the container has ended"
+
+
+def test_our_image_profiles_the_host():
+    """make image, podman load, podman run --privileged --pid=host."""
+    name = f"gprofiler-test-db-{os.getpid()}"
     with images() as loaded:
         how = runtime()
-        loaded.append(re.search(r"localhost/gprofiler:\S+", podman("load", "-q", "-i", run(
-            "build-aux/make-image", own_build(), cwd=ROOT, timeout=300).stdout.strip()).stdout).group(0))
-        lib.note(f"{podman('--version').stdout.strip()} with {how[1]}: {loaded[-1]}")
+        archive = run("build-aux/make-image", own_build(), cwd=ROOT, timeout=300).stdout.strip()
+        loaded.append(re.search(r"localhost/gprofiler:\S+", podman("load", "-q", "-i", archive).stdout).group(0))
         out = os.path.join(lib.env.dir, "out")
         os.mkdir(out)
         lib.start("threads", 600)
@@ -84,20 +103,12 @@ def test_our_image_and_names_of_containers():
             r = podman(*how, "run", "--rm", "--privileged", "--pid=host", *LIMITS, "-v", out + ":/out", "-e",
                        f"GPROFILER_LOCK_NAME=gprofiler-test-podman-{os.getpid()}", "-e", "GPROFILER_CLOUD_METADATA=off", loaded[-1],
                        "-o", "/out", "-d", "3", "-f", "199")
-            assert "] ERROR: " not in r.stdout and "Saved flamegraph to /out/" in r.stdout, (r.stdout, r.stderr)
-            prof = lib.Profile(os.path.join(out, "last_profile.col"))
-            busy, host = prof.of("workload_split"), prof.of("workload_threads")
-            lib.note(f"from inside: {prof.total(busy)} samples of {name}, {prof.total(host)} of the host's")
-            assert {s.container for s in busy} == {name} and {s.container for s in host} == {""}
-            assert prof.total([s for s in busy if "main" in s.frames]) > 0.9 * prof.total(busy) > 20, busy[:3]
-            assert prof.total(host) > 20 and name in prof.header["containers"]
-            assert prof.header["metadata"]["run_mode"] == "container"
-            # From the host: its group is one of containers', and the only one that is wanted.
-            prof = lib.gprofiler("-d", 2, "-f", 199, "--no-flamegraph", "--no-python", "--perf-use-cgroups", "--perf-max-docker-containers", 1,
-                                 "--perf-max-cgroups", 0, out="chosen")
-            assert {s.container for s in prof.stacks} == {name} and prof.total() > 20, {(s.container, s.comm) for s in prof.stacks}
-            left = subprocess.run([*PODMAN, "ps", "--format", "{{.Names}}"], capture_output=True, text=True).stdout.split()
-            assert name in left, left
+        assert "] ERROR: " not in r.stdout and "Saved flamegraph to /out/" in r.stdout, (r.stdout, r.stderr)
+        prof = lib.Profile(os.path.join(out, "last_profile.col"))
+        host = [s for s in prof.of("workload_threads") if not s.container]
+        lib.note(f"{loaded[-1]}, from inside: {check_busy(prof, name)} samples of {name}, {prof.total(host)} of the host's")
+        assert prof.total(host) > 20 and name in prof.header["containers"]
+        assert prof.header["metadata"]["run_mode"] == "container"
 
 
 if __name__ == "__main__":

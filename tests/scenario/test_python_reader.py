@@ -289,8 +289,14 @@ def test_who_cannot_be_read_says_so():
         wait_for_cpu(p, 0.3)
     told = {"py352": "[Profiling skipped: profiling CPython 3.5.2 is not supported]",
             "pybroken": "[Profiling error: the structures of its interpreter are not as known]"}
-    merged = lib.gprofiler("-d", 5, "-f", 99, "--python-mode", "pyspy", *YOUNG)
-    alone = lib.gprofiler("-d", 5, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG, out="alone")
+    # All at once: what is looked at is who says what, not how much.
+    runs = {"merged": ("--python-mode", "pyspy"), "alone": ("--python-mode", "pyspy", "--no-perf"), "kernel": ()}
+    agents = {out: lib.start_gprofiler("-d", 5, "-f", 99, "--no-flamegraph", *YOUNG, *args, out=out) for out, args in runs.items()}
+    ended = {}
+    for out, p in agents.items():
+        p.stdout_text, p.stderr_text = p.communicate(timeout=90)
+        ended[out] = lib.Profile(os.path.join(p.out, "last_profile.col"), p)
+    merged, alone, kernel = (ended[out] for out in runs)
     for comm, reason in told.items():
         stacks = merged.of(comm)
         with_reason = [s for s in stacks if s.frames[0] == reason]
@@ -299,7 +305,6 @@ def test_who_cannot_be_read_says_so():
         assert [(s.frames, s.count) for s in alone.of(comm)] == [([reason], 1)], alone.of(comm)
     assert "] ERROR: " not in text(merged) + text(alone)
     # Whoever is walked in the kernel has no such frame: nobody was asked to read it.
-    kernel = lib.gprofiler("-d", 2, "-f", 99, out="kernel")
     assert not [s for comm in told for s in kernel.of(comm) if any("[Profiling" in f for f in s.frames)]
 
 
