@@ -4,7 +4,7 @@
 
 import {byId, el, fill} from "./dom.js";
 import {clip, percent} from "./format.js";
-import {ORIGINS} from "./color.js";
+import {originOf} from "./color.js";
 
 const CHILDREN = 10;
 const WAIT_MS = 400;
@@ -15,7 +15,7 @@ export function createAccess(app) {
 
   function words(tree, i) {
     const { model, view } = app, item = tree.item[i], u = view.u;
-    const origin = item < 0 ? "" : (ORIGINS[model.origin(item)] || ORIGINS.unknown).word + ", ";
+    const origin = item < 0 ? "" : originOf(model.origin(item)).word + ", ";
     return `${clip(model.name(item), 200)}, ${origin}${percent(tree.total[u][i], view.all)} of all, self ${
         percent(tree.self[u][i], view.all)}`;
   }

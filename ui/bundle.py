@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 
-RANKS = ["format", "model", "rebuild", "transform", "callers", "time", "compare", "layout", "label", "color", "search", "state", "view", "render", "dom",
+RANKS = ["format", "model", "rebuild", "transform", "callers", "time", "compare", "pack", "layout", "raster", "label", "color", "search", "state", "view", "render", "dom",
          "table", "camera", "strip", "panel", "details", "input", "access", "export", "toolbar", "commands", "main"]
 
 

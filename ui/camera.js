@@ -8,6 +8,7 @@ import {count} from "./format.js";
 import {palette} from "./color.js";
 
 const ANIMATION_MS = 120;
+const FRAME_MS = 16;
 
 export function addCamera(app) {
   const { model, store, prefs } = app, graph = byId("graph");
@@ -41,10 +42,15 @@ export function addCamera(app) {
       forced: forced.matches
     };
   };
+  const sizeNow = app.sizeNow = () => `${pixels()} ${graph.clientHeight}`;
+  // f, in a frame after the graph has come to rest: what is read after the picture does not hold it up.
+  app.atRest = (f) => app.frame("rest", () => animation ? app.atRest(f) : f());
   app.draw = () => {
     if (!app.view || graph.hidden || !graph.clientHeight) return;
     const scene = app.scene();
     app.renderer.draw(scene);
+    app.drawnSize = sizeNow();
+    app.height = scene.height;
     showRows(scene);
     app.marks.selected = app.view.selected;
     app.renderer.drawOverlay(app.marks);
@@ -61,10 +67,15 @@ export function addCamera(app) {
         `rows ${count(from)} to ${count(Math.min(all, from + seen))} of ${count(all)} · deepest`;
   }
   app.window = () => ({...win });
+  function stop() {
+    cancelAnimationFrame(animation);
+    animation = 0;
+  }
 
   app.glide = (to) => {
-    cancelAnimationFrame(animation);
-    const from = {...win }, began = performance.now();
+    stop();
+    const from = {...win };
+    let began = 0;
     target = to;
     const whole = app.view.panes[0].lay.whole;
     if (calm.matches || !app.ready || (from.x0 === to.x0 && from.x1 === to.x1) || from.x1 > whole * 1.0001) {
@@ -73,10 +84,11 @@ export function addCamera(app) {
       return;
     }
     const step = (now) => {
+      began = began || now - FRAME_MS;
       const t = Math.min(1, (now - began) / ANIMATION_MS), k = t * (2 - t);
       win = t >= 1 ? to : { x0: from.x0 + (to.x0 - from.x0) * k, x1: from.x1 + (to.x1 - from.x1) * k };
       app.draw();
-      if (t < 1) animation = requestAnimationFrame(step);
+      animation = t < 1 ? requestAnimationFrame(step) : 0;
     };
     animation = requestAnimationFrame(step);
   };
@@ -88,7 +100,7 @@ export function addCamera(app) {
     return { x0, x1: x0 + size };
   }
   const setWindow = (w) => {
-    cancelAnimationFrame(animation);
+    stop();
     win = w;
     app.frame("draw", app.draw);
   };

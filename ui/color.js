@@ -22,6 +22,7 @@ export const ORIGINS = {
   unknown: {word: "no symbol", light: "#bebebe", dark: "#85868b", sign: "hatch"},
   context: {word: "process or thread", light: "#eceff3", dark: "#2a2f37", darkText: "#e6e9ee", sign: "bold"},
 };
+export const originOf = (name) => ORIGINS[name] || ORIGINS.unknown;
 export const RUN = {
   light: "#c9ced6",
   dark: "#3a414b"

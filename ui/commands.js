@@ -9,7 +9,7 @@ import {nextMatch} from "./search.js";
 import {tableOf} from "./transform.js";
 import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 import {defaultLevels} from "./view.js";
-import {notice, openDialog, openMenu, PRESETS, showHelp, showStatus, VERBS} from "./panel.js";
+import {closing, menuBelow, notice, openDialog, openMenu, PRESETS, showHelp, showStatus, VERBS} from "./panel.js";
 import {stackOf} from "./details.js";
 import {KEYS} from "./input.js";
 import {collapsedText, csvText, save, savePng, svgText} from "./export.js";
@@ -25,7 +25,7 @@ export function addCommands(app) {
   app.originsSeen = () =>
       new Set(Array.from(new Set(app.view.base.item)).filter((i) => i >= 0).map(model.origin));
   const exact = (item) => model.isContext(item) ? `=${model.name(item)}` : `=${model.rawName(item)}`;
-  const push = (patch) => store.change(patch, { push: true });
+  const { push, anew } = store;
   const copy = (text, what) => {
     const done = () => {
       notice("", "copy");
@@ -36,7 +36,7 @@ export function addCommands(app) {
     };
     const byHand = () => openDialog(`Copy ${what}`,
         el("textarea", { rows: 8, cols: 70, readonly: true, "aria-label": what }, text),
-        el("form", { method: "dialog" }, el("button", {}, "Close")))
+        closing())
                              .querySelector("textarea")
                              .select();
     if (navigator.clipboard && navigator.clipboard.writeText)
@@ -45,7 +45,7 @@ export function addCommands(app) {
       byHand();
   };
   const addFilter = (verb, pattern) =>
-      push({ f: filtersText([...filtersOf(store.get()), { verb, pattern }]), z: "", a: "", s: "" });
+      anew({ f: filtersText([...filtersOf(store.get()), { verb, pattern }]) });
   const stem = () => `${visible(model.meta.host || "profile").replace(/[^\w.-]+/g, "_").slice(0, 60)}_${
       new Date(model.meta.start || 0).toISOString().slice(0, 19).replace(/:/g, "-")}`;
 
@@ -163,7 +163,7 @@ export function addCommands(app) {
       else if (s.q)
         store.change({ q: "" });
       else if (s.p)
-        push({ p: "", w: "g", z: "", a: "", s: "" });
+        anew({ p: "", w: "g" });
       else if (s.z || s.a)
         push({ z: "", a: "" });
       else if (s.s)
@@ -201,21 +201,18 @@ export function addCommands(app) {
         select({ pane, node: next.node });
     },
     flip: () => push({ y: store.get().y === "f" ? "i" : "f" }),
-    callersFirst: () => push({ d: store.get().d === "b" ? "t" : "b", z: "", a: "", s: "", p: "", w: "g" }),
+    callersFirst: () => anew({ d: store.get().d === "b" ? "t" : "b", p: "", w: "g" }),
     nextOrder: () => app.commands.orderBy({ n: "w", w: model.times ? "t" : "n", t: "n" }[store.get().o]),
     // In the order of time a call is many boxes: paths of one order do not lead far in the other.
     orderBy: (o) =>
         store.change(o === "t" || store.get().o === "t" ? { o, z: "", a: "", s: "" } : { o }),
-    nextRecursion: (e) => push({
+    nextRecursion: (e) => anew({
       r: e && e.key === "R" ? (store.get().r === "2" ? "0" : "2") : String((Number(store.get().r) + 1) % 2),
-      l: "",
-      z: "",
-      a: "",
-      s: ""
+      l: ""
     }),
     nextColor: () => store.change({ c: { o: "m", m: "h", h: "d", d: "o" }[store.get().c] }),
     pivot: () => app.selectedItem() >= 0 && app.commands.pivotItem(app.selectedItem()),
-    pivotItem: (item) => item >= 0 && push({ p: app.hashOf(item), w: "s", d: "t", z: "", a: "", s: "" }),
+    pivotItem: (item) => item >= 0 && anew({ p: app.hashOf(item), w: "s", d: "t" }),
     keep: () => app.commands.keepItem(app.selectedItem()),
     drop: () => app.commands.filterItem("d", app.selectedItem()),
     fold: () => app.commands.filterItem("m", app.selectedItem()),
@@ -229,41 +226,32 @@ export function addCommands(app) {
                 : c.kind === 1 ? (!c.pid ? { kind: "p", id: `=${c.name}` }
                                          : { kind: "p", id: String(c.pid), start: String(c.uid) })
                                : { kind: "t", id: c.tid ? String(c.tid) : `=${c.name}` };
-      push({
-        x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== f.kind), f]),
-        z: "",
-        a: "",
-        s: ""
+      anew({
+        x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== f.kind), f])
       });
     },
     // Another process, thread, container or origin instead: the largest of all samples.
     otherContext(c, from) {
-      const kind = { c: 0, p: 1, t: 2 }[c.kind], { n } = model.fun, box = from.getBoundingClientRect();
+      const kind = { c: 0, p: 1, t: 2 }[c.kind], { n } = model.fun;
       const key = c.kind === "o" ? (i) => i < n ? model.fun.kind[i] : -1
                                  : (i) => i >= n && model.context(i).kind === kind ? i : -1;
       const { total: [sums] } = tableOf(model.tree, model.nitems, key);
       const most = Array.from(sums.keys()).filter((k) => sums[k]).sort((a, b) => sums[b] - sums[a]).slice(0, 20);
       const text = (k) => c.kind === "o" ? model.meta.kinds[k] : model.name(k);
-      openMenu(most.map((k) => ({
+      menuBelow(most.map((k) => ({
                           text: `${percent(sums[k], app.view.all)}  ${clip(text(k), 60)}`,
                           run: () => c.kind === "o" ? app.commands.onlyOrigin(text(k)) : app.commands.onlyContext(k)
                         })),
-          box.left, box.bottom, from);
+          from);
     },
-    onlyOrigin: (origin) => push({
-      x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== "o"), { kind: "o", id: origin }]),
-      z: "",
-      a: "",
-      s: ""
+    onlyOrigin: (origin) => anew({
+      x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== "o"), { kind: "o", id: origin }])
     }),
     foldOrigin(origin) {
       const list = filtersOf(store.get()), is = (f) => f.verb === "m" && f.pattern === `origin:${origin}`;
-      push({
+      anew({
         f: filtersText(list.some(is) ? list.filter((f) => !is(f))
-                                     : [...list, { verb: "m", pattern: `origin:${origin}` }]),
-        z: "",
-        a: "",
-        s: ""
+                                     : [...list, { verb: "m", pattern: `origin:${origin}` }])
       });
     },
     selectItem(item) {
@@ -298,8 +286,7 @@ export function addCommands(app) {
     copyLink: () => copy(app.link(), location.protocol === "file:" ? "link (send the file with it)" : "link"),
     help: () => showHelp(KEYS),
     exportMenu() {
-      const box = byId("b-export").getBoundingClientRect();
-      openMenu(
+      menuBelow(
           [
             { text: "Picture (PNG)", run: () => savePng(`${stem()}.png`) },
             {
@@ -315,11 +302,12 @@ export function addCommands(app) {
               text: "Table as it stands (CSV)",
               run: () => save(`${stem()}.csv`, csvText(app.table.rows(Infinity), model.compare), "text/csv")
             },
+            app.savePage && { text: "This comparison (page)", run: app.savePage },
             "-",
             { text: "Print or PDF", run: () => print() },
             { text: "Copy link to this view", key: "l", run: app.commands.copyLink },
-          ],
-          box.left, box.bottom, byId("b-export"));
+          ].filter(Boolean),
+          byId("b-export"));
     },
     editFilter(at) {
       const list = filtersOf(store.get()), old = list[at] || { verb: "k", pattern: store.get().q };
@@ -331,11 +319,8 @@ export function addCommands(app) {
         placeholder: "text, =exact, /regex/, mod:…, file:…, origin:…"
       });
       verb.value = old.verb;
-      const put = (filter) => push({
-        f: filtersText(at === undefined ? [...list, filter] : list.map((f, i) => i === at ? filter : f)),
-        z: "",
-        a: "",
-        s: ""
+      const put = (filter) => anew({
+        f: filtersText(at === undefined ? [...list, filter] : list.map((f, i) => i === at ? filter : f))
       });
       const d =
           openDialog(at === undefined ? "Add a filter" : "Change the filter",
@@ -343,13 +328,12 @@ export function addCommands(app) {
                 method: "dialog",
                 onsubmit: () => text.value && put({ verb: verb.value, pattern: text.value })
               },
-                  verb, text, el("button", {}, "Apply")),
+                  verb, text, el("button", { type: "submit" }, "Apply")),
               el("ul", { class: "muted" },
                   ...VERBS.map(([, word, what]) => el("li", {}, el("b", {}, word), `: ${what}`))),
               at === undefined ? el("p", {}, "Ready made: ") : null,
               at === undefined ? el("div", { class: "buttons" },
                                      ...PRESETS.map(([name, v, p]) => el("button", {
-                                       type: "button",
                                        onclick: () => {
                                          d.close();
                                          addFilter(v, p);

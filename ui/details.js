@@ -3,7 +3,7 @@
 
 import {byId, el, fill} from "./dom.js";
 import {clip, count, percent, visible} from "./format.js";
-import {ORIGINS} from "./color.js";
+import {originOf} from "./color.js";
 import {fit, ladderOf} from "./label.js";
 import {ancestors} from "./layout.js";
 import {tableOf} from "./transform.js";
@@ -21,20 +21,25 @@ function shares(app, v, inView, parent) {
   ].map((text) => el("td", {}, text));
 }
 
-function neighbours(app, item) {
-  const { base, u } = app.view, callers = new Map(), callees = new Map();
+// All places of an item: how many, their sums (each stack once), who calls it and what it calls.
+function everywhere(app, item) {
+  const { base: { n, item: items, parent, end, self, total }, u } = app.view, callers = new Map(), callees = new Map();
   const add = (map, k, v) => map.set(k, (map.get(k) || 0) + v);
-  for (let i = 1, covered = -1; i < base.n; i++) {
-    if (base.item[i] !== item) continue;
+  const sum = { frames: 0, self: 0, total: 0 };
+  for (let i = 1, covered = -1; i < n; i++) {
+    if (items[i] !== item) continue;
+    sum.frames++;
+    sum.self += self[u][i];
     if (i >= covered) {
-      covered = base.end[i];
-      if (base.parent[i] > 0) add(callers, base.item[base.parent[i]], base.total[u][i]);
+      covered = end[i];
+      sum.total += total[u][i];
+      if (parent[i] > 0) add(callers, items[parent[i]], total[u][i]);
     }
-    for (let c = i + 1; c < base.end[i]; c = base.end[c])
-      if (base.item[c] !== item) add(callees, base.item[c], base.total[u][c]);
+    for (let c = i + 1; c < end[i]; c = end[c])
+      if (items[c] !== item) add(callees, items[c], total[u][c]);
   }
   const top = (map) => [...map].sort((a, b) => b[1] - a[1]).slice(0, HOTTEST);
-  return { callers: top(callers), callees: top(callees) };
+  return {...sum, callers: top(callers), callees: top(callees) };
 }
 
 function linkList(app, list, whole) {
@@ -42,7 +47,6 @@ function linkList(app, list, whole) {
   return el("ul", { class: "links" },
       ...list.map(([item, v]) => el("li", {},
                       el("button", {
-                        type: "button",
                         onclick: () => app.commands.selectItem(item),
                         title: app.model.name(item)
                       },
@@ -85,7 +89,7 @@ function badges(app, tree, i) {
   const { model } = app, item = tree.item[i];
   const badge = (...content) => el("span", { class: "badge" }, ...content);
   return el("div", {},
-      item >= 0 ? badge(app.swatch(item), (ORIGINS[model.origin(item)] || ORIGINS.unknown).word) : null,
+      item >= 0 ? badge(app.swatch(item), originOf(model.origin(item)).word) : null,
       tree.flags[i] & 1 ? badge("inlined") : null, tree.flags[i] & 8 && model.origin(item) !== "unknown" ? badge("no symbol") : null,
       rootOf(model, tree, i),
       tree.repeat && tree.repeat[i] ? badge(`${tree.repeat[i] + 1} frames as one`) : null);
@@ -117,8 +121,8 @@ function sharesTable(app, tree, i, every) {
     row("this frame, self", ...shares(app, tree.self[u][i], true, parent)),
   ];
   if (every) {
-    rows.push(row(`everywhere (${count(every.frames[item])}×), total`, ...shares(app, every.total[u][item])),
-        row("everywhere, self", ...shares(app, every.self[u][item])));
+    rows.push(row(`everywhere (${count(every.frames)}×), total`, ...shares(app, every.total)),
+        row("everywhere, self", ...shares(app, every.self)));
   }
   return el("table", { class: "plain" }, el("tr", {}, ...heads), ...rows);
 }
@@ -136,7 +140,7 @@ function buttons(app, item) {
     filter("Drop", "d");
   }
   return el("div", { class: "buttons" },
-      ...list.map(([text, run]) => el("button", { type: "button", onclick: run }, text)));
+      ...list.map(([text, run]) => el("button", { onclick: run }, text)));
 }
 
 export function showDetails(app) {
@@ -149,14 +153,14 @@ export function showDetails(app) {
     return;
   }
   const { model, view } = app, { tree } = at.pane.lay, i = at.node, item = tree.item[i];
-  const every = item >= 0 ? tableOf(view.base, model.nitems, (k) => k === item ? k : -1) : null;
+  const every = item >= 0 ? everywhere(app, item) : null;
   const stack = stackOf(app, at), first = Math.max(0, stack.length - STACK_SHOWN);
   const around = [];
   if (tree.end[i] > i + 1 && !view.turned && !at.pane.mark)
     around.push(el("h3", {}, "Hottest in it (self, share of its total)"),
         linkList(app, hottestBelow(app, tree, i), tree.total[view.u][i]));
   if (item >= 0 && !model.isContext(item)) {
-    const { callers, callees } = neighbours(app, item), total = every.total[view.u][item];
+    const { callers, callees, total } = every;
     around.push(el("h3", {}, "Callers (share of its total)"), linkList(app, callers, total),
         el("h3", {}, "Callees"), linkList(app, callees, total));
   }

@@ -6,6 +6,7 @@ export const byId = (id) => document.getElementById(id);
 // el("td", {class: "num", onclick: f, "aria-label": "..."}, "text", child, ...)
 export function el(tag, props, ...children) {
   const e = document.createElement(tag);
+  if (tag === "button") e.type = "button";
   for (const key in props) {
     const value = props[key];
     if (value === undefined || value === null || value === false) continue;
@@ -18,12 +19,12 @@ export function el(tag, props, ...children) {
     else
       e.setAttribute(key, value === true ? "" : value);
   }
-  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ""));
+  fill(e, ...children);
   return e;
 }
 
 export function fill(parent, ...children) {
-  parent.replaceChildren(...children.filter((c) => c !== null && c !== undefined && c !== ""));
+  parent.replaceChildren(...children.filter((c) => c || c === 0));
 }
 
 export function options(select, pairs, value) {

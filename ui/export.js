@@ -3,7 +3,7 @@
 
 import {byId, el, fill} from "./dom.js";
 import {count, percent, visible} from "./format.js";
-import {CHANGE, ORIGINS, RUN, SURFACE} from "./color.js";
+import {CHANGE, originOf, RUN, SURFACE} from "./color.js";
 import {ledgerSums} from "./panel.js";
 
 const PRINT_PIXELS = 16e6;
@@ -89,7 +89,7 @@ export function preparePrint(app) {
     const context = c.getContext("2d", { alpha: false });
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     app.renderer.paint(
-        context, {...scene, width, height, rowH, font: 12, scroll: page * perPage * rowH, forced: false });
+        context, {...scene, width, height, rowH, ratio, font: 12, scroll: page * perPage * rowH, forced: false });
     images.push(el("img", {
       src: c.toDataURL("image/png"),
       alt: `Flame graph, rows ${page * perPage + 1} to ${Math.min(rows, (page + 1) * perPage)}`
@@ -104,8 +104,8 @@ export function preparePrint(app) {
                                  c])
           : [...new Set(meta.kinds)]
                 .filter((k) => app.originsSeen().has(k))
-                .map((k) => [(ORIGINS[k] || ORIGINS.unknown).word, (ORIGINS[k] || ORIGINS.unknown).light,
-                         (ORIGINS[k] || ORIGINS.unknown).sign]);
+                .map(originOf)
+                .map((o) => [o.word, o.light, o.sign]);
   fill(byId("print"),
       ...sides.map(([word, { ledger }]) => {
         const l = ledger && ledgerSums(ledger);

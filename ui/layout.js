@@ -3,12 +3,15 @@
 //
 // Positions are in units of the width measure; a window [x0, x1) of them is stretched over pixels.
 
-// width: what a node's box is as wide as (its self part summed over the subtree), never negative.
-// measure(v) -> for each node the self width; columns are the tree's self columns.
-export function layOut(tree, selfWidth) {
-  const { n, parent } = tree;
+// What a node's box is as wide as: the self widths summed over the subtree, never negative.
+export function widthsOf({ n, parent }, selfWidth) {
   const width = Float64Array.from(selfWidth);
   for (let i = n - 1; i > 0; i--) width[parent[i]] += width[i];
+  return width;
+}
+
+export function layOut(tree, selfWidth, width = widthsOf(tree, selfWidth)) {
+  const { n, parent } = tree;
   const start = new Float64Array(n), cursor = new Float64Array(n);
   let deepest = 0;
   for (let i = 1; i < n; i++) {

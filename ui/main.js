@@ -5,24 +5,18 @@ import {byId, el} from "./dom.js";
 import {fromBase64, inflate, parseSteps} from "./model.js";
 import {clip, count, percent, valueFormat, visible} from "./format.js";
 import {coveredNodes} from "./transform.js";
-import {ORIGINS} from "./color.js";
+import {originOf} from "./color.js";
 import {findItems, matchedInverted, matchedSum, ticks} from "./search.js";
 import {createStore, DEFAULTS, encodeHash} from "./state.js";
 import {createViewer} from "./view.js";
 import {containerText, union} from "./compare.js";
+import {pageOf} from "./pack.js";
+import {save} from "./export.js";
 import {createRenderer} from "./render.js";
 import {createTable} from "./table.js";
 import {addCamera} from "./camera.js";
 import {createStrip} from "./strip.js";
-import {
-  notice,
-  showChips,
-  showHeader,
-  showLedger,
-  showLegend,
-  showNothing,
-  showStatus
-} from "./panel.js";
+import {foldedWords, notice, showChips, showHeader, showLedger, showLegend, showNothing, showStatus} from "./panel.js";
 import {showDetails} from "./details.js";
 import {createAccess} from "./access.js";
 import {setTheme, showDetailsTab, showTab, showToolbar, wire} from "./toolbar.js";
@@ -110,7 +104,7 @@ export function start(model, signal) {
   app.path = app.viewer.path;
   app.hashOf = app.viewer.hashOf;
   app.swatch = (item) => {
-    const o = ORIGINS[model.origin(item)] || ORIGINS.unknown;
+    const o = originOf(model.origin(item));
     return el("span", { class: `swatch sign-${o.sign || "none"}`, color: o[app.theme], title: o.word });
   };
   app.share = (v, column) => model.compare && (column === "a" || column === "b")
@@ -139,7 +133,6 @@ export function start(model, signal) {
       graph.scrollTop = graph.scrollHeight - graph.clientHeight - foot;
       app.draw();
     }
-    app.height = graph.clientHeight;
   };
 
   function update(state, before) {
@@ -168,12 +161,10 @@ export function start(model, signal) {
     const chosen = state.s !== before.s || !app.ready ? view.selected : null;
     if (chosen) app.scrollTo(chosen, 1);
     app.glide(view.window);
-    if (state.s !== before.s || state.z !== before.z || !app.ready || shape || state.u !== before.u ||
-        state.f !== before.f || state.x !== before.x || state.tr !== before.tr)
-      showDetails(app);
+    if (["s", "z", ...ROUND].some((k) => state[k] !== before[k]) || shape) app.detailed = false;
     if (state.s !== before.s && state.s && !app.fromTable) showDetailsTab(app);
     // The picture first; what is read after it may wait for the next frame.
-    app.frame("words", words);
+    app.atRest(words);
     notice(view.missing.length
                ? `The ${view.missing.join(" and ")} of this link is not in this profile or not in this view.`
                : "",
@@ -185,6 +176,8 @@ export function start(model, signal) {
   }
 
   function words() {
+    if (!app.detailed) showDetails(app);
+    app.detailed = true;
     app.table.update();
     app.access.update();
     app.fromTable = false;
@@ -247,12 +240,9 @@ export function start(model, signal) {
   if (all > 0 && all < TINY && !model.compare)
     notice(
         `Only ${app.format(0).text(all)}: shares carry a wide error, shown as ± in the status line.`, "tiny");
-  if (model.meta.folded)
-    notice(
-        `The file holds ${count(model.meta.nodes)} frames, its limit; ${
-            count(
-                model.meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`,
-        "folded");
+  if (model.meta.times_full)
+    notice("No strip of time: of so many different stacks (over 131 072, or 65 536 in one window) it is not kept when each ran.", "times");
+  notice(foldedWords(model.meta), "folded");
   return app;
 }
 
@@ -285,20 +275,21 @@ async function boot() {
     history.pushState({ gprofiler: true }, "", encodeHash(state));
     run(model);
   }
-  function showCompared(from, mine, a, b) {
+  function showCompared(from, mine, [a, b], page) {
     goTo(from, union(a, b));
-    const { app } = window.gprofiler, leave = (f) => ({ run: () => f() });
-    notice("Joined in the page: a link leads to one of them. `gprofiler diff A B` writes the comparison as a file.",
-        "compare", { text: "Swap A and B", ...leave(() => showCompared(app, mine, b, a)) },
-        { text: "Back to one", ...leave(() => goTo(app, mine)) });
+    const { app } = window.gprofiler, title = byId("title").textContent;
+    app.savePage = async () => save(`${title.replace(/[^\w.-]+/g, "_").slice(0, 99)}.html`, await pageOf(page, app.model, title), "text/html");
+    notice("Joined in the page: no link leads here. Export keeps the comparison as a page of its own, which has links.",
+        "compare", { text: "Swap A and B", run: () => showCompared(app, mine, [b, a], page) },
+        { text: "Back to one", run: () => goTo(app, mine) });
   }
   // What began first is A.
   async function compareWith(app, file) {
     const mine = app.model;
     try {
-      const other = await read(containerText(await file.text()));
+      const page = await file.text(), other = await read(containerText(page));
       const first = (other.meta.start || 0) < (mine.meta.start || 0);
-      showCompared(app, mine, first ? other : mine, first ? mine : other);
+      showCompared(app, mine, first ? [other, mine] : [mine, other], page);
     } catch (error) {
       notice(`${visible(file.name)} cannot be compared with: ${error.message}.`, "compare");
     }

@@ -43,10 +43,18 @@ export function fromBase64(text) {
   return out;
 }
 
-export async function inflate(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+export function toBase64(bytes) {
+  if (bytes.toBase64) return bytes.toBase64();
+  let binary = "";
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(binary);
 }
+
+async function piped(bytes, through) {
+  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(through)).arrayBuffer());
+}
+export const inflate = (bytes) => piped(bytes, new DecompressionStream("gzip"));
+export const deflate = (bytes) => piped(bytes, new CompressionStream("gzip"));
 
 // Varints of one section. Values above 2^31 go through doubles; nothing here needs more than 2^53.
 function reader(bytes, section) {
@@ -91,8 +99,14 @@ function reader(bytes, section) {
     signedColumn(n) {
       const out = new Float64Array(n);
       for (let i = 0; i < n; i++) {
-        out[i] = r.signed();
-        if (out[i] !== out[i]) throw damaged(section, "it ends too early");
+        const b = bytes[at];
+        if (b < 0x80) {
+          out[i] = b >> 1 ^ -(b & 1);
+          at++;
+        } else {
+          out[i] = r.signed();
+          if (out[i] !== out[i]) throw damaged(section, "it ends too early");
+        }
       }
       return out;
     },
@@ -160,11 +174,17 @@ function readContexts(bytes, strings) {
 // Columns without sums -> a tree. `children` is consumed in preorder; it must close exactly.
 export function makeTree(item, children, flags, self) {
   const n = item.length;
-  const parent = new Int32Array(n), depth = new Int32Array(n);
+  const parent = new Int32Array(n), depth = new Int32Array(n), end = new Int32Array(n);
   const left = new Int32Array(n);
   let at = -1;
+  const close = (i) => {
+    while (at >= 0 && left[at] === 0) {
+      end[at] = i;
+      at = parent[at];
+    }
+  };
   for (let i = 0; i < n; i++) {
-    while (at >= 0 && left[at] === 0) at = parent[at];
+    close(i);
     if (at < 0 && i > 0) throw damaged("NODE", "the tree closes too early");
     parent[i] = at;
     depth[i] = at < 0 ? 0 : depth[at] + 1;
@@ -172,18 +192,26 @@ export function makeTree(item, children, flags, self) {
     left[i] = children[i];
     at = i;
   }
-  while (at >= 0 && left[at] === 0) at = parent[at];
+  close(n);
   if (at >= 0) throw damaged("NODE", "the tree does not close");
   parent[0] = -1;
-  return sums({ n, item, parent, depth, flags, self });
+  return sums({ n, item, parent, depth, end, flags, self });
 }
 
-// end and totals from parent and self.
-export function sums(tree) {
-  const { n, parent } = tree, end = tree.end = new Int32Array(n);
+// First index after each subtree, from the parents.
+export function ends({ n, parent, end }) {
   for (let i = n - 1; i >= 0; i--) {
     if (!end[i]) end[i] = i + 1;
     if (i && end[parent[i]] < end[i]) end[parent[i]] = end[i];
+  }
+}
+
+// Ends, where the tree has none yet, and totals from parent and self.
+export function sums(tree) {
+  const { n, parent } = tree;
+  if (!tree.end) {
+    tree.end = new Int32Array(n);
+    ends(tree);
   }
   tree.total = tree.self.map((column) => {
     const total = column.slice();

@@ -4,7 +4,7 @@
 import {byId, el, fill} from "./dom.js";
 import {clip, count, errorBound, nanoseconds, percent, visible, when} from "./format.js";
 import {tableOf} from "./transform.js";
-import {CHANGE, ORIGINS} from "./color.js";
+import {CHANGE, originOf} from "./color.js";
 import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 
 const WHOLE = 0.95; // below it the header warns
@@ -148,17 +148,17 @@ function ledgerOf(meta, heading) {
   ];
 }
 
+export const foldedWords = (meta) => meta.folded
+                                         ? `The file holds ${count(meta.nodes)} frames, its limit; ${
+                                               count(meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`
+                                         : "";
+
 export function showLedger(app) {
   const { meta } = app.model;
   const parts = meta.compare ? [...ledgerOf(meta.compare.a, "A"), ...ledgerOf(meta.compare.b, "B")]
                              : ledgerOf(meta, "");
   fill(byId("pane-ledger"), ...parts,
-      meta.folded
-          ? el("p", {},
-                `The file holds ${count(meta.nodes)} frames; ${
-                    count(
-                        meta.folded)} of the narrowest were put together as “(small frames)”. Sums are exact.`)
-          : null,
+      foldedWords(meta) && el("p", {}, foldedWords(meta)),
       el("p", { class: "muted" }, `gprofiler ${meta.agent}`));
 }
 
@@ -183,7 +183,7 @@ export function nodeWords(app, {pane, node}) {
   }
   if (app.wholeShare < WHOLE) words.push("share of recorded samples");
   const module = visible(model.module(item));
-  const origin = item >= 0 ? (ORIGINS[model.origin(item)] || ORIGINS.unknown).word : "";
+  const origin = item >= 0 ? originOf(model.origin(item)).word : "";
   return { name: model.name(item), rest: [origin, module, ...words].filter(Boolean).join(" · ") };
 }
 
@@ -207,30 +207,29 @@ export function showStatus(app, hit) {
 export function showChips(app) {
   const { store, model } = app, state = store.get(), chips = [];
   const chip = (text, title, edit, remove) => chips.push(el("span", { class: "chip" },
-      el("button", { type: "button", title, onclick: edit }, clip(visible(text), 120)),
-      el("button", { type: "button", "aria-label": `Remove ${visible(text)}`, onclick: remove }, "×")));
+      el("button", { title, onclick: edit }, clip(visible(text), 120)),
+      el("button", { "aria-label": `Remove ${visible(text)}`, onclick: remove }, "×")));
   filtersOf(state).forEach((f, i, list) => {
     const verb = VERBS.find(([v]) => v === f.verb);
     chip(`${verb[1]} ${f.pattern}`, verb[2], () => app.commands.editFilter(i),
-        () => store.change({ f: filtersText(list.filter((_, k) => k !== i)) }, { push: true }));
+        () => store.push({ f: filtersText(list.filter((_, k) => k !== i)) }));
   });
   contextsOf(state).forEach((c, i, list) => {
     const word = { p: "process", t: "thread", c: "container", o: "origin" }[c.kind];
     const known = c.kind === "p" && model.contexts.find((k) => k.kind === 1 && String(k.pid) === c.id);
     chip(`${word} ${c.id.replace(/^=/, "") || "(none)"}${known ? ` ${known.name}` : ""}`,
-        "Only these stacks; click for another", (e) => app.commands.otherContext(c, e.target), () => store.change({ x: contextsText(list.filter((_, k) => k !== i)) }, { push: true }));
+        "Only these stacks; click for another", (e) => app.commands.otherContext(c, e.target), () => store.push({ x: contextsText(list.filter((_, k) => k !== i)) }));
   });
   if (state.tr)
     chip(`time ${state.tr.split(",").map((ms) => nanoseconds(ms * 1e6).replace(/^0 ns$/, "0")).join(" – ")}`,
-        "Only what ran then", () => byId("strip-box").focus(), () => store.change({ tr: "" }, { push: true }));
+        "Only what ran then", () => byId("strip-box").focus(), () => store.push({ tr: "" }));
   if (app.view.pivot >= 0)
     chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {},
-        () => store.change({ p: "", w: "g", z: "", a: "" }, { push: true }));
+        () => store.push({ p: "", w: "g", z: "", a: "" }));
   byId("chips").hidden = !chips.length;
   fill(byId("chips"), ...chips,
       chips.length > 1 ? el("button", {
-        type: "button",
-        onclick: () => store.change({ f: "", x: "", tr: "", p: "", w: "g", z: "", a: "" }, { push: true })
+        onclick: () => store.push({ f: "", x: "", tr: "", p: "", w: "g", z: "", a: "" })
       },
                              "Remove all")
                        : null);
@@ -267,10 +266,9 @@ export function showLegend(app) {
   for (const origin of folded)
     if (!seen.has(origin)) seen.set(origin, 0);
   fill(legend, ...[...seen].sort((a, b) => b[1] - a[1]).map(([origin, self]) => {
-    const o = ORIGINS[origin] || ORIGINS.unknown;
+    const o = originOf(origin);
     return el("li", {},
         el("button", {
-          type: "button",
           class: folded.has(origin) ? "off" : "",
           title: `${o.word}: self ${
               percent(self,
@@ -287,8 +285,8 @@ export function notice(text, key, ...actions) {
   for (const old of box.querySelectorAll(`[data-key="${key}"]`)) old.remove();
   if (!text) return;
   const n = el("div", { class: "notice", "data-key": key }, el("span", {}, text));
-  for (const { text: word, run } of actions) n.append(el("button", { type: "button", onclick: run }, word));
-  n.append(el("button", { type: "button", "aria-label": "Dismiss", onclick: () => n.remove() }, "×"));
+  for (const { text: word, run } of actions) n.append(el("button", { onclick: run }, word));
+  n.append(el("button", { "aria-label": "Dismiss", onclick: () => n.remove() }, "×"));
   box.append(n);
 }
 
@@ -325,8 +323,7 @@ export function showNothing(app) {
   fill(box, el("h2", {}, "The filters leave nothing"),
       el("p", {}, `The profile holds ${app.format(0).text(all)}; these filters, one after the other:`),
       el("ul", {}, ...rows), el("button", {
-        type: "button",
-        onclick: () => app.store.change({ f: "", x: "", tr: "", p: "" }, { push: true })
+        onclick: () => app.store.push({ f: "", x: "", tr: "", p: "" })
       },
                                   "Remove all filters"));
 }
@@ -347,7 +344,6 @@ export function openMenu(entries, x, y, back) {
                                            ? el("hr", {})
                                            : el("button", {
                                                role: "menuitem",
-                                               type: "button",
                                                tabindex: -1,
                                                onclick: () => {
                                                  close();
@@ -376,6 +372,11 @@ export function openMenu(entries, x, y, back) {
   return close;
 }
 
+export function menuBelow(entries, button) {
+  const { left, bottom } = button.getBoundingClientRect();
+  openMenu(entries, left, bottom, button);
+}
+
 export function openDialog(title, ...content) {
   const d = byId("dialog");
   d.setAttribute("aria-label", title);
@@ -387,6 +388,8 @@ export function openDialog(title, ...content) {
   return d;
 }
 
+export const closing = () => el("form", { method: "dialog" }, el("button", { type: "submit" }, "Close"));
+
 export function showHelp(keys) {
   openDialog("Keys and mouse",
       el("div", { class: "keys" },
@@ -394,5 +397,5 @@ export function showHelp(keys) {
       el("p", { class: "muted" },
           "Letters work while the graph has the focus. Everything you see is in the address, from # on: " +
               "send the file and that part (l copies it), and your colleague sees this view."),
-      el("form", { method: "dialog" }, el("button", {}, "Close")));
+      closing());
 }

@@ -5,7 +5,7 @@
 // of each node of the old one are now, -1 if they are gone. Columns are written front to back by index; there
 // is no object a node, and what merges with nothing is copied as it stands.
 
-import {FLAG, sums} from "./model.js";
+import {ends, FLAG, sums} from "./model.js";
 
 // where of the second step, seen from before the first.
 export function compose(first, second) {
@@ -32,15 +32,6 @@ function blankTree(n, V, repeat) {
   };
   if (repeat) tree.repeat = new Int32Array(n);
   return tree;
-}
-
-function ends(tree) {
-  const { n, parent, end } = tree;
-  for (let i = n - 1; i > 0; i--) {
-    if (!end[i]) end[i] = i + 1;
-    if (end[parent[i]] < end[i]) end[parent[i]] = end[i];
-  }
-  if (!end[0]) end[0] = 1;
 }
 
 function shortened(tree, n) {

@@ -5,24 +5,30 @@
 // a moving mouse never paints boxes. Labels go to canvas text only: no foreign byte is markup.
 
 import {eachBox, nodeAt, ridge} from "./layout.js";
+import {FLAG} from "./model.js";
+import {inksOf, rasterize} from "./raster.js";
 import {fit, ladderOf} from "./label.js";
 import {LABEL, SURFACE} from "./color.js";
 
 const FONT = 'ui-monospace, SFMono-Regular, "DejaVu Sans Mono", Consolas, monospace';
 const PAD = 4;
 const ASCII = /^[\x20-\x7e×+−…]*$/;
-const FADED = 0.35;
 
 export function createRenderer(model, canvas, overlay, overview) {
   const ctx = canvas.getContext("2d", { alpha: false }), over = overlay.getContext("2d");
+  const dot = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const ladders = new Map();
+  let image = { width: 0 }, inks = null;
   const drawn = { boxes: [], runs: [], rowH: 18, top: 0 };
   let ridged = null;
   let advance = 7.2, advanceFor = "";
 
   function ladder(item) {
     let l = ladders.get(item);
-    if (!l) ladders.set(item, l = ladderOf(model.name(item), model.origin(item)));
+    if (!l) {
+      ladders.set(item, l = ladderOf(model.name(item), model.origin(item)));
+      l.plain = ASCII.test(l[0]);
+    }
     return l;
   }
 
@@ -36,168 +42,101 @@ export function createRenderer(model, canvas, overlay, overview) {
   }
 
   function label(context, item, suffix, room) {
-    const chars = Math.floor(room / advance) - suffix.length;
-    let text = fit(ladder(item), chars);
-    if (!text) return "";
-    while (text && !ASCII.test(text) && context.measureText(text + suffix).width > room)
+    const forms = ladder(item);
+    let text = fit(forms, Math.floor(room / advance) - suffix.length);
+    while (text && !forms.plain && context.measureText(text + suffix).width > room)
       text = text.slice(0, -2) + (text.length > 2 ? "…" : "");
     return text && text + suffix;
   }
 
-  // scene: {view, window, scroll, width, height, rowH, font, theme, palette, bits, forced}
-  // Paints onto any 2D context in CSS pixels; returns the boxes and runs painted.
+  // A CSS colour as a pixel.
+  function pixel(css) {
+    dot.fillStyle = css;
+    dot.fillRect(0, 0, 1, 1);
+    return new Uint32Array(dot.getImageData(0, 0, 1, 1).data.buffer)[0];
+  }
+
+  // scene: {view, window, scroll, width, height, rowH, ratio, font, theme, palette, bits, forced}
+  // Paints onto any 2D context; returns the boxes and runs painted, in CSS pixels.
   function paint(context, scene) {
-    const { view, window: win, scroll, width, height, rowH, theme, palette, bits } = scene;
-    const surface = SURFACE[theme];
+    const { view, window: win, scroll, width, height, rowH, ratio, theme, palette, bits, forced } = scene;
     const boxes = [], runs = [];
-    const styles = palette.fills.length;
-    const buckets = Array.from({ length: styles * 2 }, () => []);
-    context.fillStyle = scene.forced ? "Canvas" : surface.ground;
-    context.fillRect(0, 0, width, height);
-    const offset = view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0;
+    const top = (view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0) - scroll;
     for (const pane of view.panes) {
-      const { lay } = pane, { tree } = lay;
-      const yOf = (d) =>
-          offset - scroll + (pane.up ? pane.top - (d - pane.base) : pane.top + (d - pane.base)) * rowH;
+      const { lay, base, up, mark } = pane, { tree } = lay;
       const selfTotal = tree.self[view.u], whole = Math.abs(tree.total[view.u][0]) || 1;
+      const least = mark ? base + 1 : base, rowOf = (d) => pane.top + (up ? base - d : d - base);
+      const seen = (y) => y > -rowH && y < height;
       eachBox(lay, win.x0, win.x1, width,
           (i, x, w) => {
-            const d = tree.depth[i];
-            if (d < pane.base || (pane.mark && d === pane.base)) return;
-            const y = yOf(d);
-            if (y <= -rowH || y >= height) return;
+            const d = tree.depth[i], row = rowOf(d), y = top + row * rowH;
+            if (d < least || !seen(y)) return;
             const a = Math.max(-2, Math.round(x)), b = Math.min(width + 2, Math.round(x + w));
             const it = tree.item[i];
             const style = palette.style(
                 it, Math.abs(selfTotal[i]) / whole, view.change && it >= 0 ? view.change(tree, i) : 4);
-            const hit = !bits || (it >= 0 && bits[it]);
-            const box = { i, x: a, w: Math.max(1, b - a), y, pane, style, hit };
-            boxes.push(box);
-            buckets[style * 2 + (hit ? 1 : 0)].push(box);
+            const hit = !bits || (it >= 0 && bits[it]) ? 1 : 0;
+            boxes.push({ i, x: a, w: Math.max(1, b - a), y, row, pane, up, style, hit, inlined: !forced && tree.flags[i] & FLAG.INLINED });
           },
           (d, x, w, first, count) => {
-            if (d < pane.base) return;
-            const y = yOf(d);
-            if (y <= -rowH || y >= height) return;
+            const row = rowOf(d), y = top + row * rowH, left = Math.floor(x);
+            if (d < base || !seen(y)) return;
+            const unit = (win.x1 - win.x0) / width;
             runs.push({
               first,
               count,
-              x: Math.floor(x),
-              w: Math.max(1, Math.ceil(x + w) - Math.floor(x)),
+              x: left,
+              w: Math.max(1, Math.ceil(x + w) - left),
               y,
+              row,
               pane,
-              from: win.x0 + x * (win.x1 - win.x0) / width,
-              to: win.x0 + (x + w) * (win.x1 - win.x0) / width
+              style: palette.run,
+              hit: bits ? 0 : 1,
+              from: win.x0 + x * unit,
+              to: win.x0 + (x + w) * unit
             });
           });
     }
-    fillBoxes(context, scene, buckets, runs);
-    signs(context, scene, boxes);
+    const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
+    if (image.width !== w || image.height !== h) image = new ImageData(w, h);
+    if (!inks || inks.palette !== palette || inks.forced !== forced)
+      inks = Object.assign(inksOf(palette, theme, SURFACE[theme], forced, pixel), { palette, forced });
+    rasterize(new Uint32Array(image.data.buffer), w, h, { boxes, runs, inks, signs: palette.signs, marked: bits, top, rowH, ratio });
+    context.putImageData(image, 0, 0);
     labels(context, scene, boxes);
     return { boxes, runs };
-  }
-
-  function fillBoxes(context, scene, buckets, runs) {
-    const { palette, rowH, bits, forced } = scene;
-    buckets.forEach((list, k) => {
-      if (!list.length) return;
-      context.globalAlpha = bits && k % 2 === 0 ? FADED : 1;
-      context.fillStyle = forced ? "Canvas" : palette.fills[k >> 1];
-      for (const b of list) context.fillRect(b.x, b.y, b.w, rowH);
-    });
-    context.globalAlpha = bits ? FADED : 1;
-    context.fillStyle = forced ? "GrayText" : palette.fills[palette.run];
-    for (const r of runs) context.fillRect(r.x, r.y, r.w, rowH - 1);
-    context.globalAlpha = 1;
-  }
-
-  // Edges, and the second signs of origins: top edge, left bar, dotted bottom, hatch.
-  function signs(context, scene, boxes) {
-    const { rowH, theme, palette, forced, bits } = scene;
-    context.fillStyle = forced ? "CanvasText" : theme === "dark" ? "rgba(0,0,0,.35)" : "rgba(0,0,0,.22)";
-    for (const b of boxes) {
-      if (b.w < 4) continue;
-      context.fillRect(b.x + b.w - 1, b.y, 1, rowH);
-      context.fillRect(b.x, b.y + rowH - 1, b.w, 1);
-    }
-    for (const b of boxes) {
-      const sign = palette.signs[b.style], inlined = b.pane.lay.tree.flags[b.i] & 1;
-      if (inlined && b.w >= 4 && !forced) { // no edge towards the caller
-        context.fillStyle = palette.fills[b.style];
-        context.globalAlpha = b.hit ? 1 : FADED;
-        context.fillRect(b.x, b.pane.up ? b.y + rowH - 1 : b.y - 1, b.w - 1, 1);
-        context.globalAlpha = 1;
-      }
-      if (!sign || b.w < 4 || sign === "bold") continue;
-      context.fillStyle = forced ? "CanvasText" : "rgba(0,0,0,.55)";
-      if (sign === "top") {
-        context.fillRect(b.x, b.y, b.w - 1, 2);
-      } else if (sign === "left") {
-        context.fillRect(b.x, b.y, 2, rowH - 1);
-      } else if (sign === "dots") {
-        for (let x = b.x; x < b.x + b.w - 2; x += 4) context.fillRect(x, b.y + rowH - 3, 2, 2);
-      } else if (sign === "hatch" && b.w >= 8) {
-        hatch(context, b, rowH, theme);
-      }
-    }
-    if (bits) {
-      context.strokeStyle = SURFACE[theme].match;
-      context.lineWidth = 1.5;
-      for (const b of boxes)
-        if (b.hit && b.w >= 2)
-          context.strokeRect(b.x + 0.75, b.y + 0.75, Math.max(0.5, b.w - 1.5), rowH - 1.5);
-    }
-  }
-
-  function hatch(context, b, rowH, theme) {
-    context.save();
-    context.beginPath();
-    context.rect(b.x, b.y, b.w - 1, rowH - 1);
-    context.clip();
-    context.strokeStyle = theme === "dark" ? "rgba(255,255,255,.14)" : "rgba(0,0,0,.13)";
-    context.lineWidth = 1;
-    context.beginPath();
-    for (let x = b.x - rowH - (b.x % 6); x < b.x + b.w; x += 6) {
-      context.moveTo(x, b.y + rowH);
-      context.lineTo(x + rowH, b.y);
-    }
-    context.stroke();
-    context.restore();
   }
 
   function labels(context, scene, boxes) {
     const { view, width, rowH, theme, palette, forced, font, bits } = scene;
     measure(context, font);
     context.textBaseline = "middle";
-    let color = "";
+    let color = "", bold = false;
     for (const b of boxes) {
       const x = Math.max(b.x, 0) + PAD;
       const room = Math.min(b.x + b.w, width) - x - 2;
       if (room < advance) continue;
-      const { tree } = b.pane.lay;
-      const item = tree.item[b.i], repeat = tree.repeat ? tree.repeat[b.i] : 0;
-      let text = label(context, item, repeat ? ` ×${repeat + 1}` : "", room);
+      const { tree } = b.pane.lay, item = tree.item[b.i], repeat = tree.repeat ? tree.repeat[b.i] : 0;
+      let suffix = repeat ? ` ×${repeat + 1}` : "";
       if (view.change && item >= 0) {
         const [A, B] = tree.total;
-        if (view.signed)
-          text = label(context, item, A && tree.total[view.u][b.i] < 0 ? " −" : "", room);
-        else if (!A[b.i] && B[b.i])
-          text = label(context, item, " +", room);
-        else if (A[b.i] && !B[b.i])
-          text = label(context, item, " −", room);
+        suffix = view.signed ? (tree.total[view.u][b.i] < 0 ? " −" : "") : !A[b.i] && B[b.i] ? " +" : A[b.i] && !B[b.i] ? " −" : suffix;
       }
+      const text = label(context, item, suffix, room);
       if (!text) continue;
       const want = forced ? "CanvasText" : bits && !b.hit ? SURFACE[theme].muted : palette.texts[b.style];
       if (want !== color) context.fillStyle = color = want;
       const sign = palette.signs[b.style];
       if (sign === "hatch" && !forced && b.hit) { // no lines behind text
         context.fillStyle = palette.fills[b.style];
-        context.fillRect(x - 1, b.y + 1, Math.min(room, text.length * advance) + 2, rowH - 3);
+        context.fillRect(x - 1, b.y + 2, Math.min(room, text.length * advance) + 2, rowH - 4);
         context.fillStyle = color;
       }
-      if (sign === "bold") context.font = `bold ${font}px ${FONT}`;
+      if (bold !== (sign === "bold")) {
+        bold = !bold;
+        context.font = `${bold ? "bold " : ""}${font}px ${FONT}`;
+      }
       context.fillText(text, x, b.y + rowH / 2 + 0.5);
-      if (sign === "bold") context.font = `${font}px ${FONT}`;
     }
   }
 
@@ -277,6 +216,19 @@ export function createRenderer(model, canvas, overlay, overview) {
     return null;
   }
 
+  // Depths as one shape that hangs from the top or stands on the foot.
+  function ridgeShape(depths, height, up) {
+    const shape = new Path2D(), deepest = depths.reduce((a, b) => Math.max(a, b), 1), foot = up ? height : 0;
+    shape.moveTo(0, foot);
+    depths.forEach((d, x) => {
+      const y = Math.abs(foot - d / deepest * (height - 3));
+      shape.lineTo(x, y);
+      shape.lineTo(x + 1, y);
+    });
+    shape.lineTo(depths.length, foot);
+    return shape;
+  }
+
   function drawOverview(view, win, marks, theme, width, ratio) {
     const height = 20, c = overview.getContext("2d");
     size(overview, width, height, ratio);
@@ -287,17 +239,10 @@ export function createRenderer(model, canvas, overlay, overview) {
     const lay = view.panes[0].lay;
     if (!lay.whole) return;
     if (!ridged || ridged.lay !== lay || ridged.width !== width)
-      ridged = { lay, width, heights: ridge(lay, Math.max(1, Math.floor(width))) };
-    const { heights } = ridged;
-    let deepest = 1;
-    for (const h of heights)
-      if (h > deepest) deepest = h;
+      ridged = { lay, width, shape: ridgeShape(ridge(lay, Math.max(1, Math.floor(width))), height, view.panes[0].up) };
     c.fillStyle = s.muted;
     c.globalAlpha = 0.45;
-    for (let x = 0; x < heights.length; x++) {
-      const h = heights[x] / deepest * (height - 3);
-      c.fillRect(x, view.panes[0].up ? height - h : 0, 1, h);
-    }
+    c.fill(ridged.shape);
     c.globalAlpha = 1;
     if (marks) {
       c.fillStyle = s.match;

@@ -14,53 +14,33 @@
 
 const PATH_MAX = 48;
 
-export const DEFAULTS = Object.freeze({
-  w: "g",
-  y: "i",
-  d: "t",
-  o: "n",
-  g: "",
-  c: "o",
-  r: "0",
-  l: "",
-  u: "0",
-  z: "",
-  a: "",
-  s: "",
-  v2: "m",
-  q: "",
-  qf: "",
-  p: "",
-  t: "self-",
-  f: "",
-  x: "",
-  tr: "",
-  n: "total",
-});
-
-const VALID = {
-  w: /^[gst]$/,
-  y: /^[if]$/,
-  d: /^[tb]$/,
-  o: /^[nwt]$/,
-  g: /^(-|[cnpt](,[cnpt])*)?$/,
-  c: /^[omhd]$/,
-  r: /^[012]$/,
-  l: /^1?$/,
-  u: /^\d{1,2}$/,
-  z: /^\^?(\d+~)?[0-9a-z!.]*$/,
-  a: /^(\d{1,7},\d{1,7})?$/,
-  s: /^\^?(\d+~)?[0-9a-z!.]*$/,
-  v2: /^[ABm]$/,
-  q: /^/,
-  qf: /^i?r?$/,
-  p: /^[0-9a-z]*$/,
-  t: /^[a-z]+-?$/,
-  f: /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/,
-  x: /^([ptco]\.[^,]*(,[ptco]\.[^,]*)*)?$/,
-  tr: /^(\d{1,12},\d{1,12})?$/,
-  n: /^(total|dur|none|\d+(\.\d+)?)$/,
+// key: [value where the hash says nothing, what it may be]
+const PATH = /^\^?(\d+~)?[0-9a-z!.]*$/;
+const GRAMMAR = {
+  w: ["g", /^[gst]$/],
+  y: ["i", /^[if]$/],
+  d: ["t", /^[tb]$/],
+  o: ["n", /^[nwt]$/],
+  g: ["", /^(-|[cnpt](,[cnpt])*)?$/],
+  c: ["o", /^[omhd]$/],
+  r: ["0", /^[012]$/],
+  l: ["", /^1?$/],
+  u: ["0", /^\d{1,2}$/],
+  z: ["", PATH],
+  a: ["", /^(\d{1,7},\d{1,7})?$/],
+  s: ["", PATH],
+  v2: ["m", /^[ABm]$/],
+  q: ["", /^/],
+  qf: ["", /^i?r?$/],
+  p: ["", /^[0-9a-z]*$/],
+  t: ["self-", /^[a-z]+-?$/],
+  f: ["", /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/],
+  x: ["", /^([ptco]\.[^,]*(,[ptco]\.[^,]*)*)?$/],
+  tr: ["", /^(\d{1,12},\d{1,12})?$/],
+  n: ["total", /^(total|dur|none|\d+(\.\d+)?)$/],
 };
+export const DEFAULTS = Object.freeze(Object.fromEntries(Object.entries(GRAMMAR).map(([k, [v]]) => [k, v])));
+const NOWHERE = { z: "", a: "", s: "" };
 
 export function decodeHash(hash) {
   const state = {...DEFAULTS, unknown: [] }, bad = [];
@@ -76,9 +56,9 @@ export function decodeHash(hash) {
       bad.push(key);
       continue;
     }
-    if (!Object.hasOwn(VALID, key))
+    if (!Object.hasOwn(GRAMMAR, key))
       state.unknown.push(part);
-    else if (VALID[key].test(value))
+    else if (GRAMMAR[key][1].test(value))
       state[key] = value;
     else
       bad.push(key);
@@ -187,8 +167,9 @@ function descend(tree, from, parts, hashOf) {
 
 // ---- the store ----
 
-// host: {hash(), push(hash), replace(hash)}. change(patch, {push}) tells every listener
-// (state, before). A notice is given for what the hash held and could not be read.
+// host: {hash(), push(hash), replace(hash)}. change, push (a step of the history) and anew (a step to another
+// tree, where no old place means anything) tell every listener (state, before). A notice is given for what the
+// hash held and could not be read.
 export function createStore(host, notice) {
   let state;
   const listeners = [];
@@ -199,17 +180,19 @@ export function createStore(host, notice) {
   };
   state = load();
   const tell = (before) => listeners.forEach((f) => f(state, before));
+  function to(patch, write) {
+    const before = state;
+    if (Object.keys(patch).every((k) => patch[k] === before[k])) return;
+    state = {...state, ...patch };
+    write(encodeHash(state));
+    tell(before);
+  }
   return {
     get: () => state,
     listen: (f) => listeners.push(f),
-    change(patch, { push = false } = {}) {
-      const before = state;
-      const next = {...state, ...patch };
-      if (Object.keys(patch).every((k) => next[k] === before[k])) return;
-      state = next;
-      (push ? host.push : host.replace)(encodeHash(state));
-      tell(before);
-    },
+    change: (patch) => to(patch, host.replace),
+    push: (patch) => to(patch, host.push),
+    anew: (patch) => to({...NOWHERE, ...patch }, host.push),
     reload() {
       const before = state;
       state = load();

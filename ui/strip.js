@@ -4,7 +4,7 @@
 
 import {byId} from "./dom.js";
 import {count, nanoseconds, percent} from "./format.js";
-import {ORIGINS, SURFACE} from "./color.js";
+import {originOf, SURFACE} from "./color.js";
 import {coveredNodes} from "./transform.js";
 import {rangeText, slotSums} from "./time.js";
 
@@ -53,12 +53,12 @@ export function createStrip(app) {
     let highest = 1;
     for (const h of heights) highest = Math.max(highest, h);
     const x = (s) => Math.round(Math.min(s * together, times.slots) * width / times.slots), y = (v) => v / highest * (HEIGHT - 2);
-    const base = new Float64Array(n), named = (k) => (model.meta.kinds || [])[k] || "unknown";
+    const base = new Float64Array(n), named = (k) => k === 32 ? "context" : (model.meta.kinds || [])[k];
     // Alike colours lie beside each other: the kernel at the foot, then what calls it.
     const kinds = strip.sums.map((_, k) => k).sort((a, b) => (named(b) === "kernel") - (named(a) === "kernel") || a - b);
     for (const k of kinds) {
       const column = columns[k];
-      c.fillStyle = app.forced() ? "GrayText" : (k === 32 ? ORIGINS.context : ORIGINS[named(k)] || ORIGINS.unknown)[theme];
+      c.fillStyle = app.forced() ? "GrayText" : originOf(named(k))[theme];
       for (let s = 0; s < n; s++) {
         if (!column[s]) continue;
         const from = y(base[s]), to = y(base[s] += column[s]);
@@ -118,8 +118,8 @@ export function createStrip(app) {
     const { left, width } = canvas.getBoundingClientRect();
     return Math.max(0, Math.min(times.slots - 1, Math.floor((e.clientX - left) / width * times.slots)));
   };
-  const set = (range) => store.change(
-      { tr: range && (range[0] > 0 || range[1] < times.slots) ? rangeText(times, range) : "", a: "" }, { push: true });
+  const set = (range) => store.push(
+      { tr: range && (range[0] > 0 || range[1] < times.slots) ? rangeText(times, range) : "", a: "" });
   box.addEventListener("pointerdown", (e) => {
     if (e.button) return;
     drag = { at: slotAt(e), x: e.clientX, moved: false, range: app.view.range };

@@ -4,7 +4,7 @@
 
 import {byId, el, fill, options} from "./dom.js";
 import {tableOf} from "./transform.js";
-import {changeScore, ORIGINS} from "./color.js";
+import {changeScore, originOf} from "./color.js";
 import {fit, ladderOf} from "./label.js";
 import {clip, count, percent, visible} from "./format.js";
 
@@ -56,7 +56,7 @@ function grouping(model, by) {
         (i) => i < fun.n ? fun.module[i] : null, (i) => visible(strings[fun.module[i]]) || "(no module)");
   if (by === "origin")
     return dense(
-        (i) => i < fun.n ? model.origin(i) : null, (i) => (ORIGINS[model.origin(i)] || ORIGINS.unknown).word);
+        (i) => i < fun.n ? model.origin(i) : null, (i) => originOf(model.origin(i)).word);
   const kind = CONTEXT_KIND[by];
   return dense((i) => i >= fun.n && model.context(i).kind === kind
                           ? (by === "name" ? model.context(i).name : i)
@@ -219,7 +219,6 @@ export function createTable(app) {
           c.id === "mark" || c.id === "bar"
               ? ""
               : el("button", {
-                  type: "button",
                   title: EXPLAIN[c.id],
                   onclick: () => {
                     store.change({ t: mine && t.endsWith("-") ? c.id : c.id + "-" });

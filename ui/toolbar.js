@@ -4,41 +4,48 @@
 import {byId, fill, options} from "./dom.js";
 import {defaultLevels} from "./view.js";
 import {listen} from "./input.js";
-import {openMenu} from "./panel.js";
+import {menuBelow} from "./panel.js";
 import {preparePrint} from "./export.js";
+
+// "value words|value words" -> [[value, words]]
+const choices = (text) => text.split("|").map((c) => [c.slice(0, c.indexOf(" ")), c.slice(c.indexOf(" ") + 1)]);
+
+// Selects s-...: [what there is to choose, what is chosen, what choosing does], of (app, state or value).
+const SELECTS = {
+  order: [
+    ({ model }) => choices(`n name|w weight${model.times ? "|t time" : ""}`), (_, s) => s.d === "b" ? "w" : s.o,
+    (app, o) => app.commands.orderBy(o)
+  ],
+  group: [
+    () => choices("- nothing|n process name|p process|n,t name, thread|p,t process, thread|c,n container, name|" +
+                  "c,p container, process|c,p,t container, process, thread"),
+    ({ model }, s) => s.g || defaultLevels(model),
+    ({ store, model }, v) => store.anew({ g: v === defaultLevels(model) ? "" : v })
+  ],
+  color: [() => choices("o origin|m module|h heat (self)|d plain"), (_, s) => s.c, ({ store }, c) => store.change({ c })],
+  recursion: [
+    () => choices("0 as it is|1 repeats as one|2 cycles as one|l chains as one"), (_, s) => s.l ? "l" : s.r,
+    ({ store }, v) => store.anew(v === "l" ? { r: "0", l: "1" } : { r: v, l: "" })
+  ],
+  value: [
+    (app) => app.formats.map((_, i) => [String(i), app.valueName(i)]), (_, s) => s.u, ({ store }, u) => store.push({ u })
+  ],
+  width: [() => choices("m the larger|A A|B B"), (_, s) => s.v2, ({ store }, v2) => store.push({ v2 })],
+  norm: [
+    (_, s) => choices(`total by total|dur by duration|none as counted${Number(s.n) ? `|${s.n} B × ${s.n}` : ""}`),
+    (_, s) => s.n, ({ store }, n) => store.push({ n })
+  ],
+};
 
 export function showToolbar(app, state) {
   const { model } = app;
-  const flame = state.y === "f";
-  fill(byId("b-flip"), flame ? "Flame" : "Icicle");
-  byId("b-flip").title = "Flip: root on top (icicle) or at the bottom (flame) (f)";
-  fill(byId("b-callers"), "Callers first");
-  byId("b-callers").title = "Merge by callers: leaves at the root (b)";
+  fill(byId("b-flip"), state.y === "f" ? "Flame" : "Icicle");
   byId("b-callers").setAttribute("aria-pressed", state.d === "b");
-  options(byId("s-order"), [["n", "name"], ["w", "weight"], ...(model.times ? [["t", "time"]] : [])],
-      state.d === "b" ? "w" : state.o);
+  for (const [id, [all, now]] of Object.entries(SELECTS)) options(byId(`s-${id}`), all(app, state), now(app, state));
   byId("s-order").disabled = state.d === "b";
-  options(byId("s-group"),
-      [
-        ["-", "nothing"], ["n", "process name"], ["p", "process"], ["n,t", "name, thread"],
-        ["p,t", "process, thread"], ["c,n", "container, name"], ["c,p", "container, process"],
-        ["c,p,t", "container, process, thread"]
-      ],
-      state.g || defaultLevels(model));
-  options(byId("s-color"), [["o", "origin"], ["m", "module"], ["h", "heat (self)"], ["d", "plain"]], state.c);
-  options(byId("s-recursion"),
-      [["0", "as it is"], ["1", "repeats as one"], ["2", "cycles as one"], ["l", "chains as one"]],
-      state.l ? "l" : state.r);
   byId("l-value").hidden = model.compare || app.formats.length < 2;
-  options(byId("s-value"), app.formats.map((_, i) => [String(i), app.valueName(i)]), state.u);
   byId("l-color").hidden = model.compare || app.view.signed;
   byId("l-width").hidden = byId("l-norm").hidden = !model.compare;
-  options(byId("s-width"), [["m", "the larger"], ["A", "A"], ["B", "B"]], state.v2);
-  const norms = [["total", "by total"], ["dur", "by duration"], ["none", "as counted"]];
-  if (Number(state.n)) norms.push([state.n, `B × ${state.n}`]);
-  options(byId("s-norm"), norms, state.n);
-  fill(byId("b-reset"), "Whole");
-  byId("b-reset").title = "Zoom out to everything (0)";
   byId("b-reset").disabled = !state.z && !state.a;
   byId("q-case").setAttribute("aria-pressed", state.qf.includes("i"));
   byId("q-regex").setAttribute("aria-pressed", state.qf.includes("r"));
@@ -70,9 +77,7 @@ export function setTheme(app) {
 
 export function wire(app) {
   const { store, prefs, model, signal } = app, graph = byId("graph");
-  const push = (patch) => store.change(patch, { push: true });
-  const c = app.commands, on = (id, f) => byId(id).addEventListener("click", f),
-        changed = (id, f) => byId(id).addEventListener("change", () => f(byId(id).value));
+  const c = app.commands, on = (id, f) => byId(id).addEventListener("click", f);
   on("b-flip", c.flip);
   on("b-callers", c.callersFirst);
   on("b-filter", () => c.editFilter());
@@ -85,7 +90,6 @@ export function wire(app) {
   on("b-help", c.help);
   // Kept on this machine, not in the address: how it looks is nobody else's business.
   on("b-theme", () => {
-    const box = byId("b-theme").getBoundingClientRect();
     const entry = (key, value, otherwise, text) => ({
       text: `${prefs.get(key, otherwise) === value ? "● " : "○ "}${text}`,
       run() {
@@ -95,33 +99,27 @@ export function wire(app) {
         app.resize();
       }
     });
-    openMenu(
+    menuBelow(
         [
           entry("theme", "", "", "Colours as the system has them"), entry("theme", "light", "", "Light"),
           entry("theme", "dark", "", "Dark"), "-", entry("font", 0, 0, "Labels of 12 px"),
           entry("font", 2, 0, "Labels of 14 px"), "-", entry("row", 0, 0, "Rows to fit mouse or finger"),
           entry("row", 18, 0, "Rows of 18 px"), entry("row", 24, 0, "Rows of 24 px")
         ],
-        box.left, box.bottom, byId("b-theme"));
+        byId("b-theme"));
   });
   on("ledger-bar", () => showTab(app, "ledger"));
   on("q-prev", () => c.match({ key: "N" }));
   on("q-next", () => c.match({ key: "n" }));
   for (const [id, flag] of [["q-case", "i"], ["q-regex", "r"]])
     on(id, () => {
-      const has = store.get().qf.includes(flag);
-      const set = new Set([...store.get().qf].filter((f) => f !== flag));
-      if (!has) set.add(flag);
-      store.change({ qf: ["i", "r"].filter((f) => set.has(f)).join("") });
+      const { qf } = store.get();
+      store.change({ qf: [..."ir"].filter((f) => qf.includes(f) !== (f === flag)).join("") });
     });
-  changed("s-order", c.orderBy);
-  changed("s-group", (v) => push({ g: v === defaultLevels(model) ? "" : v, z: "", a: "", s: "" }));
-  changed("s-color", (v) => store.change({ c: v }));
-  changed(
-      "s-recursion", (v) => push({ r: v === "l" ? "0" : v, l: v === "l" ? "1" : "", z: "", a: "", s: "" }));
-  changed("s-value", (v) => push({ u: v }));
-  changed("s-width", (v) => push({ v2: v }));
-  changed("s-norm", (v) => push({ n: v }));
+  for (const [id, [, , set]] of Object.entries(SELECTS)) {
+    const select = byId(`s-${id}`);
+    select.addEventListener("change", () => set(app, select.value));
+  }
   byId("search").addEventListener("input", () => {
     app.matchAt = "";
     store.change({ q: byId("search").value });
@@ -153,7 +151,7 @@ export function wire(app) {
       setTheme(app);
       app.resize();
     }, { signal });
-  const observer = new ResizeObserver(() => app.frame("resize", app.resize));
+  const observer = new ResizeObserver(() => app.frame("resize", () => app.sizeNow() !== app.drawnSize && app.resize()));
   observer.observe(byId("left"));
   signal.addEventListener("abort", () => observer.disconnect());
   listen(app);

@@ -248,13 +248,14 @@ export function foldChains(model, tree, u) {
 
 // Siblings by weight, largest first.
 export function byWeight(tree, width) {
-  const n = tree.n;
-  const first = new Int32Array(n).fill(-1), next = new Int32Array(n).fill(-1);
-  const order = new Int32Array(n > 0 ? n - 1 : 0).map((_, i) => i + 1);
-  order.sort((a, b) => width[a] - width[b] || b - a); // lightest first: each goes before the last
-  for (const i of order) {
-    next[i] = first[tree.parent[i]];
-    first[tree.parent[i]] = i;
+  const { n, end } = tree, first = new Int32Array(n).fill(-1), next = new Int32Array(n).fill(-1), siblings = [];
+  for (let p = 0; p < n; p++) {
+    if (end[p] === p + 1) continue;
+    siblings.length = 0;
+    for (let c = p + 1; c < end[p]; c = end[c]) siblings.push(c);
+    if (siblings.length > 1) siblings.sort((a, b) => width[b] - width[a] || a - b);
+    first[p] = siblings[0];
+    for (let k = 1; k < siblings.length; k++) next[siblings[k - 1]] = siblings[k];
   }
   const extra = {};
   for (const key of ["repeat", "from", "to"])

@@ -7,7 +7,7 @@ import {compose} from "./rebuild.js";
 import {applyVerb, byWeight, foldChains, foldRecursion, groupBy, selectContexts} from "./transform.js";
 import {callees, invert, selfSeeds, totalSeeds} from "./callers.js";
 import {chronological, sliceTime, slotRange, slotSums} from "./time.js";
-import {layOut, selfWidths} from "./layout.js";
+import {layOut, selfWidths, widthsOf} from "./layout.js";
 import {changeClass} from "./color.js";
 import {contextsOf, filtersOf, followPath, hasher, pathOf} from "./state.js";
 
@@ -141,12 +141,9 @@ export function createViewer(model) {
   // Roots of a turned tree have no order of their own: by name the large ones would be lost.
   function measured(tree, state, u, norm) {
     const compare = norm && { by: state.v2, ...norm };
-    let lay = layOut(tree, selfWidths(tree, u, compare));
-    if (state.o === "w" || tree.occurrences) {
-      const ordered = byWeight(tree, lay.width);
-      lay = layOut(ordered, selfWidths(ordered, u, compare));
-    }
-    return lay;
+    const widths = (t) => compare || negative[u] ? widthsOf(t, selfWidths(t, u, compare)) : t.total[u];
+    if (state.o === "w" || tree.occurrences) tree = byWeight(tree, widths(tree));
+    return layOut(tree, null, widths(tree));
   }
 
   function panes(state, base, where, range, u, norm, px) {
@@ -229,7 +226,7 @@ export function createViewer(model) {
       bad,
       left,
       range,
-      strip: strip(state),
+      get strip() { return strip(state); },
       panes: p.list,
       rows: p.rows,
       pivot: p.item,

@@ -147,6 +147,11 @@ int timeline_copy(struct timeline *t, const struct timeline *from, struct timeli
 {
 	int r = 0;
 
+	if (from->full && !t->full) {
+		t->full = from->full;
+		if (t->newest)
+			drop_all(t);
+	}
 	if (!t->counts.len)
 		t->slot_ns = from->slot_ns;
 	vec_foreach (c, &from->counts) {

@@ -46,7 +46,7 @@ struct timeline_move {
 	uint64_t from, to; // its counts there count for so many here, spread over the same times
 	uint64_t rest; // the copy's
 };
-/* Adds the counts of `from`, whose sample s is moves[s] here. Return as above. */
+/* Adds the counts of `from`, whose sample s is moves[s] here; where `from` is full, so is t. Return as above. */
 int timeline_copy(struct timeline *t, const struct timeline *from, struct timeline_move *moves);
 
 /* Slots from the first to the last with a count. */

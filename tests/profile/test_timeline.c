@@ -144,12 +144,32 @@ static void timeline__copies_are_scaled_and_joined(void **state)
 	timeline_deinit(&t);
 }
 
+static void timeline__copies_of_a_full_one_are_full(void **state)
+{
+	struct timeline_move moves[] = {{0}, {.sample = 5}, {.sample = 6}, {.sample = 7}};
+	struct timeline t, u;
+
+	(void)state;
+	timeline_init(&t, 2);
+	timeline_init(&u, 100);
+	assert_ok(timeline_add(&u, 1, 1 * MS, 1));
+	for (uint32_t sample = 1; sample <= 3; sample++)
+		assert_ok(timeline_add(&t, sample, 1 * MS, 1));
+	assert_true(t.full > 0);
+	assert_ok(timeline_copy(&u, &t, moves));
+	assert_true(u.full > 0);
+	assert_int_equal(u.counts.len, 0);
+	timeline_deinit(&u);
+	timeline_deinit(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timeline__counts_fall_into_their_slots),
 		cmocka_unit_test(timeline__hours_take_as_many_slots_as_seconds),
 		cmocka_unit_test(timeline__full_joins_slots_before_it_gives_up),
+		cmocka_unit_test(timeline__copies_of_a_full_one_are_full),
 		cmocka_unit_test(timeline__large_counts_are_split),
 		cmocka_unit_test(timeline__copies_keep_slots_and_rename_samples),
 		cmocka_unit_test(timeline__copies_are_scaled_and_joined),

@@ -120,6 +120,7 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
     const page = {
       requests: [],
       errors: [],
+      waiting: new Map(),
       targetId,
       raw: call,
       call(method, params) {
@@ -165,6 +166,9 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
 }
 
 function event(page, { method, params }) {
+  const waiting = page.waiting.get(method);
+  page.waiting.delete(method);
+  if (waiting) waiting(params);
   if (method === "Network.requestWillBeSent") page.requests.push(params.request.url);
   if (method === "Runtime.exceptionThrown")
     page.errors.push(params.exceptionDetails.exception?.description || params.exceptionDetails.text);
@@ -195,11 +199,20 @@ function addMethods(page, call, close) {
       await new Promise((r) => setTimeout(r, 20));
     }
   };
-  page.goto = async (url) => {
-    await call("Page.navigate", { url });
+  const ready = async () => {
     await page.until(
         "document.readyState === 'complete' && location.href !== 'about:blank' && (!document.getElementById('app') || Boolean(document.documentElement.dataset.ready))");
     await page.settle();
+  };
+  page.goto = async (url) => {
+    await call("Page.navigate", { url });
+    await ready();
+  };
+  page.reload = async () => {
+    const loaded = page.next("Page.loadEventFired");
+    await call("Page.reload");
+    await loaded;
+    await ready();
   };
   // Until nothing moves: animation, debounce, resize.
   page.settle = () => page.eval("window.settled && settled()");
@@ -208,6 +221,8 @@ function addMethods(page, call, close) {
     await page.eval(`new Promise((r) => { addEventListener("${event}", () => setTimeout(r), { once: true }); ${act} })`);
     await page.settle();
   };
+  // The next event of a name from the browser.
+  page.next = (method) => new Promise((resolve) => page.waiting.set(method, resolve));
   page.back = () => heard("popstate", "history.back()");
   page.forward = () => heard("popstate", "history.forward()");
   page.key = async (key, { code, modifiers = 0, text } = {}) => {

@@ -21,13 +21,20 @@ export function decodePng(data) {
   const raw = inflateSync(Buffer.concat(parts)), stride = width * channels,
         out = new Uint8Array(stride * height);
   for (let y = 0; y < height; y++) {
-    const filter = raw[y * (stride + 1)];
+    const from = y * (stride + 1) + 1, to = y * stride, filter = raw[from - 1];
+    if (!filter) {
+      out.set(raw.subarray(from, from + stride), to);
+      continue;
+    }
     for (let x = 0; x < stride; x++) {
-      const a = x >= channels ? out[y * stride + x - channels] : 0, b = y ? out[(y - 1) * stride + x] : 0,
-            c = x >= channels && y ? out[(y - 1) * stride + x - channels] : 0;
-      const p = a + b - c, pa = Math.abs(p - a), pb = Math.abs(p - b), pc = Math.abs(p - c);
-      const guess = [0, a, b, a + b >> 1, pa <= pb && pa <= pc ? a : pb <= pc ? b : c][filter];
-      out[y * stride + x] = raw[y * (stride + 1) + 1 + x] + guess;
+      const a = x >= channels ? out[to + x - channels] : 0, b = y ? out[to - stride + x] : 0,
+            c = x >= channels && y ? out[to - stride + x - channels] : 0;
+      let guess = filter === 1 ? a : filter === 2 ? b : a + b >> 1;
+      if (filter === 4) {
+        const pa = Math.abs(b - c), pb = Math.abs(a - c), pc = Math.abs(a + b - c - c);
+        guess = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+      }
+      out[to + x] = raw[from + x] + guess;
     }
   }
   return { width, height, channels, data: out };
