@@ -114,17 +114,16 @@ function factList(app, tree, i) {
 function sharesTable(app, tree, i, every) {
   const { view } = app, { u } = view, item = tree.item[i], up = tree.parent[i];
   const row = (name, ...cells) => el("tr", {}, el("td", {}, name), ...cells);
-  const heads = ["", app.valueName(u), "of all", "of view", "of parent"].map((h) => el("th", {}, h));
+  const heads = (...words) => el("tr", {}, ...words.map((h) => el("th", {}, h)));
   const parent = up > 0 ? tree.total[u][up] : undefined;
   const rows = [
-    row("this frame, total", ...shares(app, tree.total[u][i], true, parent)),
-    row("this frame, self", ...shares(app, tree.self[u][i], true, parent)),
+    heads("this frame", app.valueName(u), "of all", "of view", "of parent"),
+    row("total", ...shares(app, tree.total[u][i], true, parent)), row("self", ...shares(app, tree.self[u][i], true, parent))
   ];
-  if (every) {
-    rows.push(row(`everywhere (${count(every.frames)}×), total`, ...shares(app, every.total)),
-        row("everywhere, self", ...shares(app, every.self)));
-  }
-  return el("table", { class: "plain" }, el("tr", {}, ...heads), ...rows);
+  if (every)
+    rows.push(heads(`everywhere, ${count(every.frames)}×`, "", "", "", ""), row("total", ...shares(app, every.total)),
+        row("self", ...shares(app, every.self)));
+  return el("table", { class: "plain" }, ...rows);
 }
 
 function buttons(app, item) {

@@ -11,17 +11,18 @@ export function widthsOf({ n, parent }, selfWidth) {
 }
 
 export function layOut(tree, selfWidth, width = widthsOf(tree, selfWidth)) {
-  const { n, parent } = tree;
-  const start = new Float64Array(n), cursor = new Float64Array(n);
-  let deepest = 0;
+  const { n, depth } = tree, start = new Float64Array(n), cursor = new Float64Array(n); // by depth: preorder
+  let deepest = 0, most = depth[0];
   for (let i = 1; i < n; i++) {
-    const p = parent[i];
-    start[i] = cursor[p];
-    cursor[p] += width[i];
-    cursor[i] = start[i];
-    if (width[i] > 0 && tree.depth[i] > tree.depth[deepest]) deepest = i;
+    const d = depth[i], x = start[i] = cursor[d], w = width[i];
+    cursor[d + 1] = x;
+    cursor[d] = x + w;
+    if (d > most && w > 0) {
+      deepest = i;
+      most = d;
+    }
   }
-  return { tree, width, start, whole: width[0], deepest, rows: tree.depth[deepest] + 1 };
+  return { tree, width, start, whole: width[0], deepest, rows: most + 1 };
 }
 
 // One value type, or two under comparison (each times its factor): "A", "B" or "m", the larger.

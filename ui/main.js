@@ -175,12 +175,17 @@ export function start(model, signal) {
     showStatus(app, null);
   }
 
+  // One in a frame.
   function words() {
-    if (!app.detailed) showDetails(app);
-    app.detailed = true;
+    if (!app.detailed) {
+      app.detailed = true;
+      showDetails(app);
+      app.atRest(words);
+      return;
+    }
     app.table.update();
-    app.access.update();
     app.fromTable = false;
+    app.atRest(app.access.update);
   }
 
   function searchUpdate(state) {
@@ -241,7 +246,7 @@ export function start(model, signal) {
     notice(
         `Only ${app.format(0).text(all)}: shares carry a wide error, shown as ± in the status line.`, "tiny");
   if (model.meta.times_full)
-    notice("No strip of time: of so many different stacks (over 131 072, or 65 536 in one window) it is not kept when each ran.", "times");
+    notice("No strip of time: for so many different stacks (over 131 072, or 65 536 in one window) the times are not kept.", "times");
   notice(foldedWords(model.meta), "folded");
   return app;
 }

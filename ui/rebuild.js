@@ -36,8 +36,8 @@ function blankTree(n, V, repeat) {
 
 function shortened(tree, n) {
   if (n < tree.n) {
-    for (const key of ["item", "parent", "depth", "end", "flags", "repeat"]) tree[key] = tree[key].slice(0, n);
-    for (const key of ["self", "total"]) tree[key] = tree[key].map((column) => column.slice(0, n));
+    for (const key of ["item", "parent", "depth", "end", "flags", "repeat"]) tree[key] = tree[key].subarray(0, n);
+    for (const key of ["self", "total"]) tree[key] = tree[key].map((column) => column.subarray(0, n));
     tree.n = n;
   }
   ends(tree);
@@ -166,41 +166,42 @@ function copySubtree(src, from, out, to, where) {
 // Keeps nodes that still have samples below them (of any value type); self replaced by `self`. `home`:
 // to which node the samples of each went, -1 gone; by default those that have a value stay.
 export function prune(src, self, home) {
-  const { n, parent } = src, V = self.length;
-  const some = new Uint8Array(n), live = new Uint8Array(n), to = new Int32Array(n).fill(-1);
-  for (const column of self)
-    for (let i = 0; i < n; i++)
-      if (column[i]) some[i] = live[i] = 1;
-  for (let i = n - 1; i > 0; i--)
-    if (live[i]) live[parent[i]] = 1;
-  live[0] = 1;
-  let count = 0;
-  for (let i = 0; i < n; i++)
-    if (live[i]) to[i] = count++;
-  const out = blankTree(count, V, src.repeat);
+  const { n, parent, end, depth } = src, V = self.length, live = new Uint8Array(n), where = new Int32Array(n);
+  const has = (i) => {
+    for (let v = 0; v < V; v++)
+      if (self[v][i]) return 1;
+    return 0;
+  };
+  let count = live[0] = 1;
+  for (let i = n - 1; i > 0; i--) {
+    if (!live[i] && !has(i)) continue;
+    live[i] = live[parent[i]] = 1;
+    count++;
+  }
+  const out = blankTree(count, V, src.repeat), above = []; // the places of a node's ancestors, by depth
+  const { parent: outParent, end: outEnd, total: outTotal } = out;
   for (let i = 0, t = 0; i < n; i++) {
-    if (!live[i]) continue;
+    if (!live[i]) {
+      where.fill(-1, i, end[i]);
+      i = end[i] - 1;
+      continue;
+    }
+    const d = out.depth[t] = depth[i];
+    above[d] = t;
+    outParent[t] = d ? above[d - 1] : -1;
     out.item[t] = src.item[i];
-    out.parent[t] = i ? to[parent[i]] : -1;
-    out.depth[t] = src.depth[i];
     out.flags[t] = src.flags[i];
     if (src.repeat) out.repeat[t] = src.repeat[i];
+    for (let v = 0; v < V; v++) out.self[v][t] = outTotal[v][t] = self[v][i];
+    where[i] = home || has(i) ? t : -1;
     t++;
   }
   for (let v = 0; v < V; v++) {
-    const into = out.self[v], total = out.total[v], column = self[v];
-    for (let i = 0, t = 0; i < n; i++)
-      if (live[i]) into[t] = total[t++] = column[i];
-    for (let t = count - 1; t > 0; t--) total[out.parent[t]] += total[t];
+    const total = outTotal[v];
+    for (let t = count - 1; t > 0; t--) total[outParent[t]] += total[t];
   }
   ends(out);
-  if (home) {
-    out.where = compose(home, to);
-  } else {
-    for (let i = 0; i < n; i++)
-      if (!some[i]) to[i] = -1;
-    out.where = to;
-  }
+  out.where = home ? compose(home, where) : where;
   return out;
 }
 

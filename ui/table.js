@@ -9,6 +9,7 @@ import {fit, ladderOf} from "./label.js";
 import {clip, count, percent, visible} from "./format.js";
 
 const ROW = 24;
+const FIRST = 200; // rows sorted before anybody scrolls
 const GROUPS = [
   ["function", "function"], ["file", "file"], ["module", "module"], ["origin", "origin"],
   ["process", "process"], ["name", "process name"], ["thread", "thread"], ["container", "container"]
@@ -68,6 +69,7 @@ export function createTable(app) {
   const { model, store } = app;
   let by = "function", scope = "view", rows = [], sums = null, group = grouping(model, by), cursor = 0;
   let part = 0; // what shares are of, when not of all
+  let sorted = 0, unsorted = null;
   let key = "", nameWidth = 200, summed = null, present = [], largest = 0;
 
   const groupSelect = el("select", {
@@ -112,7 +114,7 @@ export function createTable(app) {
     } else {
       c.push({ id: "self", text: "Self", width: "64px", num: true }, { id: "bar", text: "", width: "50px" },
           { id: "total", text: "Total", width: "64px", num: true });
-      if (scroller.clientWidth > 420) c.push({ id: "frames", text: "Frames", width: "62px", num: true });
+      if (scroller.clientWidth > 420) c.push({ id: "frames", text: "Frames", width: "72px", num: true });
     }
     return c;
   }
@@ -155,6 +157,7 @@ export function createTable(app) {
   }
 
   function sort() {
+    unsorted = null;
     const [, id, down] = /^([a-z]+)(-?)$/.exec(store.get().t);
     const wanted = model.compare && id === "self" ? "change" : id;
     if (wanted === "name" || wanted === "module") {
@@ -173,8 +176,27 @@ export function createTable(app) {
       for (const k of rows)
         values[k] = wanted === "change" || wanted === "score" ? Math.abs(value(wanted, k)) : value(wanted, k);
     }
-    const sign = down ? -1 : 1;
-    rows.sort((x, y) => sign * (values[x] - values[y]) || tie[y] - tie[x] || x - y);
+    const sign = down ? -1 : 1, order = (x, y) => sign * (values[x] - values[y]) || tie[y] - tie[x] || x - y;
+    if (rows.length < 4 * FIRST || !down) {
+      rows.sort(order);
+      return;
+    }
+    // What is seen first is sorted at once, the rest when somebody looks (all()).
+    const least = Float64Array.from(rows, (k) => values[k]).sort()[rows.length - FIRST];
+    const rest = rows.filter((k) => values[k] <= least);
+    rows = rows.filter((k) => values[k] > least).sort(order);
+    sorted = rows.length;
+    unsorted = () => {
+      rest.sort(order).forEach((k, i) => { rows[sorted + i] = k; });
+      unsorted = null;
+    };
+    for (const k of rest) rows.push(k);
+  }
+
+  // At least so many of the rows, in order.
+  function upTo(n) {
+    if (unsorted && n > sorted) unsorted();
+    return rows;
   }
 
   // Sums change with the tree, rows with the search, order with the sort: each is done when it must.
@@ -258,7 +280,7 @@ export function createTable(app) {
           el("span", { class: "bar", width: `${max ? 100 * Math.abs(value("self", k)) / max : 0}%` }));
     const v = value(c.id, k);
     if (c.id === "frames") return el("td", { class: "num" }, count(v));
-    if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1));
+    if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1).replace("-", "−"));
     if (c.id === "change")
       return el("td", { class: "num", title: "Change of the share of self samples, in points" },
           (v > 0      ? "+"
@@ -286,7 +308,7 @@ export function createTable(app) {
     };
     const selected = app.selectedItem();
     const focused = body.contains(document.activeElement);
-    fill(body, spacer(from * ROW), ...rows.slice(from, to).map((k, i) => {
+    fill(body, spacer(from * ROW), ...upTo(to).slice(from, to).map((k, i) => {
       const item = group.items ? group.items[k] : k;
       const at = from + i;
       return el("tr", {
@@ -335,6 +357,7 @@ export function createTable(app) {
 
   function move(to) {
     cursor = Math.max(0, Math.min(rows.length - 1, to));
+    upTo(cursor + 1);
     const top = cursor * ROW;
     if (top < scroller.scrollTop)
       scroller.scrollTop = top;
@@ -374,7 +397,7 @@ export function createTable(app) {
       return t.self[app.view.u].reduce((best, v, i, a) => v > a[best] ? i : best, 0);
     },
     // All rows as text, for CSV and print.
-    rows: (limit) => rows.slice(0, limit).map((k) => {
+    rows: (limit) => upTo(Math.min(limit, rows.length)).slice(0, limit).map((k) => {
       const u = app.view.u;
       return {
         name: group.name(k),

@@ -23,7 +23,13 @@ export function rangeText(times, [from, to]) {
 }
 
 // The samples of a tree taken in a range of slots.
-export function sliceTime(model, tree, where, [from, to]) {
+export function sliceTime(model, tree, where, range) {
+  const out = prune(tree, slicedSelf(model, tree, where, range));
+  out.where = compose(where, out.where);
+  return out;
+}
+
+export function slicedSelf(model, tree, where, [from, to]) {
   const { times } = model, all = model.tree.self;
   const self = tree.self.map(() => new Float64Array(tree.n));
   for (let k = 0; k < times.node.length; k++) {
@@ -33,9 +39,7 @@ export function sliceTime(model, tree, where, [from, to]) {
     self[0][at] += times.samples[k];
     for (let v = 1; v < self.length; v++) self[v][at] += times.samples[k] * (all[v][i] / all[0][i] || 0);
   }
-  const out = prune(tree, self);
-  out.where = compose(where, out.where);
-  return out;
+  return self;
 }
 
 // Samples by slot and class: sums[class][slot]; classOf(node of the file's tree) -> class or -1.
@@ -55,9 +59,11 @@ export function slotSums(model, where, nclasses, classOf) {
 // for as long as one sample after the other is below it; the same call later is another box.
 export function chronological(model, tree, where, range) {
   const least = Math.max(0, Math.ceil(Math.log2(model.times.node.length / CHART_COUNTS)));
-  for (let together = 2 ** least;; together *= 2) {
+  for (let together = 2 ** least;;) {
     const out = chart(model, tree, where, range, together);
-    if (out) return out;
+    if (typeof out !== "number") return out;
+    // At best, so many times fewer boxes.
+    together = Math.min(model.times.slots, together * 2 ** Math.max(1, Math.ceil(Math.log2(1 / out))));
   }
 }
 
@@ -78,27 +84,45 @@ function inOrder(times, home, n, [from, to], together) {
   return sorted(byNode, Math.ceil(times.slots / together), (k) => times.slot[k] / together | 0);
 }
 
+// The nearest context at or above each node of a tree.
+function contextOf(model, { n, item, parent }) {
+  const out = new Int32Array(n);
+  for (let i = 1; i < n; i++) out[i] = model.isContext(item[i]) ? i : out[parent[i]];
+  return out;
+}
+
+// The part of the samples that had room, where they do not all have.
 function chart(model, tree, where, range, together) {
   const { times } = model, V = tree.self.length, all = model.tree.self, most = CHART_NODES + tree.n;
-  const home = where ? compose(times.node, where) : times.node;
+  const home = where ? compose(times.node, where) : times.node, contexts = contextOf(model, tree);
   const column = () => new Int32Array(most);
   const item = column(), parent = column(), first = column(), next = column(), last = column(), repeat = column();
   const flags = new Uint8Array(most), self = tree.self.map(() => new Float64Array(most));
-  const latest = new Int32Array(tree.n).fill(-1), path = [];
+  // The box of each node that has one; of each context, the nodes that are open below it, by depth.
+  const latest = new Int32Array(tree.n).fill(-1), open = [], path = [];
   let n = 1;
   latest[0] = 0;
   item[0] = tree.item[0];
   first[0] = next[0] = last[0] = -1;
-  for (const k of inOrder(times, home, tree.n, range || [0, times.slots], together)) {
+  const order = inOrder(times, home, tree.n, range || [0, times.slots], together);
+  let done = 0;
+  for (const k of order) {
+    const context = contexts[home[k]], line = open[context] || (open[context] = []);
+    let i = home[k];
     path.length = 0;
-    for (let i = home[k]; i > 0; i = tree.parent[i]) path.push(i);
-    if (n + path.length > CHART_NODES && together < times.slots) return null;
-    let at = 0;
+    while (i !== context && line[tree.depth[i]] !== i) {
+      path.push(i);
+      i = tree.parent[i];
+    }
+    for (; latest[i] < 0; i = tree.parent[i]) path.push(i); // only contexts are without a box here
+    if (n + path.length > CHART_NODES && together < times.slots) return done / order.length;
+    done++;
+    let at = latest[i];
     while (path.length) {
-      const i = path.pop(), known = latest[i];
-      if (known >= 0 && parent[known] === at && (last[at] === known || model.isContext(tree.item[i]))) {
-        at = known;
-        continue;
+      i = path.pop();
+      if (contexts[i] === context && i !== context) {
+        line.length = tree.depth[i];
+        line.push(i);
       }
       item[n] = tree.item[i];
       parent[n] = at;
@@ -111,7 +135,7 @@ function chart(model, tree, where, range, together) {
         next[last[at]] = n;
       at = last[at] = latest[i] = n++;
     }
-    const i = times.node[k];
+    i = times.node[k];
     self[0][at] += times.samples[k];
     for (let v = 1; v < V; v++) self[v][at] += times.samples[k] * (all[v][i] / all[0][i] || 0);
   }

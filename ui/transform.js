@@ -137,16 +137,18 @@ export function applyVerb(model, tree, {verb, pattern}) {
 // filters: [{kind: "p"|"t"|"c"|"o", id, start}]. Of one kind any may hold, of different kinds all must.
 export function selectContexts(model, tree, filters) {
   let where = null;
-  for (const kind of ["c", "p", "t", "o"]) {
-    const some = filters.filter((f) => f.kind === kind);
-    if (!some.length) continue;
-    const bits = new Uint8Array(model.nitems);
-    for (let item = 0; item < model.nitems; item++)
-      bits[item] = some.some((f) => contextMatches(model, item, f)) ? 1 : 0;
+  for (const bits of contextBits(model, filters)) {
     tree = keepStacks(tree, bits);
     tree.where = where = compose(where, tree.where);
   }
   return tree;
+}
+
+// A byte an item for each kind of context that is filtered by: is it one of them?
+export function contextBits(model, filters) {
+  const kinds = [..."cpto"].map((kind) => filters.filter((f) => f.kind === kind)).filter((some) => some.length);
+  return kinds.map((some) => Uint8Array.from({ length: model.nitems },
+                       (_, item) => some.some((f) => contextMatches(model, item, f)) ? 1 : 0));
 }
 
 function contextMatches(model, item, f) {

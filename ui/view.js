@@ -3,15 +3,26 @@
 //
 // Stages are remembered by what they depend on, so that a zoom does not filter again.
 
-import {compose} from "./rebuild.js";
-import {applyVerb, byWeight, foldChains, foldRecursion, groupBy, selectContexts} from "./transform.js";
+import {compose, prune} from "./rebuild.js";
+import {
+  applyVerb,
+  byWeight,
+  compilePattern,
+  contextBits,
+  coveredNodes,
+  foldChains,
+  foldRecursion,
+  groupBy,
+  matchItems,
+  selectContexts
+} from "./transform.js";
 import {callees, invert, selfSeeds, totalSeeds} from "./callers.js";
-import {chronological, sliceTime, slotRange, slotSums} from "./time.js";
+import {chronological, slicedSelf, sliceTime, slotRange, slotSums} from "./time.js";
 import {layOut, selfWidths, widthsOf} from "./layout.js";
 import {changeClass} from "./color.js";
 import {contextsOf, filtersOf, followPath, hasher, pathOf} from "./state.js";
 
-const GROWN_PER_PIXEL = 1.3; // a turned tree grows where it is wider than a window / 1.3 px
+const GROWN_PER_PIXEL = 1; // a turned tree grows where it is as wide as what is drawn
 const GROWN_NODES = 150000;
 
 function stage() {
@@ -40,7 +51,8 @@ function factors(model, n) {
 
 export function createViewer(model) {
   const hashOf = hasher(model);
-  const stages = { filtered: stage(), timed: stage(), grouped: stage(), panes: stage(), strip: stage() };
+  const names = ["filtered", "timed", "grouped", "panes", "strip", "sifted", "whole", "based"];
+  const stages = Object.fromEntries(names.map((k) => [k, stage()]));
   const negative = model.tree.self.map((column) => column.some((v) => v < 0));
   let itemsByHash = null;
 
@@ -94,7 +106,7 @@ export function createViewer(model) {
   function strip(state) {
     if (!model.times) return null;
     return stages.strip(`${state.x}|${state.f}`, () => {
-      const { where } = filtered(state), { item } = model.tree, { kind, n } = model.fun;
+      const { where } = onlyDrops(state) ? sifted(state) : filtered(state), { item } = model.tree, { kind, n } = model.fun;
       const sums = slotSums(model, where, 33, (i) => item[i] >= 0 && item[i] < n ? Math.min(kind[item[i]], 31) : 32);
       return { where, sums };
     });
@@ -112,6 +124,91 @@ export function createViewer(model) {
       if (state.r !== "0") step(foldRecursion(tree, model.nitems, Number(state.r)));
       if (state.l) step(foldChains(model, tree, u));
       return { tree, where };
+    });
+  }
+
+  // What most filters do, and a part of the time: samples go, every other stack stays as it is.
+  const onlyDrops = (state) => state.r === "0" && !state.l && !/(^|,)[msx]~/.test(state.f);
+
+  // where[i] < 0: the samples of the file's node i are gone.
+  function sifted(state) {
+    return stages.sifted(`${state.x}|${state.f}`, () => {
+      const { tree } = model, bad = [], left = [];
+      let where = null;
+      const sift = (bits, want) => {
+        const covered = coveredNodes(tree, bits);
+        where = where || new Int8Array(tree.n);
+        for (let i = 0; i < tree.n; i++)
+          if (covered[i] !== want) where[i] = -1;
+      };
+      const sum = () => left.push(tree.self.map((column) => {
+        let all = 0;
+        for (let i = 0; i < column.length; i++)
+          if (!where || !where[i]) all += column[i];
+        return all;
+      }));
+      for (const bits of contextBits(model, contextsOf(state))) sift(bits, 1);
+      sum();
+      for (const { verb, pattern } of filtersOf(state)) {
+        try {
+          sift(matchItems(model, compilePattern(pattern)), verb === "k" ? 1 : 0);
+        } catch (e) {
+          bad.push(`${pattern}: ${e.message}`);
+        }
+        sum();
+      }
+      return { where, bad, left };
+    });
+  }
+
+  // Of processes shown by name one is left: then that is who it is, and another item.
+  function oneIsLeft(levels, alive) {
+    if (!levels.includes("n")) return false;
+    const { tree } = model, of = new Map();
+    for (let p = 1; p < tree.n; p++) {
+      if (!model.isContext(tree.item[p])) {
+        p = tree.end[p] - 1;
+        continue;
+      }
+      const { kind, name } = model.context(tree.item[p]);
+      if (kind !== 1) continue;
+      let i = p;
+      while (i < tree.end[p] && !alive(i)) i++;
+      const seen = of.get(name) || of.set(name, { all: new Set(), left: new Set() }).get(name);
+      seen.all.add(tree.item[p]);
+      if (i < tree.end[p]) seen.left.add(tree.item[p]);
+      p = tree.end[p] - 1;
+    }
+    return [...of.values()].some(({ all, left }) => all.size > 1 && left.size === 1);
+  }
+
+  // Where samples only go, what was grouped once is summed anew. null: that would not be the same tree.
+  function based(state, levels) {
+    const whole = stages.whole(levels, () => groupBy(model, model.tree, levels)), { where: gone, bad, left } = sifted(state);
+    const range = slotRange(model.times, state.tr);
+    return stages.based(`${state.x}|${state.f}|${state.tr}|${levels}`, () => {
+      if (!gone && !range) return { tree: whole, where: whole.where, bad, left, range };
+      const { tree: { n, self: all } } = model, kept = whole.where.slice(), alive = range && new Uint8Array(n);
+      if (gone)
+        for (let i = 0; i < n; i++)
+          if (gone[i]) kept[i] = -1;
+      let self;
+      if (range) {
+        self = slicedSelf(model, whole, kept, range);
+        const { node, slot } = model.times;
+        for (let k = 0; k < node.length; k++)
+          if (slot[k] >= range[0] && slot[k] < range[1] && kept[node[k]] >= 0) alive[node[k]] = 1;
+      } else {
+        self = all.map((column) => {
+          const out = new Float64Array(whole.n);
+          for (let i = 0; i < n; i++)
+            if (kept[i] >= 0) out[kept[i]] += column[i];
+          return out;
+        });
+      }
+      if (oneIsLeft(levels, (i) => range ? alive[i] : kept[i] >= 0 && all.some((column) => column[i]))) return null;
+      const tree = prune(whole, self);
+      return { tree, where: compose(kept, tree.where), bad, left, range };
     });
   }
 
@@ -214,14 +311,18 @@ export function createViewer(model) {
   function derive(state, px) {
     const u = Math.min(Number(state.u), model.tree.self.length - 1);
     const norm = factors(model, state.n);
-    const { tree: source, where: kept, bad, left, range } = timed(state);
-    const { tree: base, where } = grouped(state, { tree: source, where: kept }, u);
+    let quick = onlyDrops(state) && based(state, state.g || defaultLevels(model));
+    if (!quick) {
+      const source = timed(state);
+      quick = {...source, ...grouped(state, source, u) };
+    }
+    const { tree: base, where, bad, left, range } = quick;
     const p = panes(state, base, where, range, u, norm, Math.max(px, 200));
     const view = {
       model,
       u,
       norm,
-      source,
+      get source() { return timed(state).tree; },
       base,
       bad,
       left,

@@ -48,44 +48,55 @@ const AUDIT = `(() => {
 
 export const looks = {
   async nothing_is_found_by_the_rules_of_accessibility() {
-    for (const theme of ["light", "dark"])
-      for (const [kind, h, act] of [
-             ["small", "#v=1&q=beta&f=d~%3Dinner&x=p.100", ""], ["short", "#v=1&tr=100,400", ""],
-             ["compare", "", ""], ["small", "", `${app}.commands.help()`], ["small", "", `${app}.commands.exportMenu()`],
-             ["small", "", `${app}.commands.editFilter()`], ["small", "#v=1&p=zzz&z=a.b", ""], ["empty", "", ""],
-             ["small", "", 'document.getElementById("tab-ledger").click()']
-           ]) {
-        const dark = { media: [{ name: "prefers-color-scheme", value: "dark" }] };
-        if (theme === "dark" && (act || kind === "empty")) continue; // colours of all are on the others
-        const p = await open(kind, h, theme === "dark" ? dark : {});
-        if (act) await p.eval(`void ${act}`);
-        if (kind === "small" && !act) await clickFrame(p, "alpha");
-        await p.settle();
-        equal(await p.eval(AUDIT), "", `${theme} ${kind}${h} ${act}`);
-        const { nodes } = await p.call("Accessibility.getFullAXTree");
-        const nameless = nodes.filter((n) => !n.ignored && /^(button|combobox|textbox|searchbox|tab|menuitem|slider|tree|treeitem|grid|dialog)$/.test(
-                                               n.role?.value) && !n.name?.value);
-        equal(nameless.map((n) => n.role.value).join(), "", `controls without a name, ${theme} ${kind} ${act}`);
-        await p.close();
+    const audit = async (p, what) => {
+      await p.settle();
+      equal(await p.eval(AUDIT), "", what);
+      const { nodes } = await p.call("Accessibility.getFullAXTree");
+      const nameless = nodes.filter((n) => !n.ignored && /^(button|combobox|textbox|searchbox|tab|menuitem|slider|tree|treeitem|grid|dialog)$/.test(
+                                             n.role?.value) && !n.name?.value);
+      equal(nameless.map((n) => n.role.value).join(), "", `controls without a name, ${what}`);
+    };
+    const themes = (p, theme) =>
+        p.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: theme }] });
+    for (const [kind, h] of [["small", "#v=1&q=beta&f=d~%3Dinner&x=p.100"], ["short", "#v=1&tr=100,400"], ["compare", ""],
+           ["small", "#v=1&p=zzz&z=a.b"]]) {
+      const p = await open(kind, h);
+      if (kind === "small") await clickFrame(p, "alpha");
+      for (const theme of ["light", "dark"]) {
+        await themes(p, theme);
+        await audit(p, `${theme} ${kind}${h}`);
       }
-  },
-  async pictures_print_and_exports() {
-    const themes = [
-      ["light", [{ name: "prefers-color-scheme", value: "light" }]],
-      ["dark", [{ name: "prefers-color-scheme", value: "dark" }]]
-    ];
-    for (const kind of ["small", "huge", "tiny", "compare"])
-      for (const [theme, media] of themes) {
-        const p = await open(kind, "", { media });
-        await p.png(join(pictures, `${kind}-${theme}.png`));
-        await p.close();
-      }
-    for (const type of ["protanopia", "deuteranopia", "tritanopia"]) {
-      const p = await open("hostile");
-      await p.call("Emulation.setEmulatedVisionDeficiency", { type });
-      await p.png(join(pictures, `vision-${type}.png`));
       await p.close();
     }
+    const empty = await open("empty");
+    await audit(empty, "empty");
+    await empty.close();
+    // Colours of all of these are on the others.
+    const p = await open("small");
+    for (const act of [`${app}.commands.exportMenu()`, `${app}.commands.help()`, `${app}.commands.editFilter()`,
+           'document.getElementById("tab-ledger").click()']) {
+      await p.eval(`void ${act}`);
+      await audit(p, act);
+      await p.eval(`document.getElementById("dialog").close(); ${app}.commands.escape()`);
+    }
+    await p.close();
+  },
+  async pictures_print_and_exports() {
+    for (const kind of ["small", "huge", "tiny", "compare"]) {
+      const p = await open(kind);
+      for (const value of ["light", "dark"]) {
+        await p.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });
+        await p.settle();
+        await p.png(join(pictures, `${kind}-${value}.png`));
+      }
+      await p.close();
+    }
+    const seen = await open("hostile");
+    for (const type of ["protanopia", "deuteranopia", "tritanopia"]) {
+      await seen.call("Emulation.setEmulatedVisionDeficiency", { type });
+      await seen.png(join(pictures, `vision-${type}.png`));
+    }
+    await seen.close();
     const p = await open("small");
     const pdf = await p.pdf(join(pictures, "print.pdf"));
     assert(pdf.length > 20000, "PDF has a picture");

@@ -183,6 +183,8 @@ export const truth = {
           app}.window(), scale = W / (w.x1 - w.x0); for (let i = 0; i < tree.n; i++) { const p = tree.parent[i]; if (p >= 0 && l.width[p] * scale < 1) { i = tree.end[p] - 1; continue; } const row = rows.get(tree.depth[i]); if (!row) continue; const x = Math.floor((l.start[i] + l.width[i] / 2 - w.x0) * scale); if (x >= 0 && x < W && !row[x]) bad++; } return bad; })()`);
       equal(gaps, 0, `${kind}: holes`);
       await p.png(join(pictures, `${kind}.png`));
+      if (kind === "million")
+        assert((await p.eval('document.getElementById("notices").textContent')).includes("the times are not kept"), "says why no strip");
       if (kind === "deep") {
         const words = await p.eval('document.getElementById("rows").textContent');
         assert(/ of 5\u202f002 · deepest/.test(words), words);

@@ -37,7 +37,7 @@ export const ways = {
     await p.close();
   },
   async back_and_forward_lead_through_the_views() {
-    const p = await open("small");
+    const p = await open("small", "", { media: [{ name: "prefers-reduced-motion", value: "no-preference" }] });
     const start = await hash(p);
     await clickFrame(p, "alpha");
     const first = await hash(p);

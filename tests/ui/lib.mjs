@@ -56,7 +56,7 @@ export const sum = (list, f = () => true) => list.filter(f).reduce((s, k) => s +
 export class Skip extends Error {}
 
 export let browser;
-export async function begin() { browser = await launch(); }
+export async function begin() { browser = await launch({ args: ["--force-prefers-reduced-motion"] }); } // but for one check
 export async function end() {
   await browser.close();
   rmSync(work, { recursive: true, force: true });

@@ -464,6 +464,30 @@ test("view__stages_agree", () => {
   assert.deepEqual(at({ z: "0.0.0" }).missing, ["zoomed frame"]);
 });
 
+test("view__sums_anew_are_the_sums_of_a_tree_made_anew", () => {
+  const m = withTimes(), viewer = V.createViewer(m);
+  for (const x of ["", "p.1", "p.=app", "t.2", "c.web", "o.kernel,p.1", "p.1,p.3", "p.9"])
+    for (const f of ["", "k~=b", "d~=b", "d~=b,k~main", "k~/(/,d~=k", "k~nothing"])
+      for (const tr of ["", "0,500", "440,640"])
+        for (const g of ["", "-", "p", "c,p,t"]) {
+          let tree = T.selectContexts(m, m.tree, S.contextsOf({ x })), where = tree.where || null;
+          for (const filter of S.filtersOf({ f }).filter((k) => k.pattern !== "/(/")) {
+            tree = T.applyVerb(m, tree, filter);
+            where = T.compose(where, tree.where);
+          }
+          const range = time.slotRange(m.times, tr);
+          if (range) tree = time.sliceTime(m, tree, where, range);
+          const want = T.groupBy(m, tree, g || V.defaultLevels(m)), view = viewer.derive({...S.DEFAULTS, x, f, tr, g }, 1000);
+          for (const key of ["item", "parent", "depth", "end"])
+            assert.deepEqual(Array.from(view.base[key]), Array.from(want[key]), `${key} of ${x} ${f} ${tr} ${g}`);
+          assert.deepEqual(Array.from(view.base.self[0]), Array.from(want.self[0]));
+          assert.deepEqual(Array.from(view.base.total[0]), Array.from(want.total[0]));
+          assert.equal(view.bad.length, f.includes("(") ? 1 : 0);
+          assert.equal(view.left.length, 1 + S.filtersOf({ f }).length);
+          assert.equal(view.source.total[0][0], want.total[0][0]);
+        }
+});
+
 test("view__chains_and_recursion_keep_sums", () => {
   const viewer = V.createViewer(model);
   for (const patch of [{ l: "1" }, { r: "1" }, { r: "2" }, { g: "c,p,t" }])
