@@ -94,12 +94,12 @@ int html_meta(struct buf *out, const struct html_tree *t, const struct html_comp
 	for (size_t i = 0; i < PROFILE_FRAME_KIND_MAX; i++)
 		json_array_append_new(kinds, json_string(kind_names[i]));
 	if (!j || json_object_update_new(
-			  j, json_pack("{s:s, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:b}", "agent",
-				     GP_VERSION, "values", values(t->p), "kinds", kinds, "compare",
-				     compared(compare), "processes", (int)t->processes, "threads",
-				     (int)t->threads, "containers", (int)t->containers, "nodes",
-				     (int)t->nnodes, "folded", (int)t->folded, "times_full",
-				     t->p->timeline.full != 0)))
+			  j, json_pack("{s:s, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:b}",
+				     "agent", GP_VERSION, "values", values(t->p), "kinds", kinds,
+				     "compare", compared(compare), "processes", (int)t->processes,
+				     "threads", (int)t->threads, "containers", (int)t->containers,
+				     "nodes", (int)t->nnodes, "folded", (int)t->folded,
+				     "times_full", t->p->timeline.full != 0)))
 		return -ENOMEM;
 	return json_append(out, j);
 }
