@@ -23,11 +23,10 @@ export const ways = {
     await p.eval(`${app}.commands.pivotItem(${await item("beta")})`);
     await p.settle();
     states.push((await hash(p)).replace("#v=1&", ""));
-    await p.eval('document.getElementById("tab-functions").click()');
     await p.move(1, 1); // over nothing
     // Led to from the state before, and loaded: the same picture.
     for (const s of states) {
-      await p.eval(`document.activeElement.blur(); location.hash = ${JSON.stringify(`#v=1&${s}`)}`);
+      await p.eval(`document.getElementById("tab-functions").click(); document.activeElement.blur(); location.hash = ${JSON.stringify(`#v=1&${s}`)}`);
       await p.settle();
       const address = await hash(p), pixels = await p.png();
       await p.reload();
