@@ -250,6 +250,7 @@ export const truth = {
     assert(await saved.eval(`${app}.view.zoom && ${app}.model.rawName(${app}.selectedItem()) === "alpha"`), "with links of its own");
     equal(saved.errors.join("; "), "", "errors");
     await saved.close();
+    await p.raw("Page.bringToFront");
     const button = (word) => p.eval(`[...document.querySelectorAll("#notices button")].find((b) => b.textContent.startsWith("${word}")).click()`);
     await button("Swap");
     await p.settle();
