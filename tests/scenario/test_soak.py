@@ -18,7 +18,7 @@ import watch_lib
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "delivery"))
 import studio_server as S
 
-SECONDS = int(os.environ.get("GPROFILER_SOAK_SECONDS") or 30)
+SECONDS = int(os.environ.get("GPROFILER_SOAK_SECONDS") or 60)
 PROCESSES = max(10000, 150 * SECONDS)
 DISK_MB, KEEP_MB = 12, 4
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
