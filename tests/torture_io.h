@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/torture.h"
@@ -74,15 +75,16 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
-	long a[6];
+	unsigned n = number == SYS_perf_event_open ? 5 : 4; // no more than there are
+	long a[5] = {0};
 	va_list ap;
 
 	va_start(ap, number);
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < n; i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	if (!torture_fails())
-		return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return __real_syscall(number, a[0], a[1], a[2], a[3], a[4]);
 	errno = EMFILE;
 	return -1;
 }
