@@ -12,7 +12,8 @@
 #include "capture/record_file.h"
 
 #define MODULES_MAX 16384
-#define MODULE_FDS_MAX 512
+#define MODULE_FDS_MAX ((rlim_t)512)
+#define MODULE_FDS_MIN ((rlim_t)4)
 #define NOFILE_WANTED 8192
 #define RUNTIME_FRAMES_MAX (1u << 20)
 #define POLL_NS (25 * NSEC_PER_MSEC) // new processes are known to the kernel walker within this
@@ -24,14 +25,19 @@
 #define REPLAY_PROC "/nonexistent"
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
 
-static void raise_nofile(void)
+/* Asks for as many descriptors as may be had. Return how many modules may keep one of them: rings, sockets and
+ * what is opened for a moment need the others. */
+static unsigned share_descriptors(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
-		return;
-	limit.rlim_cur = MIN((rlim_t)NOFILE_WANTED, limit.rlim_max);
-	setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return (unsigned)MODULE_FDS_MAX;
+	if (limit.rlim_cur < NOFILE_WANTED) {
+		limit.rlim_cur = MIN((rlim_t)NOFILE_WANTED, limit.rlim_max);
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return (unsigned)MAX(MIN(limit.rlim_cur / 4, MODULE_FDS_MAX), MODULE_FDS_MIN);
 }
 
 static int build_reading(struct session *s, bool in_kernel)
@@ -82,8 +88,7 @@ int session_new(const struct session_config *config, struct session **ret, char 
 	s->config = *config;
 	s->config.resolver.pause = session_pump;
 	s->config.resolver.pause_arg = s;
-	raise_nofile();
-	module_table_init(&s->modules, MODULES_MAX, MODULE_FDS_MAX);
+	module_table_init(&s->modules, MODULES_MAX, share_descriptors());
 	for (unsigned i = 0; i < CAPTURE_EVENTS_MAX; i++)
 		window_init(&s->windows[i],
 			config->max_samples ? config->max_samples : SESSION_SAMPLES_MAX);
