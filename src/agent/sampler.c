@@ -343,6 +343,13 @@ bool sampler_covers(const struct sampler *m)
 	return m->hz == wanted.capture.frequency || session_can_change(m->s);
 }
 
+bool sampler_retune(struct sampler *m)
+{
+	unsigned hz = (unsigned)m->options->frequency;
+
+	return hz != m->hz && session_retune(m->s, hz) == 0;
+}
+
 int sampler_adapt(struct sampler *m)
 {
 	unsigned hz = (unsigned)m->options->frequency;

@@ -65,6 +65,9 @@ int sampler_want(struct sampler *m, struct job *const jobs[JOB_SLOTS]);
 bool sampler_nothing(const struct sampler *m);
 /* After it: the session that is there does, with its rate and choice changed. */
 bool sampler_covers(const struct sampler *m);
+/* Just before the window of a session that does is cut: if its rate is to change it does so now, and the window ends
+ * now. Return whether it is so. */
+bool sampler_retune(struct sampler *m);
 /* Changes rate and choice of a session that does: between session_cut() and the next session_run(). */
 int sampler_adapt(struct sampler *m);
 

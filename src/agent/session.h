@@ -86,6 +86,9 @@ void session_set_companion(struct session *s, struct session *other);
 /* Forgets the window that ended, and the processes that only it saw. */
 int session_window_done(struct session *s);
 
+/* It ticks at another rate from now on. The window that runs is one of the old rate: it must be cut at this very
+ * time, and session_set_frequency() follows the cut. Return 0, -EOPNOTSUPP, -errno. */
+int session_retune(struct session *s, unsigned hz);
 /* Another rate is asked for from now on, as if the session had been built with it: between session_cut()
  * and the next session_run(). Return 0, -EOPNOTSUPP: this source keeps its rate, -errno. */
 int session_set_frequency(struct session *s, unsigned hz);

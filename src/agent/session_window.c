@@ -32,9 +32,23 @@ static void count_ticks(struct session *s, uint64_t to)
 	s->hz_since = to;
 }
 
+static unsigned slowed(unsigned hz, unsigned divisor)
+{
+	return divisor ? MAX(hz / divisor, 1u) : 0;
+}
+
+static int tick_at(struct session *s, unsigned hz)
+{
+	int r = s->source->ops->set_rate(s->source, hz);
+
+	count_ticks(s, clock_mono_ns());
+	s->hz = hz;
+	return r;
+}
+
 int session_set_divisor(struct session *s, unsigned divisor)
 {
-	unsigned hz = divisor ? MAX(s->source->frequency / divisor, 1u) : 0;
+	unsigned hz = slowed(s->source->frequency, divisor);
 	int r;
 
 	if (!s->source->ops->set_rate)
@@ -42,13 +56,16 @@ int session_set_divisor(struct session *s, unsigned divisor)
 	s->divisor = divisor;
 	if (hz == s->hz)
 		return 0;
-	r = s->source->ops->set_rate(s->source, hz);
-	count_ticks(s, clock_mono_ns());
-	s->hz = hz;
+	r = tick_at(s, hz);
 	reading_set_divisor(&s->reading, divisor);
 	for (unsigned i = 0; hz && i < s->source->nevents; i++)
 		s->windows[i].times = divisor;
 	return r;
+}
+
+int session_retune(struct session *s, unsigned hz)
+{
+	return s->source->ops->set_rate ? tick_at(s, slowed(hz, s->divisor)) : -EOPNOTSUPP;
 }
 
 int session_set_frequency(struct session *s, unsigned hz)

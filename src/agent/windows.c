@@ -150,13 +150,16 @@ static void tell_lost(const struct windows *w)
 						  .method = "GProfiler.run_continuous"});
 }
 
-/* Cuts the sampler's window, names it, and goes on with the same session. */
-static int cut(struct windows *w, uint64_t at, unsigned due, unsigned ending)
+/* Cuts the sampler's window, names it, and goes on with the same session. *at: when it ended. */
+static int cut(struct windows *w, uint64_t *at, unsigned due, unsigned ending)
 {
 	struct session *s = w->sampler.s;
 	int r;
 
-	session_set_boundary(s, at);
+	// All samples of a slice are of one rate: it changes where the slice ends, however late we are.
+	if (sampler_retune(&w->sampler))
+		*at = MAX(*at, clock_mono_ns());
+	session_set_boundary(s, *at);
 	r = session_cut(s);
 	if (!r)
 		r = sampler_adapt(&w->sampler);
@@ -252,7 +255,7 @@ int windows_turn(struct windows *w, uint64_t at, unsigned due, unsigned ending, 
 		return r;
 	}
 	covers = sampler_covers(&w->sampler);
-	r = covers ? cut(w, at, due, ending) : replace(w, due, ending, &at);
+	r = covers ? cut(w, &at, due, ending) : replace(w, due, ending, &at);
 	if (r == 1)
 		r = end_session(w, due, ending);
 	else if (!r)
