@@ -119,7 +119,7 @@ static void kernel_btf__the_running_kernel(void **state)
 	assert_non_null(b);
 	for (size_t i = 0; i < ARRAY_SIZE(m); i++) {
 		int id = btf__find_by_name_kind(b, m[i].type, BTF_KIND_STRUCT);
-		uint32_t right;
+		uint32_t right = 0;
 
 		assert_true(id > 0 &&
 			    offset_of(b, btf__type_by_id(b, (uint32_t)id), m[i].name, &right));

@@ -192,6 +192,16 @@ def cpu_of(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def status_of(pid, *keys):
+    """Numbers of /proc/PID/status; memory is in KiB."""
+    values = {}
+    for line in open(f"/proc/{pid}/status"):
+        key, _, value = line.partition(":")
+        if key in keys:
+            values[key] = int(value.split()[0])
+    return values
+
+
 def wait_for_cpu(process, seconds):
     """Waits until a process has spent so much of the CPU from now on."""
     begin = cpu_of(process.pid)

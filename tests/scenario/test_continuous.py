@@ -12,15 +12,6 @@ OUTCOMES = ("idle", "filtered", "kernel_only", "complete", "handoff", "truncated
 WINDOWS = 30
 
 
-def status(pid, *keys):
-    values = {}
-    for line in open(f"/proc/{pid}/status"):
-        key, _, value = line.partition(":")
-        if key in keys:
-            values[key] = int(value.split()[0])
-    return values
-
-
 def descriptors(pid):
     """Kinds of open descriptors; files are those of sampled modules (kept open up to a cap) and the log."""
     kinds = {}
@@ -81,7 +72,7 @@ def test_thirty_windows_lose_nothing_and_take_no_more_memory_than_ten():
     while len(seen) < WINDOWS and p.poll() is None and time.monotonic() < end:
         n = lib.log(p).count("Saved collapsed stacks")
         if n > len(seen):
-            s = status(p.pid, "RssAnon", "RssShmem")
+            s = lib.status_of(p.pid, "RssAnon", "RssShmem")
             seen.append((s["RssAnon"] + s["RssShmem"], descriptors(p.pid)))
         time.sleep(0.05)
     finish(p)

@@ -9,7 +9,6 @@ import subprocess
 import lib
 import test_python
 from test_python import PREFIX, chosen, cpu_seconds, expect, python_frames, total, whole
-from test_windows import log, started, status, wait_for
 
 SERVER = os.path.join(os.path.dirname(test_python.PROGRAM), "fork_server.py")
 PROCESSES, BUSY = 500, 40
@@ -41,7 +40,7 @@ class Server:
 
 
 def anonymous(pid):
-    return sum(status(pid, "RssAnon", "RssShmem").values())
+    return sum(lib.status_of(pid, "RssAnon", "RssShmem").values())
 
 
 def said(text):
@@ -56,9 +55,9 @@ def test_five_hundred_processes():
     found = chosen()
     servers = [Server(v, path, PROCESSES // len(found), max(BUSY // len(found), EXECED)) for v, path in found]
     for s in servers:
-        wait_for(f"{s.comm} and its children", lambda s=s: s.is_there("up"), 120)
+        lib.wait_for(f"{s.comm} and its children", lambda s=s: s.is_there("up"), 120)
     g = lib.start_gprofiler("-d", 200, "-f", 499)
-    started(g)
+    lib.started(g)
     for s in servers:
         open(s.base + ".go", "w").close()
     most = 0
@@ -68,7 +67,7 @@ def test_five_hundred_processes():
         most = max(most, anonymous(g.pid))
         return all(s.is_there("done") for s in servers)
 
-    wait_for("the turns", done, 120)
+    lib.wait_for("the turns", done, 120)
     g.send_signal(signal.SIGTERM)
     stdout, stderr = g.communicate(timeout=60)
     assert g.returncode == 0, stdout + stderr
@@ -85,7 +84,7 @@ def test_five_hundred_processes():
                 problems.append(f"{s.comm}: turn_{n} has {seen} samples")
     test_python.check(problems)
     assert most < ANONYMOUS, most
-    assert not said(log(g)), said(log(g))
+    assert not said(lib.log(g)), said(lib.log(g))
 
 
 INNER = {"inner_one": ["<module>", "inner_one", "in_sub", "burn"], "inner_two": ["<module>", "inner_two", "in_sub", "burn"]}
@@ -151,7 +150,7 @@ def test_interpreters_in_a_process():
     both = [lib.start_gprofiler(*args, out="kernel"),
             lib.start_gprofiler(*args, "--python-mode", "pyspy", "--no-perf", out="reader")]
     for p in processes:
-        wait_for(f"a whole dump of {p.comm}", lambda p=p: dump_shows_all(p), 60)	# a thread that calls all the time may be torn
+        lib.wait_for(f"a whole dump of {p.comm}", lambda p=p: dump_shows_all(p), 60)	# a thread that calls all the time may be torn
     problems = []
     for g, least in zip(both, (0.98, 0.97)):
         stdout, stderr = g.communicate(timeout=90)

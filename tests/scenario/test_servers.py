@@ -37,7 +37,7 @@ def python(*argv):
 def programs(app, titles):
     """{name: (arguments, application id)} of what is installed."""
     found = {}
-    gunicorn = ["/usr/bin/gunicorn", "-b", f"unix:{app}/g.sock", "--threads", "1", "shop:application"]
+    gunicorn = ["/usr/bin/gunicorn", "-b", f"unix:{app}/g.sock", "--threads", "1", "--graceful-timeout", "1", "shop:application"]
     if os.path.exists("/usr/bin/gunicorn"):
         found["gunicorn"] = (python(*gunicorn), f"gunicorn: shop:application ({app}/shop.py)")
         if titles:
@@ -91,7 +91,7 @@ def test_application_ids_of_real_programs():
     if titles:
         # Both kinds have one id: the one with a title is what is left when the other is gone.
         running["gunicorn"].terminate()
-        running["gunicorn"].wait(30)
+        running["gunicorn"].wait(60)
         n = len(profiles(agent))
         lib.wait_for("a title", lambda: any("gunicorn: " in i for i in seen(n + 1)), 60)
     last = lib.Profile(profiles(agent)[-1])

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Steps a program instruction by instruction and unwinds at every one of them. The truth is a shadow
  * stack: what each call instruction pushed, as long as the stack pointer has not moved past it. */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -20,6 +23,7 @@
 #define INSN_MAX 15
 #define SKIP_MAX 2 // frames hidden by one change of stacks
 #define SHOWN_MAX 12 // mismatches printed
+#define OTHERS_MAX 16
 
 struct entry {
 	uint64_t slot; // where the return address lies
@@ -29,6 +33,8 @@ struct entry {
 
 struct stepper {
 	pid_t pid;
+	pid_t others[OTHERS_MAX]; // threads that are held
+	unsigned nothers;
 	bool go; // the runtime changes stacks
 	size_t copy; // bytes of the stack that a sample carries
 	unsigned long late;
@@ -174,7 +180,7 @@ static void check(struct stepper *s)
 	if (s->result.outcome != REC_OUT_COMPLETE || word_at(s, 0) != s->regs.rip)
 		return show(s);
 	if (matches(s, 1, s->depth, &skipped)) {
-		s->crossed += skipped && on_g0(s);
+		s->crossed += s->go && on_g0(s);
 		s->own += skipped && !on_g0(s);
 		return;
 	}
@@ -234,6 +240,68 @@ static void follow(struct stepper *s, const uint8_t *insn, bool delivered, uint6
 	}
 }
 
+static void nothing(int signal)
+{
+	(void)signal;
+}
+
+/* Go's monitor preempts who runs for 10 ms, which is a hundred steps here: its thread and all others stand still, so that
+ * the one that is stepped gets ahead. */
+static void hold_others(struct stepper *s)
+{
+	char path[32];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", s->pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((d = readdir(dir)) && s->nothers < OTHERS_MAX) {
+		pid_t tid = (pid_t)strtoul(d->d_name, NULL, 10);
+		bool known = !tid || tid == s->pid;
+
+		for (unsigned i = 0; i < s->nothers; i++)
+			known = known || s->others[i] == tid;
+		if (!known && ptrace(PTRACE_SEIZE, tid, NULL, 0) == 0)
+			s->others[s->nothers++] = tid;
+	}
+	closedir(dir);
+	for (unsigned i = 0; i < s->nothers; i++) {
+		int status;
+
+		ptrace(PTRACE_INTERRUPT, s->others[i], NULL, NULL);
+		while (waitpid(s->others[i], &status, __WALL) < 0 && errno == EINTR)
+			;
+	}
+}
+
+/* Waits until the instruction was stepped over: one that waits for another thread, as the timer tells, has it run
+ * meanwhile. */
+static int await_step(struct stepper *s)
+{
+	unsigned late = 0;
+	int status = 0;
+	pid_t r;
+
+	while ((r = waitpid(s->pid, &status, __WALL)) < 0 && errno == EINTR)
+		if (++late == 2)
+			for (unsigned i = 0; i < s->nothers; i++)
+				ptrace(PTRACE_CONT, s->others[i], NULL, NULL);
+	assert_int_equal(r, s->pid);
+	if (late >= 2 && WIFSTOPPED(status))
+		hold_others(s);
+	return status;
+}
+
+static void set_timer(long ms)
+{
+	const struct itimerval t = {{0, ms * 1000}, {0, ms * 1000}};
+	const struct sigaction a = {.sa_handler = nothing};
+
+	assert_ok(sigaction(SIGALRM, &a, NULL));
+	assert_ok(setitimer(ITIMER_REAL, &t, NULL));
+}
+
 /* One instruction. Returns false at the closing int3 or at the program's end. */
 static bool step(struct stepper *s, int *signal)
 {
@@ -245,7 +313,7 @@ static bool step(struct stepper *s, int *signal)
 	if (insn[0] == 0xcc)
 		return false;
 	assert_int_equal(ptrace(PTRACE_SINGLESTEP, s->pid, NULL, deliver), 0);
-	assert_int_equal(waitpid(s->pid, &status, __WALL), s->pid);
+	status = await_step(s);
 	if (!WIFSTOPPED(status))
 		return false;
 	get_regs(s);
@@ -285,6 +353,10 @@ static void start(struct stepper *s, const char *path)
 			break;
 		sig = WSTOPSIG(status);
 	}
+	if (s->go) {
+		hold_others(s);
+		set_timer(200);
+	}
 	get_regs(s);
 	module_table_init(&s->modules, 1000, 100);
 	assert_ok(process_table_init(&s->processes, &s->modules, "/proc"));
@@ -299,8 +371,10 @@ static void stop(struct stepper *s)
 {
 	int status;
 
+	if (s->go)
+		set_timer(0);
 	kill(s->pid, SIGKILL);
-	while (waitpid(s->pid, &status, __WALL) == s->pid && WIFSTOPPED(status))
+	while (waitpid(-1, &status, __WALL) > 0)
 		;
 	unwind_free(s->unwind);
 	process_table_deinit(&s->processes);

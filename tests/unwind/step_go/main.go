@@ -95,6 +95,7 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	sink := grow(64)
+	runtime.Gosched() // its time slice begins anew
 	runtime.Breakpoint()
 	sink += work()
 	runtime.Breakpoint()
