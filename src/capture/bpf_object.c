@@ -249,7 +249,6 @@ int bpf_sampler_open(const struct bpf_object_config *config, struct bpf_sampler 
 
 	if (!r)
 		r = load(s, config);
-
 	if (!r)
 		r = map_tables(s);
 	if (!r) {
