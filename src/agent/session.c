@@ -74,6 +74,10 @@ static int build_runtimes(struct session *s)
 	int r = runtimes_init(&s->runtimes, &config, RUNTIME_FRAMES_MAX);
 
 	s->runtimes.only = s->config.capture.mode == BPF_UNWIND_OFF;
+	if (s->source->ops->keep) {
+		s->runtimes.frames.named = session_keep_name;
+		s->runtimes.frames.named_arg = s;
+	}
 	return r ? r : build_reading(s, in_kernel);
 }
 

@@ -182,6 +182,42 @@ static int on_sample(struct session *s, const struct capture_event *event)
 	return r == -ENOSPC ? 0 : r;
 }
 
+/* A frame was named: for the recording. */
+void session_keep_name(void *arg, const struct process *p, const uint64_t *words, unsigned nwords,
+	const struct runtime_frame *frame)
+{
+	const struct session *s = arg;
+	const struct runtime_set *set = s->runtimes.set;
+	const struct capture_event event = {
+		.type = CAPTURE_NAMED,
+		.pid = p->pid,
+		.tid = p->pid,
+		.time = s->recorded_to,
+		.named = {.words = words,
+			.nwords = nwords,
+			.line = frame->line,
+			.start_line = frame->start_line,
+			.stale = frame->stale,
+			.comm = p->comm,
+			.name = runtime_text(set, frame->name),
+			.file = runtime_text(set, frame->file),
+			.package = runtime_text(set, frame->package)},
+	};
+
+	s->source->ops->keep(s->source, &event);
+}
+
+/* Of a recording: what a frame was called. */
+static int on_named(struct session *s, const struct capture_event *event)
+{
+	struct process *p =
+		s->runtimes.set ? process_table_ensure(&s->processes, event->pid, event->named.comm)
+				: NULL;
+	int r = p ? runtime_frames_tell(&s->runtimes.frames, p, &event->named) : 0;
+
+	return r == -EINVAL ? 0 : r;
+}
+
 static int on_event(void *arg, const struct capture_event *event)
 {
 	struct session *s = arg;
@@ -198,6 +234,8 @@ static int on_event(void *arg, const struct capture_event *event)
 		return on_sample(s, event);
 	case CAPTURE_KSYMBOL:
 		return resolver_ksymbol(&s->resolver, event);
+	case CAPTURE_NAMED:
+		return on_named(s, event);
 	default:
 		return on_process(s, event);
 	}

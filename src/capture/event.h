@@ -12,6 +12,7 @@
 #include "bpf/abi/record.h"
 
 #define CAPTURE_BUILD_ID_MAX 20
+#define CAPTURE_NAMED_WORDS 3
 
 enum capture_event_type {
 	CAPTURE_SAMPLE,
@@ -23,6 +24,7 @@ enum capture_event_type {
 	CAPTURE_KSYMBOL, // kernel text appeared or vanished (BPF program, trampoline)
 	CAPTURE_LOST, // records of this CPU were dropped
 	CAPTURE_THROTTLE, // the kernel throttled the event on this CPU
+	CAPTURE_NAMED, // only in recordings: what a frame of an interpreter was called
 };
 
 struct capture_sample {
@@ -42,6 +44,17 @@ struct capture_mmap {
 	uint8_t build_id_len; // 0 if the record carries device and inode
 	uint8_t build_id[CAPTURE_BUILD_ID_MAX];
 	const char *path; // as the kernel wrote it: "//anon", "[vdso]", " (deleted)" ...
+};
+
+/* What the recording agent read in the process, which a replay cannot. Comes before the first sample
+ * that has the frame. */
+struct capture_named {
+	const uint64_t *words; // of the frame, see abi/record.h
+	uint32_t nwords; // at most CAPTURE_NAMED_WORDS
+	uint32_t line, start_line; // 0 unknown
+	bool stale;
+	const char *comm; // of the process
+	const char *name, *file, *package; // "" none
 };
 
 struct capture_event {
@@ -76,6 +89,7 @@ struct capture_event {
 		struct {
 			bool on; // false: unthrottled
 		} throttle;
+		struct capture_named named;
 	};
 };
 

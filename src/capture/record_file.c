@@ -127,6 +127,19 @@ static void put_sample(struct buf *b, const struct capture_sample *s)
 	b->len += len;
 }
 
+static void put_named(struct buf *b, const struct capture_named *n)
+{
+	put_u32(b, n->nwords);
+	put_u32(b, n->line);
+	put_u32(b, n->start_line);
+	put_u32(b, n->stale);
+	buf_append(b, n->words, n->nwords * sizeof(*n->words));
+	put_text(b, n->comm);
+	put_text(b, n->name);
+	put_text(b, n->file);
+	put_text(b, n->package);
+}
+
 static void put_event(struct buf *b, const struct capture_event *e)
 {
 	switch (e->type) {
@@ -161,6 +174,9 @@ static void put_event(struct buf *b, const struct capture_event *e)
 		break;
 	case CAPTURE_THROTTLE:
 		put_u32(b, e->throttle.on);
+		break;
+	case CAPTURE_NAMED:
+		put_named(b, &e->named);
 		break;
 	}
 }
@@ -332,7 +348,25 @@ static void get_sample(const struct record_reader *r, struct cursor *c, struct c
 		c->bad = true;
 }
 
-static void get_event(const struct record_reader *r, struct cursor *c, struct capture_event *e)
+static void get_named(struct record_reader *r, struct cursor *c, struct capture_named *n)
+{
+	n->nwords = cursor_u32(c);
+	n->line = cursor_u32(c);
+	n->start_line = cursor_u32(c);
+	n->stale = cursor_u32(c);
+	if (!n->nwords || n->nwords > CAPTURE_NAMED_WORDS) {
+		c->bad = true;
+		return;
+	}
+	cursor_copy(c, r->words, n->nwords * sizeof(*n->words));
+	n->words = r->words;
+	n->comm = cursor_cstr(c);
+	n->name = cursor_cstr(c);
+	n->file = cursor_cstr(c);
+	n->package = cursor_cstr(c);
+}
+
+static void get_event(struct record_reader *r, struct cursor *c, struct capture_event *e)
 {
 	switch (e->type) {
 	case CAPTURE_SAMPLE:
@@ -367,14 +401,17 @@ static void get_event(const struct record_reader *r, struct cursor *c, struct ca
 	case CAPTURE_THROTTLE:
 		e->throttle.on = cursor_u32(c);
 		break;
+	case CAPTURE_NAMED:
+		get_named(r, c, &e->named);
+		break;
 	}
 }
 
-static int decode(const struct record_reader *r, uint32_t type, size_t len, struct capture_event *e)
+static int decode(struct record_reader *r, uint32_t type, size_t len, struct capture_event *e)
 {
 	struct cursor c = cursor_make(r->payload, len);
 
-	if (type > CAPTURE_THROTTLE)
+	if (type > CAPTURE_NAMED)
 		return -EBADMSG;
 	*e = (struct capture_event){.type = type};
 	e->cpu = cursor_u32(&c);

@@ -22,7 +22,7 @@
 #include "capture/source.h"
 
 #define RECORD_MAGIC "GPRECORD"
-#define RECORD_VERSION 2 // 2: counters of each event, vDSO
+#define RECORD_VERSION 3 // 2: counters of each event, vDSO; 3: names of interpreter frames
 #define RECORD_NAME_LEN 32
 #define RECORD_PAYLOAD_MAX (256u << 10)
 #define RECORD_STATS 0x100 // the last record: struct capture_stats, as it lies in memory
@@ -52,6 +52,7 @@ struct record_reader {
 	struct capture_perf_event events[CAPTURE_EVENTS_MAX]; // names lie in `names`
 	char names[CAPTURE_EVENTS_MAX][RECORD_NAME_LEN];
 	void *payload; // of the last record
+	uint64_t words[CAPTURE_NAMED_WORDS]; // of the last record, aligned
 	bool has_stats;
 	struct capture_stats stats; // of the last record
 	uint8_t *vdso; // NULL none
@@ -65,8 +66,9 @@ void record_reader_deinit(struct record_reader *r);
  * malformed or cut, -errno. */
 int record_reader_next(struct record_reader *r, struct capture_event *ret);
 
-/* A source that hands on what `inner` hands out and writes it to a file, which appears when the
- * source is freed after a last drain of everything. Before the first record it writes what runs
+/* A source that does all that `inner` does, and writes what it hands out to a file, which appears when the
+ * source is freed after a last drain of everything. A record is written after it was handed out, so that
+ * what is said of it by keep() comes before it. Before the first record it writes what runs
  * already (fork, comm and mmap records made from /proc), so that the file tells of every process. A
  * failed write ends the recording, not the capture. Takes over inner, also on failure. Return 0 or
  * -errno with why. */

@@ -115,6 +115,9 @@ struct capture_source_ops {
 	int (*set_groups)(struct capture_source *s, const struct capture_groups *groups);
 	/* One more of either, the other is 0. */
 	int (*add_group)(struct capture_source *s, uint64_t id, uint32_t pid);
+	/* Keeps what a replay could not find out by itself (CAPTURE_NAMED). May be NULL: nothing is
+	 * recorded. */
+	void (*keep)(struct capture_source *s, const struct capture_event *event);
 };
 
 struct capture_source {

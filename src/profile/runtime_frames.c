@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define FRAME_WORDS_MAX 3
+#define FRAME_WORDS_MAX CAPTURE_NAMED_WORDS
 
 /* Interned as bytes. */
 struct frame_key {
@@ -52,11 +52,26 @@ static void tell_family(struct runtime_frames *f, const struct frame_key *key, u
 		runtime_id_vec_push(&f->ids, named);
 }
 
+static int add_name(struct runtime_frames *f, const struct runtime_frame *frame, uint32_t *ret_id)
+{
+	struct runtime_frame plain;
+
+	// Its padding counts, too.
+	memset(&plain, 0, sizeof(plain));
+	plain.name = frame->name;
+	plain.file = frame->file;
+	plain.line = frame->line;
+	plain.start_line = frame->start_line;
+	plain.package = frame->package;
+	plain.stale = frame->stale;
+	return intern_add(&f->names, &plain, sizeof(plain), ret_id);
+}
+
 static int name_frame(
 	struct runtime_frames *f, struct process *p, struct frame_key key, uint32_t *ret_id)
 {
 	const uint64_t *words = key.words;
-	struct runtime_frame frame, plain;
+	struct runtime_frame frame;
 	int r;
 
 	f->asked++;
@@ -69,50 +84,99 @@ static int name_frame(
 	if (*ret_id)
 		return 0;
 	f->stale += frame.stale;
-	// Its padding counts, too.
-	memset(&plain, 0, sizeof(plain));
-	plain.name = frame.name;
-	plain.file = frame.file;
-	plain.line = frame.line;
-	plain.start_line = frame.start_line;
-	plain.package = frame.package;
-	plain.stale = frame.stale;
-	r = intern_add(&f->names, &plain, sizeof(plain), ret_id);
+	r = add_name(f, &frame, ret_id);
 	if (!r && !frame.stale)
 		tell_family(f, &key, *ret_id);
 	return r;
 }
 
+/* What is remembered of a frame. Return false: there is no such kind. */
+static bool make_key(
+	const struct process *p, const uint64_t *words, unsigned nwords, struct frame_key *ret)
+{
+	*ret = (struct frame_key){.uid = p->uid};
+	if (!nwords || nwords > FRAME_WORDS_MAX)
+		return false;
+	// Where in its run the frame stands makes it no other one.
+	ret->words[0] = words[0] & ~REC_FRAME_RUN_END;
+	memcpy(ret->words + 1, words + 1, (nwords - 1) * sizeof(*words));
+	return true;
+}
+
+/* The place of a frame's name, and whether it is a new one. Return 0, -ENOMEM, -ENOSPC. */
+static int find_place(
+	struct runtime_frames *f, const struct frame_key *key, uint32_t **ret, bool *ret_new)
+{
+	uint32_t id;
+	// Room for its name first: every key has its place.
+	int r = runtime_id_vec_reserve(&f->ids, 1);
+
+	if (!r)
+		r = intern_add(&f->keys, key, sizeof(*key), &id);
+	f->full += r == -ENOSPC;
+	if (r)
+		return r;
+	*ret_new = id > f->ids.len;
+	if (*ret_new)
+		runtime_id_vec_push(&f->ids, 0);
+	*ret = &f->ids.data[id - 1];
+	return 0;
+}
+
 int runtime_frames_id(
 	struct runtime_frames *f, struct process *p, const uint64_t *words, uint32_t *ret_id)
 {
-	struct frame_key key = {.uid = p->uid};
 	unsigned nwords = runtime_frame_words((uint8_t)REC_FRAME_KIND(words[0]));
-	uint32_t id, named = 0;
+	uint32_t *place, named = 0;
+	struct frame_key key;
+	size_t index;
+	bool new;
 	int r;
 
 	*ret_id = 0;
-	if (!nwords || nwords > FRAME_WORDS_MAX)
+	if (!make_key(p, words, nwords, &key))
 		return 0;
-	// Where in its run the frame stands makes it no other one.
-	key.words[0] = words[0] & ~REC_FRAME_RUN_END;
-	memcpy(key.words + 1, words + 1, (nwords - 1) * sizeof(*words));
-	// Room for its name first: every key has its place.
-	r = runtime_id_vec_reserve(&f->ids, 1);
-	if (!r)
-		r = intern_add(&f->keys, &key, sizeof(key), &id);
-	if (!r && id <= f->ids.len) {
-		*ret_id = f->ids.data[id - 1];
-		return 0;
-	}
-	if (r) {
-		f->full += r == -ENOSPC;
+	r = find_place(f, &key, &place, &new);
+	if (r || !new) {
+		*ret_id = r ? 0 : *place;
 		return r == -ENOSPC ? 0 : r;
 	}
-	runtime_id_vec_push(&f->ids, 0);
+	index = (size_t)(place - f->ids.data);
 	r = name_frame(f, p, key, &named);
 	f->full += r == -ENOSPC;
-	*ret_id = f->ids.data[id - 1] = named;
+	*ret_id = f->ids.data[index] = named;
+	if (named && f->named)
+		f->named(f->named_arg, p, key.words, nwords, runtime_frames_get(f, named));
+	return r == -ENOSPC ? 0 : r;
+}
+
+int runtime_frames_tell(
+	struct runtime_frames *f, const struct process *p, const struct capture_named *named)
+{
+	struct runtime_frame frame = {
+		.line = named->line, .start_line = named->start_line, .stale = named->stale};
+	uint32_t *place, id;
+	struct frame_key key;
+	size_t index;
+	bool new;
+	int r;
+
+	if (named->nwords != runtime_frame_words((uint8_t)REC_FRAME_KIND(named->words[0])) ||
+		!make_key(p, named->words, named->nwords, &key))
+		return -EINVAL;
+	r = find_place(f, &key, &place, &new);
+	if (r || !new)
+		return r == -ENOSPC ? 0 : r;
+	index = (size_t)(place - f->ids.data);
+	r = runtime_intern(f->set, named->name, &frame.name);
+	if (!r)
+		r = runtime_intern(f->set, named->file, &frame.file);
+	if (!r)
+		r = runtime_intern(f->set, named->package, &frame.package);
+	if (!r)
+		r = add_name(f, &frame, &id);
+	if (!r)
+		f->ids.data[index] = id;
 	return r == -ENOSPC ? 0 : r;
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bpf/abi/python.h"
 #include "runtime/python/python.h"
@@ -39,6 +40,7 @@ static const struct row rows[] = {
 
 struct runtime_set {
 	struct intern strings;
+	bool recorded; // the processes are
 	void *runtimes[ARRAY_SIZE(rows)]; // NULL: not wanted
 };
 
@@ -49,6 +51,7 @@ int runtime_set_new(const struct runtime_config *config, struct runtime_set **re
 	if (!s)
 		return -ENOMEM;
 	intern_init(&s->strings, STRINGS_MAX, STRINGS_BYTES);
+	s->recorded = config->processes && config->processes->recorded;
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		int r = rows[i].wanted(config) ? rows[i].make(config, &s->strings, &s->runtimes[i])
 					       : 0;
@@ -77,6 +80,8 @@ int runtime_meet(struct runtime_set *s, struct process *p, const struct mapping 
 {
 	int again = 0;
 
+	if (s->recorded)
+		return 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		int r = s->runtimes[i] ? rows[i].ops->meet(s->runtimes[i], p, m) : 0;
 
@@ -117,6 +122,15 @@ int runtime_name_frame(
 
 	*ret = (struct runtime_frame){.stale = true};
 	return runtime ? row->ops->name_frame(runtime, p, words, ret) : 0;
+}
+
+int runtime_intern(struct runtime_set *s, const char *text, uint32_t *ret_id)
+{
+	int r = text[0] ? intern_add(&s->strings, text, strlen(text), ret_id) : -ENOSPC;
+
+	if (r == -ENOSPC)
+		*ret_id = 0;
+	return r == -ENOSPC ? 0 : r;
 }
 
 const char *runtime_text(const struct runtime_set *s, uint32_t id)

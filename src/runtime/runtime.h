@@ -94,7 +94,8 @@ struct runtime_config {
 int runtime_set_new(const struct runtime_config *config, struct runtime_set **ret);
 void runtime_set_free(struct runtime_set *s);
 
-/* A sample landed in a mapping of p whose module is open: every runtime looks at it. Return 0: final;
+/* A sample landed in a mapping of p whose module is open: every runtime looks at it, unless p is of a
+ * recording: whoever has its pid now is another one. Return 0: final;
  * RUNTIME_MEET_AGAIN: it is one, but still being loaded: show it again at a later sample (what is
  * known is published meanwhile; asking again is cheap); -errno. */
 int runtime_meet(struct runtime_set *s, struct process *p, const struct mapping *m);
@@ -107,6 +108,8 @@ int runtime_name_frame(
 /* Text of an id of struct runtime_frame, "" if unknown. The pointer dies at the next call that
  * names, the id at runtime_trim(). */
 const char *runtime_text(const struct runtime_set *s, uint32_t id);
+/* The id of a text that was read elsewhere, 0 past the cap. Return 0, -ENOMEM. */
+int runtime_intern(struct runtime_set *s, const char *text, uint32_t *ret_id);
 /* "CPython 3.11.7", of a process that was met or read; "" if no runtime knows it. */
 void runtime_describe(struct runtime_set *s, const struct process *p, char *ret, size_t size);
 /* Call between windows, when no ids are held: empties the texts if they grew large. */

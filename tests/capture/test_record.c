@@ -73,6 +73,10 @@ static const struct capture_event events[] = {
 		.sample = {&whole, kernel_words, user_words, &handoff, stack_bytes}},
 	{.type = CAPTURE_LOST, WHO, .time = 1008, .lost = {5, true}},
 	{.type = CAPTURE_THROTTLE, WHO, .time = 1009, .throttle = {true}},
+	{.type = CAPTURE_NAMED,
+		WHO,
+		.time = 1009,
+		.named = {user_words, 3, 12, 10, true, "python3", "f", "/a.py", "[p==1]"}},
 	{.type = CAPTURE_EXIT, WHO, .time = 1010, .fork = {1, 2}},
 };
 
@@ -125,6 +129,17 @@ static void assert_same(const struct capture_event *a, const struct capture_even
 		break;
 	case CAPTURE_THROTTLE:
 		assert_int_equal(a->throttle.on, b->throttle.on);
+		break;
+	case CAPTURE_NAMED:
+		assert_int_equal(a->named.nwords, b->named.nwords);
+		assert_memory_equal(a->named.words, b->named.words, 8 * a->named.nwords);
+		assert_int_equal(a->named.line, b->named.line);
+		assert_int_equal(a->named.start_line, b->named.start_line);
+		assert_int_equal(a->named.stale, b->named.stale);
+		assert_string_equal(a->named.comm, b->named.comm);
+		assert_string_equal(a->named.name, b->named.name);
+		assert_string_equal(a->named.file, b->named.file);
+		assert_string_equal(a->named.package, b->named.package);
 		break;
 	}
 }

@@ -45,6 +45,10 @@ static int touch(void *arg, const struct capture_event *e)
 	case CAPTURE_KSYMBOL:
 		*sum += strlen(e->ksymbol.name);
 		break;
+	case CAPTURE_NAMED:
+		*sum += sum_bytes(e->named.words, 8u * e->named.nwords) + strlen(e->named.comm);
+		*sum += strlen(e->named.name) + strlen(e->named.file) + strlen(e->named.package);
+		break;
 	default:
 		break;
 	}
@@ -94,6 +98,7 @@ static void add_all(struct record_writer *w)
 		{.type = CAPTURE_KSYMBOL, .ksymbol = {1, 1, true, "k"}},
 		{.type = CAPTURE_LOST, .lost = {1, true}},
 		{.type = CAPTURE_THROTTLE, .throttle = {true}},
+		{.type = CAPTURE_NAMED, .named = {words, 2, 1, 1, false, "c", "n", "f", "p"}},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(e); i++)

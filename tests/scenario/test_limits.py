@@ -6,6 +6,9 @@ import shutil
 import subprocess
 
 import lib
+from test_python import chosen
+from test_python_hosts import begins, check_running, start_python, wait_for_burning
+from test_python_places import LOOP, TRUTH
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 OUTCOMES = ("idle", "filtered", "kernel_only", "complete", "handoff", "truncated", "broken", "bits32", "no_user", "lost_ring")
@@ -226,6 +229,30 @@ def test_recording_of_root_replayed_by_nobody():
         assert total - same <= prof.ledger["finished_late"], "\n".join(f"{n} -> {two.get(k, 0)} {k}" for k, n in one.items() if two.get(k) != n)[:3000] + \
             "\nnew:\n" + "\n".join(f"{n} {k}" for k, n in two.items() if k not in one)[:2000]
     check_sum(again.ledger)
+
+
+def test_recording_of_interpreters():
+    """Walked in the kernel although recorded; in the replay named as they were, without the processes."""
+    lib.need_root()
+    pythons = {f"py{v}"[:15]: path for v, path in chosen()[::max(1, len(chosen()) - 1)]}    # the oldest and the newest
+    started = [start_python(comm, path, "-c", LOOP) for comm, path in pythons.items()]
+    for p in started:
+        wait_for_burning(p, 0.2)
+    record = os.path.join(lib.env.dir, "record")
+    prof = lib.gprofiler_until(lambda p: all(p.total(p.of(comm)) > 100 for comm in pythons), "-f", 499, "--record", record,
+                               *[a for p in started for a in ("-p", p.pid)], seconds=1)
+    for p in started:
+        p.kill()
+        p.wait()
+    again = lib.gprofiler("--replay", record, out="again")
+    for comm in pythons:
+        assert again.total(again.of(comm)) == prof.total(prof.of(comm))
+        # Whole stacks: native frames below those of Python.
+        check_running(prof, comm, lambda f: begins(f, TRUTH))
+        check_running(again, comm, lambda f: begins(f, TRUTH))
+        one, two = ({";".join(s.frames): s.count for s in p.of(comm)} for p in (prof, again))
+        same = sum(min(n, two.get(stack, 0)) for stack, n in one.items())
+        assert sum(one.values()) - same <= prof.ledger["finished_late"], [s for s in one if s not in two][:3]
 
 
 if __name__ == "__main__":
