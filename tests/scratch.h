@@ -70,4 +70,33 @@ static inline void scratch_rooted(const char *proc, unsigned pid)
 	assert_ok(symlink(fs, path));
 }
 
+/* A case's fixture for cmocka, where it is all that the case needs: such a folder, with process 1. */
+struct scratch_host {
+	char proc[SCRATCH_DIR];
+};
+
+static inline int scratch_host_setup(void **state)
+{
+	struct scratch_host *h = calloc(1, sizeof(*h));
+
+	assert_non_null(h);
+	scratch_begin(h->proc, "host");
+	scratch_rooted(h->proc, 1);
+	*state = h;
+	return 0;
+}
+
+static inline int scratch_host_teardown(void **state)
+{
+	struct scratch_host *h = *state;
+
+	scratch_end(h->proc);
+	free(h);
+	return 0;
+}
+
+/* A case that has it. */
+#define SCRATCH_HOST_CASE(name)                                                                    \
+	cmocka_unit_test_setup_teardown(name, scratch_host_setup, scratch_host_teardown)
+
 #endif

@@ -14,37 +14,13 @@
 #define ID_C "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 #define UID "11111111-2222-3333-4444-555555555555"
 
-struct fixture {
-	char proc[SCRATCH_DIR];
-};
-
-static void put(const struct fixture *f, const char *path, const char *text)
+static void put(const struct scratch_host *f, const char *path, const char *text)
 {
 	scratch_put(f->proc, path, text);
 }
 
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	scratch_begin(f->proc, "inventory");
-	scratch_rooted(f->proc, 1);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	scratch_end(f->proc);
-	free(f);
-	return 0;
-}
-
 /* A process in a cgroup whose path holds a container's id, or in none. */
-static void process(const struct fixture *f, unsigned pid, const char *comm, const char *id)
+static void process(const struct scratch_host *f, unsigned pid, const char *comm, const char *id)
 {
 	char path[64], text[256];
 
@@ -58,7 +34,7 @@ static void process(const struct fixture *f, unsigned pid, const char *comm, con
 	put(f, path, text);
 }
 
-static void bundle(const struct fixture *f, const char *id, const char *pod)
+static void bundle(const struct scratch_host *f, const char *id, const char *pod)
 {
 	char path[256], text[1024];
 
@@ -92,7 +68,7 @@ static void assert_process(const json_t *container, size_t at, int pid, const ch
 
 static void at_a1__containers_and_their_processes(void **state)
 {
-	const struct fixture *f = *state;
+	const struct scratch_host *f = *state;
 	_cleanup_json_ json_t *list = NULL;
 	const json_t *c;
 
@@ -131,7 +107,7 @@ static void at_a1__containers_and_their_processes(void **state)
 /* The server refuses the whole heartbeat for a container or a process without a name. */
 static void at_a1__what_nothing_names_has_a_name(void **state)
 {
-	const struct fixture *f = *state;
+	const struct scratch_host *f = *state;
 	_cleanup_json_ json_t *list = NULL;
 	const json_t *c;
 
@@ -154,7 +130,7 @@ static void at_a1__what_nothing_names_has_a_name(void **state)
 
 static void at_a2__no_containers_is_an_empty_list(void **state)
 {
-	const struct fixture *f = *state;
+	const struct scratch_host *f = *state;
 	_cleanup_json_ json_t *list = NULL;
 
 	process(f, 1, "init", NULL);
@@ -166,7 +142,7 @@ static void at_a2__no_containers_is_an_empty_list(void **state)
 
 static void at_a3__what_cannot_be_read_costs_nothing(void **state)
 {
-	const struct fixture *f = *state;
+	const struct scratch_host *f = *state;
 	_cleanup_json_ json_t *none = inventory_take("/proc/nowhere"), *list = NULL;
 
 	assert_true(json_is_array(none));
@@ -220,7 +196,7 @@ static void at_a4__names_of_workloads(void **state)
 /* A host of many containers, and one with a storm in it: bounded, and the ones that are there whole. */
 static void inventory__is_bounded(void **state)
 {
-	const struct fixture *f = *state;
+	const struct scratch_host *f = *state;
 	_cleanup_json_ json_t *list = NULL;
 	char id[65];
 
@@ -305,16 +281,12 @@ static void at_a9__fields_are_added_to_what_there_was(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			at_a1__containers_and_their_processes, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			at_a1__what_nothing_names_has_a_name, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			at_a2__no_containers_is_an_empty_list, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			at_a3__what_cannot_be_read_costs_nothing, setup, teardown),
+		SCRATCH_HOST_CASE(at_a1__containers_and_their_processes),
+		SCRATCH_HOST_CASE(at_a1__what_nothing_names_has_a_name),
+		SCRATCH_HOST_CASE(at_a2__no_containers_is_an_empty_list),
+		SCRATCH_HOST_CASE(at_a3__what_cannot_be_read_costs_nothing),
 		cmocka_unit_test(at_a4__names_of_workloads),
-		cmocka_unit_test_setup_teardown(inventory__is_bounded, setup, teardown),
+		SCRATCH_HOST_CASE(inventory__is_bounded),
 		cmocka_unit_test(at_a5__the_agents_own_pod),
 		cmocka_unit_test(at_a9__fields_are_added_to_what_there_was),
 	};

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who processes and containers are, and what the machine counts, when the n-th allocation, open or read fails: nothing
  * crashes or leaks, and when nothing fails everything is known. On a fixture of /proc. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "agent/application.h"
 #include "agent/containers.h"
@@ -28,23 +25,11 @@
 #define UID "11111111-2222-3333-4444-555555555555"
 
 struct fixture {
-	char proc[64];
+	char proc[SCRATCH_DIR];
 	struct options options;
 };
 
-static void put(const struct fixture *f, const char *path, const char *text, size_t len)
-{
-	char whole[512];
-	FILE *out;
-
-	snprintf(whole, sizeof(whole), "%s%s", f->proc, path);
-	assert_ok(fs_mkdir_parents(whole, 0755));
-	out = fopen(whole, "w");
-	assert_non_null(out);
-	assert_int_equal(fwrite(text, 1, len, out), len);
-	assert_ok(fclose(out));
-}
-#define PUT(f, path, text) put(f, path, text, sizeof(text) - 1)
+#define PUT(f, path, text) scratch_put_bytes((f)->proc, path, text, sizeof(text) - 1)
 
 static void put_link(const struct fixture *f, const char *path, const char *target)
 {
@@ -86,7 +71,7 @@ static void put_processes(const struct fixture *f)
 	PUT(f, "/fs/app/more", "-XX:NewRatio=3");
 	PUT(f, "/fs/jdk/lib/server/libjvm.so", "no ELF file");
 	PUT(f, "/fs/jdk/release", "JAVA_VERSION=\"17.0.9\"\n");
-	put(f, "/fs/tmp/hsperfdata_root/7", hsperf, sizeof(hsperf));
+	scratch_put_bytes(f->proc, "/fs/tmp/hsperfdata_root/7", hsperf, sizeof(hsperf));
 	put_process(f, "8", "/usr/bin/uwsgi");
 	PUT(f, "/8/cmdline", "uwsgi\0--ini\0x.ini");
 	PUT(f, "/8/maps", "7f00-7f10 r-xp 00000000 08:01 9 /usr/lib/libpython3.11.so.1.0\n");
@@ -137,8 +122,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	snprintf(f->proc, sizeof(f->proc), "/tmp/test_torture_identity.XXXXXX");
-	assert_non_null(mkdtemp(f->proc));
+	scratch_begin(f->proc, "identity");
 	put_processes(f);
 	put_containers(f);
 	PUT(f, "/external", "{\"static\": {\"a\": 1}, \"application\": {\"7\": {\"b\": 2}}}");
@@ -150,13 +134,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	pid_t pid = fork();
 
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", f->proc, NULL);
-		_exit(127);
-	}
-	waitpid(pid, NULL, 0);
+	scratch_end(f->proc);
 	options_deinit(&f->options);
 	free(f);
 	return 0;

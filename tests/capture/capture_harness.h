@@ -121,4 +121,29 @@ static inline int run_as_nobody(int (*fn)(void *arg), void *arg)
 		}                                                                                  \
 	} while (0)
 
+/* The n-th call fails: a perf_sys with failing_open and failing_map. */
+struct failing {
+	struct perf_sys sys;
+	int countdown, error;
+};
+
+static inline int failing_open(
+	const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu)
+{
+	struct failing *f = (struct failing *)sys;
+
+	if (f->countdown-- == 0)
+		return f->error;
+	return perf_sys_kernel.open(&perf_sys_kernel, attr, pid, cpu);
+}
+
+static inline int failing_map(const struct perf_sys *sys, int fd, size_t len, void **ret)
+{
+	struct failing *f = (struct failing *)sys;
+
+	if (f->countdown-- == 0)
+		return f->error;
+	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
+}
+
 #endif

@@ -442,31 +442,6 @@ static void sideband__few_descriptors_leave_out_whole_threads(void **state)
 	assert_int_equal(run_as_nobody(few_descriptors, NULL), 0);
 }
 
-/* The n-th call fails. */
-struct failing {
-	struct perf_sys sys;
-	int countdown, error;
-};
-
-static int failing_open(
-	const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu)
-{
-	struct failing *f = (struct failing *)sys;
-
-	if (f->countdown-- == 0)
-		return f->error;
-	return perf_sys_kernel.open(&perf_sys_kernel, attr, pid, cpu);
-}
-
-static int failing_map(const struct perf_sys *sys, int fd, size_t len, void **ret)
-{
-	struct failing *f = (struct failing *)sys;
-
-	if (f->countdown-- == 0)
-		return f->error;
-	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
-}
-
 /* A CPU that went offline after the list was read. */
 static void sideband__cpu_gone_at_open_is_no_loss(void **state)
 {

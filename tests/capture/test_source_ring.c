@@ -499,31 +499,6 @@ static void source_ring__recorded_and_replayed_is_the_same(void **state)
 	free(replayed.sums);
 }
 
-/* The n-th call fails. */
-struct failing {
-	struct perf_sys sys;
-	int countdown, error;
-};
-
-static int failing_open(
-	const struct perf_sys *sys, struct perf_event_attr *attr, pid_t pid, int cpu)
-{
-	struct failing *f = (struct failing *)sys;
-
-	if (f->countdown-- == 0)
-		return f->error;
-	return perf_sys_kernel.open(&perf_sys_kernel, attr, pid, cpu);
-}
-
-static int failing_map(const struct perf_sys *sys, int fd, size_t len, void **ret)
-{
-	struct failing *f = (struct failing *)sys;
-
-	if (f->countdown-- == 0)
-		return f->error;
-	return perf_sys_kernel.map(&perf_sys_kernel, fd, len, ret);
-}
-
 /* Rings of at most so many bytes; remembers what was opened last. */
 struct capped {
 	struct perf_sys sys;

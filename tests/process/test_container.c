@@ -15,38 +15,14 @@
 #define UID "11111111-2222-3333-4444-555555555555"
 #define SIX "k8s_app_web-7f8d9c6b5-abcde_shop_" UID "_3"
 
-struct fixture {
-	char proc[SCRATCH_DIR];
-};
-
-static void put(const struct fixture *f, const char *path, const char *text, size_t len)
+static void put(const struct scratch_host *f, const char *path, const char *text, size_t len)
 {
 	scratch_put_bytes(f->proc, path, text, len);
 }
 
-static void put_text(const struct fixture *f, const char *path, const char *text)
+static void put_text(const struct scratch_host *f, const char *path, const char *text)
 {
 	put(f, path, text, strlen(text));
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	scratch_begin(f->proc, "container");
-	scratch_rooted(f->proc, 1);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	scratch_end(f->proc);
-	free(f);
-	return 0;
 }
 
 static struct container docker(const char *text, int expect)
@@ -111,7 +87,7 @@ static void container__log_link(void **state)
 	assert_int_equal(container_from_log_link("x-" ID ".log", wide, ID, &c), -EINVAL);
 }
 
-static void check(const struct fixture *f, uint32_t pid, const char *name, const char *runtime)
+static void check(const struct scratch_host *f, uint32_t pid, const char *name, const char *runtime)
 {
 	struct container c;
 	int r = container_files_find(f->proc, ID, pid, &c);
@@ -134,7 +110,7 @@ static void container__files_of_docker(void **state)
 
 static void container__files_of_containerd(void **state)
 {
-	struct fixture *f = *state;
+	struct scratch_host *f = *state;
 
 	put_text(
 		f, "/fs/run/containerd/io.containerd.runtime.v2.task/moby/other/config.json", "{}");
@@ -185,7 +161,7 @@ static void container__files_of_podman(void **state)
 
 static void container__monitor_of_podman(void **state)
 {
-	struct fixture *f = *state;
+	struct scratch_host *f = *state;
 	static const char args[] = "conmon\0--api-version\0"
 				   "1\0-c\0" ID "\0-n\0mine\0";
 
@@ -202,7 +178,7 @@ static void container__monitor_of_podman(void **state)
 
 static void container__log_links_come_first(void **state)
 {
-	struct fixture *f = *state;
+	struct scratch_host *f = *state;
 	char path[256];
 
 	put_text(f, "/fs/var/log/containers/readme", "");
@@ -216,7 +192,7 @@ static void container__log_links_come_first(void **state)
 
 static void container__nonsense_is_none(void **state)
 {
-	struct fixture *f = *state;
+	struct scratch_host *f = *state;
 	struct container c;
 
 	put_text(f, "/fs/var/lib/docker/containers/" ID "/config.v2.json", "{\"ID\": [");
@@ -232,17 +208,16 @@ static void container__nonsense_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		CASE(container__docker),
-		CASE(container__log_link),
-		CASE(container__files_of_docker),
-		CASE(container__files_of_containerd),
-		CASE(container__files_of_nerdctl_and_k3s),
-		CASE(container__files_of_crio),
-		CASE(container__files_of_podman),
-		CASE(container__monitor_of_podman),
-		CASE(container__log_links_come_first),
-		CASE(container__nonsense_is_none),
+		SCRATCH_HOST_CASE(container__docker),
+		SCRATCH_HOST_CASE(container__log_link),
+		SCRATCH_HOST_CASE(container__files_of_docker),
+		SCRATCH_HOST_CASE(container__files_of_containerd),
+		SCRATCH_HOST_CASE(container__files_of_nerdctl_and_k3s),
+		SCRATCH_HOST_CASE(container__files_of_crio),
+		SCRATCH_HOST_CASE(container__files_of_podman),
+		SCRATCH_HOST_CASE(container__monitor_of_podman),
+		SCRATCH_HOST_CASE(container__log_links_come_first),
+		SCRATCH_HOST_CASE(container__nonsense_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,48 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a JVM was told, by everybody who tells it something, in its order: a fixture of /proc with argument files. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/fs.h"
 #include "process/java_options.h"
 
 struct fixture {
-	char proc[64];
+	char proc[SCRATCH_DIR];
 	struct arguments args;
 	struct java_options options;
 };
 
-static void put(const struct fixture *f, const char *path, const char *text, size_t len)
-{
-	char whole[256];
-	FILE *out;
-
-	snprintf(whole, sizeof(whole), "%s%s", f->proc, path);
-	assert_ok(fs_mkdir_parents(whole, 0755));
-	out = fopen(whole, "w");
-	assert_non_null(out);
-	fwrite(text, 1, len, out);
-	fclose(out);
-}
-#define PUT(f, path, text) put(f, path, text, sizeof(text) - 1)
+#define PUT(f, path, text) scratch_put_bytes((f)->proc, path, text, sizeof(text) - 1)
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char root[96], link[96];
 
-	if (!f)
-		return -1;
-	snprintf(f->proc, sizeof(f->proc), "/tmp/test_java_options.XXXXXX");
-	if (!mkdtemp(f->proc))
-		return -1;
-	snprintf(root, sizeof(root), "%s/fs", f->proc);
-	snprintf(link, sizeof(link), "%s/7/root", f->proc);
-	if (fs_mkdir_p(root, 0755) || fs_mkdir_parents(link, 0755) || symlink(root, link) < 0)
-		return -1;
+	assert_non_null(f);
+	scratch_begin(f->proc, "java");
+	scratch_rooted(f->proc, 7);
 	arguments_init(&f->args);
 	java_options_init(&f->options);
 	snprintf(f->args.cwd, sizeof(f->args.cwd), "/app");
@@ -54,11 +30,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	pid_t pid = fork();
 
-	if (pid == 0)
-		execlp("rm", "rm", "-rf", f->proc, NULL);
-	waitpid(pid, NULL, 0);
+	scratch_end(f->proc);
 	arguments_deinit(&f->args);
 	java_options_deinit(&f->options);
 	free(f);
@@ -103,7 +76,7 @@ static void java_options__every_source_in_the_jvms_order(void **state)
 	static const char environ[] = "HOME=/x\0JAVA_TOOL_OPTIONS=-XX:+First\0MY_JAVA_OPTIONS=-no\0"
 				      "JDK_JAVA_OPTIONS=-second @more\0_JAVA_OPTIONS=-last";
 
-	put(f, "/7/environ", environ, sizeof(environ));
+	scratch_put_bytes(f->proc, "/7/environ", environ, sizeof(environ));
 	PUT(f, "/fs/app/more", "-third -cp\nx.jar \"-Dfour=4 4\" @nested");
 	PUT(f, "/fs/etc/args", "-six");
 	GIVEN(f, "java\0-five\0@/etc/args\0@absent\0@@seven\0-jar\0app.jar\0-XX:+NotOurs\0@more");

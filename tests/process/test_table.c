@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records into the table, and /proc from a fixture directory: no privileges, no real processes. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "process/table.h"
 
 struct fixture {
-	char root[48];
+	char root[SCRATCH_DIR];
 	struct module_table modules;
 	struct process_table t;
 	uint64_t now;
@@ -24,9 +24,8 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	snprintf(f->root, sizeof(f->root), "/tmp/test_table.XXXXXX");
-	if (!f || !mkdtemp(f->root))
-		return -1;
+	assert_non_null(f);
+	scratch_begin(f->root, "table");
 	module_table_init(&f->modules, 4096, 64);
 	f->now = 1000;
 	*state = f;
@@ -36,36 +35,20 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char cmd[128];
 
 	process_table_deinit(&f->t);
 	module_table_deinit(&f->modules);
-	for (uint32_t pid = 1; pid < 64; pid++) {
-		static const char *const names[] = {"stat", "maps", "cgroup", ""};
-
-		for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-			snprintf(cmd, sizeof(cmd), "%s/%u/%s", f->root, pid, names[i]);
-			if (unlink(cmd) < 0)
-				rmdir(cmd);
-		}
-	}
-	rmdir(f->root);
+	scratch_end(f->root);
 	free(f);
 	return 0;
 }
 
 static void put_file(const struct fixture *f, uint32_t pid, const char *name, const char *text)
 {
-	char path[128];
-	FILE *out;
+	char path[64];
 
-	snprintf(path, sizeof(path), "%s/%u", f->root, pid);
-	mkdir(path, 0755);
-	snprintf(path, sizeof(path), "%s/%u/%s", f->root, pid, name);
-	out = fopen(path, "w");
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
+	snprintf(path, sizeof(path), "%u/%s", pid, name);
+	scratch_put(f->root, path, text);
 }
 
 static void drop(const struct fixture *f, uint32_t pid, const char *name)

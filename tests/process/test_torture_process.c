@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every allocation, open and read fails once while /proc (a fixture) is read and records are applied.
  * A second pass, with nothing failing, must know everything. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,33 +10,25 @@
 #include "tests/torture_io.h"
 
 #define PROCESSES 3
-static const char *const file_names[] = {"stat", "maps", "cgroup"};
 
 struct fixture {
-	char root[40];
-	char program[64]; // a regular file that is no ELF file
+	char root[SCRATCH_DIR];
+	char program[SCRATCH_DIR + 16]; // a regular file that is no ELF file
 };
 
 static void put(const struct fixture *f, unsigned pid, const char *name, const char *text)
 {
-	char path[128];
-	FILE *out;
+	char path[64];
 
-	snprintf(path, sizeof(path), "%s/%u", f->root, pid);
-	mkdir(path, 0755);
-	snprintf(path, sizeof(path), "%s/%u/%s", f->root, pid, name);
-	out = fopen(path, "w");
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
+	snprintf(path, sizeof(path), "%u/%s", pid, name);
+	scratch_put(f->root, path, text);
 }
 
 static void write_fixture(struct fixture *f)
 {
 	char text[256];
 
-	snprintf(f->root, sizeof(f->root), "/tmp/test_torture.XXXXXX");
-	assert_non_null(mkdtemp(f->root));
+	scratch_begin(f->root, "torture");
 	snprintf(f->program, sizeof(f->program), "%s/1/stat", f->root);
 	for (unsigned pid = 1; pid <= PROCESSES; pid++) {
 		snprintf(text, sizeof(text),
@@ -51,21 +43,6 @@ static void write_fixture(struct fixture *f)
 			"0::/docker/"
 			"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n");
 	}
-}
-
-static void remove_fixture(const struct fixture *f)
-{
-	char path[128];
-
-	for (unsigned pid = 1; pid <= PROCESSES; pid++) {
-		for (size_t i = 0; i < ARRAY_SIZE(file_names); i++) {
-			snprintf(path, sizeof(path), "%s/%u/%s", f->root, pid, file_names[i]);
-			unlink(path);
-		}
-		snprintf(path, sizeof(path), "%s/%u", f->root, pid);
-		rmdir(path);
-	}
-	assert_ok(rmdir(f->root));
 }
 
 /* A life: born of 1, a program of its own, a thread, a library, an end. */
@@ -183,7 +160,7 @@ static void torture__table(void **state)
 	failed = torture_each(run(&f));
 	printf("# %lu calls failed\n", failed);
 	assert_true(failed > 60);
-	remove_fixture(&f);
+	scratch_end(f.root);
 }
 
 int main(void)

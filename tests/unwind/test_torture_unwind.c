@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every allocation, open and read fails once while page tables of the C library are made and a stack
  * in it is finished. Afterwards, with nothing failing, the same page can be made. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,23 +14,9 @@
 #define PID_TEXT "5"
 
 struct fixture {
-	char root[40];
+	char root[SCRATCH_DIR];
 	uint64_t inside; // an address in the C library's text, here and in the fixture
 };
-
-static const char *const file_names[] = {"stat", "maps", "cgroup"};
-
-static void put(const struct fixture *f, const char *name, const char *text)
-{
-	char path[96];
-	FILE *out;
-
-	snprintf(path, sizeof(path), "%s/" PID_TEXT "/%s", f->root, name);
-	out = fopen(path, "w");
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
-}
 
 /* The line of our own maps that holds the address. */
 static void find_line(uint64_t addr, char *line, int size)
@@ -51,32 +37,17 @@ static void find_line(uint64_t addr, char *line, int size)
 static void write_fixture(struct fixture *f)
 {
 	void *volatile inside = (void *)(uintptr_t)&qsort;
-	char line[512] = "", path[64];
+	char line[512] = "";
 
 	// Under a sanitizer it may be the program's own: any module with CFI will do.
 	f->inside = (uintptr_t)inside + 32;
 	find_line(f->inside, line, sizeof(line));
 	assert_non_null(strchr(line, '/'));
-	snprintf(f->root, sizeof(f->root), "/tmp/test_torture.XXXXXX");
-	assert_non_null(mkdtemp(f->root));
-	snprintf(path, sizeof(path), "%s/" PID_TEXT, f->root);
-	assert_ok(mkdir(path, 0755));
-	put(f, "stat", PID_TEXT " (prog) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0");
-	put(f, "maps", line);
-	put(f, "cgroup", "0::/one\n");
-}
-
-static void remove_fixture(const struct fixture *f)
-{
-	char path[96];
-
-	for (size_t i = 0; i < ARRAY_SIZE(file_names); i++) {
-		snprintf(path, sizeof(path), "%s/" PID_TEXT "/%s", f->root, file_names[i]);
-		unlink(path);
-	}
-	snprintf(path, sizeof(path), "%s/" PID_TEXT, f->root);
-	assert_ok(rmdir(path));
-	assert_ok(rmdir(f->root));
+	scratch_begin(f->root, "torture");
+	scratch_put(f->root, PID_TEXT "/stat",
+		PID_TEXT " (prog) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0");
+	scratch_put(f->root, PID_TEXT "/maps", line);
+	scratch_put(f->root, PID_TEXT "/cgroup", "0::/one\n");
 }
 
 /* A stack of one frame: what is below it is zeroes. */
@@ -157,7 +128,7 @@ static void torture__page_tables(void **state)
 	failed = torture_each(run(&f));
 	printf("# %lu calls failed\n", failed);
 	assert_true(failed > 40);
-	remove_fixture(&f);
+	scratch_end(f.root);
 }
 
 int main(void)
