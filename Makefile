@@ -2,6 +2,7 @@
 BUILD ?= build
 SECONDS_ ?= 10
 MESON_FLAGS ?=
+BEGUN := $(shell date +%s)
 
 .PHONY: build profile test lint bench soak matrix fuzz dist deb image clean install deps deps-all format
 
@@ -24,7 +25,7 @@ profile: build
 	@$(BUILD)/gprofiler -o out -d $(SECONDS_) -f 99 --top 20 --log-file out/gprofiler.log
 
 test: deps-all build lint
-	@build-aux/run-tests --build $(BUILD)
+	@build-aux/run-tests --build $(BUILD) --begun $(BEGUN)
 
 lint: deps-all
 	@build-aux/lint

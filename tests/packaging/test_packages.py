@@ -248,7 +248,7 @@ def render(name, values):
     program = os.path.join(lib.env.dir, "render")
     if not os.path.exists(program):
         run("go", "build", "-o", program, os.path.join(ROOT, "tests", "packaging", "render_chart.go"), timeout=300,
-            env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off", GOCACHE=os.path.join(lib.env.dir, "gocache")))
+            env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off"))
     r = run(program, input=json.dumps({"Template": text, "Data": data}), check=False)
     return yaml_file.load_all(r.stdout) if r.returncode == 0 else r.stderr
 

@@ -49,16 +49,19 @@ class Env:
         self.children.append(p)
         return p
 
+    def end(self, p):
+        """Ends a process and what it started: one left behind keeps our standard error, and so the run, open."""
+        if p.poll() is None:
+            family = descendants(p.pid)
+            p.kill()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        p.wait()
+
     def close(self):
         for p in self.children:
-            if p.poll() is None:
-                # What it started, too: a process left behind keeps our standard error, and so the run, open.
-                family = descendants(p.pid)
-                p.kill()
-                for pid in family:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            p.wait()
+            self.end(p)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -242,9 +245,9 @@ def note(text):
 def main(names):
     global env
     tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
-    only = sys.argv[1:]
-    if only:
-        tests = [(n, f) for n, f in tests if any(o in n for o in only)]
+    # Arguments: the cases of such a name; with a minus in front, all but those.
+    only, but = ([a.lstrip("-") for a in sys.argv[1:] if a.startswith("-") == minus] for minus in (False, True))
+    tests = [(n, f) for n, f in tests if (not only or any(o in n for o in only)) and not any(b in n for b in but)]
     # "1/2": the first half of the cases, for files whose cases mostly wait.
     part, parts = map(int, os.environ.get("GPROFILER_TEST_PART", "1/1").split("/"))
     tests = tests[part - 1::parts]
