@@ -120,7 +120,7 @@ def at_once(*runs):
     agents = [start_gprofiler(*args, out=f"out{i}") for i, args in enumerate(runs)]
     found = []
     for g in agents:
-        g.stdout_text, g.stderr_text = g.communicate(timeout=120)
+        g.stdout_text, g.stderr_text = g.communicate(timeout=300)
         if g.returncode:
             raise AssertionError(f"exit status {g.returncode}\n{g.stdout_text[-3000:]}\n{g.stderr_text[-3000:]}")
         found.append(Profile(os.path.join(g.out, "last_profile.col"), g))
@@ -159,15 +159,25 @@ class Profile:
         return [s for s in (self.stacks if stacks is None else stacks) if name in s.frames]
 
 
-def gprofiler_until(enough, *args, seconds, **kw):
-    """Profiles for so many seconds; where other programs keep the CPUs busy for three and nine times as many, until
-    enough(profile). Return the last profile: what it must hold is for the caller to say."""
+def until(enough, run, seconds):
+    """run(so many seconds); where other programs keep the CPUs busy three and nine times as many, until enough(what it
+    returned). Return that: what it must hold is for the caller to say."""
     for times in (1, 3, 9):
-        prof = gprofiler("-d", times * seconds, *args, timeout=90 + times * seconds, **kw)
-        if enough(prof):
+        found = run(times * seconds)
+        if enough(found):
             break
         note(f"too few samples in {times * seconds} s")
-    return prof
+    return found
+
+
+def gprofiler_until(enough, *args, seconds, **kw):
+    """Profiles until enough(profile)."""
+    return until(enough, lambda s: gprofiler("-d", s, *args, timeout=90 + s, **kw), seconds)
+
+
+def at_once_until(enough, *runs, seconds):
+    """Agents beside each other until enough(profile) of each of them."""
+    return until(lambda found: all(map(enough, found)), lambda s: at_once(*(("-d", s, *args) for args in runs)), seconds)
 
 
 def log(p):

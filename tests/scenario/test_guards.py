@@ -71,7 +71,7 @@ def test_a_recycled_pid_is_somebody_else():
     first = lib.start("split", 60)
     pid = first.pid
     p = lib.start_gprofiler("-c", "-d", 1, "-f", 199, "--no-flamegraph", "-p", pid)
-    wait_for("a window", lambda: profiles(p))
+    wait_for("a window with it", lambda: any(lib.Profile(f).of("workload_split") for f in profiles(p)))
     first.kill()
     first.wait()
     wait_for("word of its end", lambda: "All processes given by --pids have ended" in log(p))
@@ -95,17 +95,15 @@ def test_a_recycled_pid_is_somebody_else():
     wait_for("three windows more", lambda: len(profiles(p)) >= n + 3)
     finish(p)
     windows = [lib.Profile(f) for f in profiles(p)]
-    assert windows[0].of("workload_split")
+    assert any(w.of("workload_split") for w in windows)
     assert not any(w.of("workload_deep") for w in windows), "samples of another process under the pid"
     assert windows[-2].total() == 0, "with all gone, windows are empty"
     assert "] ERROR: " not in log(p), log(p)[-2000:]
 
 
 def test_a_single_run_ends_with_its_processes():
-    child = lib.start("split", 1)
-    begin = time.monotonic()
-    prof = lib.gprofiler("-d", 60, "-f", 199, "-p", child.pid)
-    assert time.monotonic() - begin < 20
+    child = lib.start("split", 1, env=lib.BY_CPU)
+    prof = lib.gprofiler("-d", 600, "-f", 199, "-p", child.pid, timeout=200)
     assert prof.of("workload_split")
 
 
@@ -131,14 +129,14 @@ def test_too_many_processes_beats_cgroups():
 
 
 def test_native_stacks_go_off_and_on_with_the_number_of_processes():
-    lib.start("split", 60)
+    lib.start("split", 300)
     now = count_processes()
     # Others come and go on this machine; what this test adds is far more.
-    limit = int(now * 1.25) + 100
+    limit = int(now * 1.25) + 200
     p = lib.start_gprofiler("-c", "-d", 1, "-f", 99, "--no-flamegraph", "--no-python",
                             "--skip-system-profilers-above", limit)
     wait_for("windows", lambda: len(profiles(p)) >= 2)
-    crowd = [lib.env.start("sleep", "60") for _ in range(limit - now + 60)]
+    crowd = [lib.env.start("sleep", "120") for _ in range(limit - now + 200)]
     wait_for("stacks off", lambda: "Skipping native stacks" in log(p))
     n = len(profiles(p))
     time.sleep(2.5)
@@ -148,9 +146,9 @@ def test_native_stacks_go_off_and_on_with_the_number_of_processes():
     for c in crowd:
         c.wait()
     wait_for("stacks on", lambda: "Native stacks again" in log(p))
-    wait_for("windows again", lambda: len(profiles(p)) >= n + 3)
+    n = len(profiles(p))
+    wait_for("stacks again", lambda: any(lib.Profile(f).of("workload_split") for f in profiles(p)[n + 1:]))
     finish(p)
-    assert lib.Profile(profiles(p)[-2]).of("workload_split")
     assert "] ERROR: " not in log(p), log(p)[-2000:]
 
 

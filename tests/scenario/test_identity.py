@@ -58,13 +58,18 @@ def metadata_of(prof, comm):
     return prof.header["application_metadata"][found.pop()]
 
 
+def until_seen(*comms, args=(), **kw):
+    """A profile in which each of these processes has samples enough."""
+    return lib.gprofiler_until(lambda p: all(p.total(p.of(c)) > 5 for c in comms), "-f", 99, *args, seconds=2, **kw)
+
+
 def test_python_and_its_servers():
-    app = write("app/lister.py", SPIN % 60)
+    app = write("app/lister.py", SPIN % 300)
     lib.env.start(python_as("python3.77"), "lister.py", cwd=os.path.dirname(app))
-    write("gunicorn", SPIN % 60)
+    write("gunicorn", SPIN % 300)
     lib.env.start(python_as("python2.77"), os.path.join(lib.env.dir, "gunicorn"), "-b", ":80", "my.wsgi:app",
                   cwd=lib.env.dir)
-    prof = lib.gprofiler("-d", 3, "-f", 99)
+    prof = until_seen("python3.77", "python2.77")
     found = appids(prof)
     assert found["python3.77"] == {f"appid: python: lister.py ({os.path.realpath(app)})"}, found
     assert found["python2.77"] == {f"appid: gunicorn: my.wsgi:app ({os.path.realpath(lib.env.dir)}/my/wsgi.py)"}, found
@@ -88,9 +93,9 @@ def test_node():
     node = shutil.which("node")
     if not node:
         lib.skip("no node here")
-    script = write("fibonacci.js", "const t = Date.now(); while (Date.now() - t < 60000);\n")
+    script = write("fibonacci.js", "const t = Date.now(); while (Date.now() - t < 300000);\n")
     target = lib.env.start(node, "--require=fs", "-r", "os", script)
-    prof = lib.gprofiler("-d", 2, "-f", 99, "-p", target.pid)
+    prof = until_seen("node", args=("-p", target.pid))
     assert appids(prof)["node"] == {f"appid: nodejs: {script} ({os.path.realpath(script)})"}, appids(prof)
     meta = metadata_of(prof, "node")
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
@@ -104,13 +109,14 @@ def test_java():
     source = write("Fibonacci.java", """
 public class Fibonacci {
     public static void main(String[] a) {
-        long end = System.currentTimeMillis() + 60000;
+        long end = System.currentTimeMillis() + 300000;
         while (System.currentTimeMillis() < end) Math.sqrt(end);
     }
 }
 """)
     first = lib.env.start(java, "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Dmy.role=web", source)
-    prof = lib.gprofiler("-d", 4, "-f", 99, "-p", first.pid, "--app-id-args-filter", r"^-Dmy\.role=")
+    lib.wait_for_cpu(first, 1)
+    prof = until_seen("java", args=("-p", first.pid, "--app-id-args-filter", r"^-Dmy\.role="))
     assert appids(prof)["java"] == {f"appid: java: {source} (-Dmy.role=web)"}, appids(prof)
     meta = metadata_of(prof, "java")
     assert meta["libjvm_elfid"].startswith("buildid:"), meta
@@ -126,12 +132,14 @@ public class Fibonacci {
     expected = [(name, value, origin) for kind, name, value, which, origin in sorted(lines, key=lambda l: l[1])
                 if not kind.startswith("ccstr") and which != "manageable" and name != "PrintFlagsFinal"]
     third = lib.env.start(java, *told, source, "-XX:+NotForTheJvm", env=environ, stderr=subprocess.DEVNULL)
-    prof = lib.gprofiler("-d", 3, "-f", 99, "-p", third.pid, out="third")
+    lib.wait_for_cpu(third, 1)
+    prof = until_seen("java", args=("-p", third.pid), out="third")
     flags = metadata_of(prof, "java")["jvm_flags"]
     assert [(f["name"], f["value"], f["origin"]) for f in flags] == expected and len(expected) >= 9, (flags, expected)
     # With what a JVM publishes the lines are those of `java -version`, and the command is the JVM's own.
     second = lib.env.start(java, "-cp", os.path.dirname(source), source)
-    prof = lib.gprofiler("-d", 4, "-f", 99, "-p", second.pid, out="second")
+    lib.wait_for_cpu(second, 1)
+    prof = until_seen("java", args=("-p", second.pid), out="second")
     said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr.strip()
     assert metadata_of(prof, "java")["java_version"].split(", mixed")[0] == said.split(", mixed")[0], meta
     assert list(appids(prof)["java"])[0].startswith("appid: java: jdk.compiler/com.sun.tools.javac"), appids(prof)
@@ -141,27 +149,31 @@ def test_go():
     path = lib.workload("spin_go")
     link = os.path.join(lib.env.dir, "spin_go")
     shutil.copy(path, link)
-    lib.env.start(link, "60")
-    prof = lib.gprofiler("-d", 2, "-f", 99)
+    lib.env.start(link, "200")
+    prof = until_seen("spin_go")
     meta = metadata_of(prof, "spin_go")
     assert meta["golang_version"].startswith("go1."), meta
     assert meta["link"] in ("static", "dynamic") and meta["stripped"] in (True, False), meta
 
 
 def test_who_died_in_mid_window_is_known():
-    script = write("short.py", SPIN % 2)
-    lib.env.start(python_as("python3.77"), script)
-    prof = lib.gprofiler("-d", 6, "-f", 99)
-    assert lib.env.children[0].poll() is not None, "the process outlived the window"
+    script = write("short.py", SPIN % 1000)
+    p = lib.start_gprofiler("-d", 300, "-f", 99)
+    lib.started(p)
+    short = lib.env.start(python_as("python3.77"), script)
+    lib.wait_for_cpu(short, 1)
+    short.kill()
+    short.wait()
+    prof = lib.finish(p)
     assert appids(prof)["python3.77"] == {f"appid: python: {script} ({os.path.realpath(script)})"}, appids(prof)
     assert metadata_of(prof, "python3.77")["python_version"].startswith("Python 3."), prof.header
 
 
 def test_what_is_switched_off_is_not_there():
-    lib.env.start(python_as("python3.77"), write("app.py", SPIN % 60))
-    prof = lib.gprofiler("-d", 2, "-f", 99, "--disable-application-identifiers")
+    lib.env.start(python_as("python3.77"), write("app.py", SPIN % 300))
+    prof = until_seen("python3.77", args=("--disable-application-identifiers",))
     assert prof.of("python3.77") and not appids(prof)
-    p = lib.start_gprofiler("-d", 2, "-f", 99, "--disable-application-metadata", out="none")
+    p = lib.start_gprofiler("-d", 4, "-f", 99, "--disable-application-metadata", out="none")
     assert p.wait(60) == 0
     text = open(os.path.join(p.out, "last_profile.col"), encoding="utf-8").read().split("\n")
     header = json.loads(text[0][2:])
@@ -231,8 +243,10 @@ def test_containers_of_docker():
     """The name is in the line, in the header, and stays when the container died; and can be left out."""
     lib.need_root()
     with cgroup(V2, f"gp-id-docker/{ID}") as group, docker({ID: "web-1", "d4" * 32: "other"}) as server:
-        busy = start_in(group, "split", 60)
+        busy = start_in(group, "split", 200)
         p = lib.start_gprofiler("-d", 300, "-f", 99)
+        lib.started(p)
+        lib.wait_for_cpu(busy, 0.5)
         # The list of containers is in the agent's socket, if it has not read it yet.
         lib.wait_for("a list of containers", lambda: "/containers/json" in server.answered)
         busy.kill()
@@ -242,8 +256,8 @@ def test_containers_of_docker():
         assert {s.container for s in prof.of("workload_split")} == {"web-1"}
         assert prof.header["containers"] == ["web-1"] and prof.header["container_names_enabled"] is True
         assert server.asked[0] == "/containers/json", server.asked
-        start_in(group, "split", 60)
-        off = lib.gprofiler("-d", 2, "-f", 99, "--disable-container-names", out="off")
+        start_in(group, "split", 200)
+        off = until_seen(lib.comm("split"), args=("--disable-container-names",), out="off")
         assert {s.container for s in off.of("workload_split")} == {""}
         assert off.header["containers"] == [] and off.header["container_names_enabled"] is False
 
@@ -254,8 +268,8 @@ def test_a_docker_that_hangs_costs_a_name():
     with cgroup(V2, f"gp-id-hang/{ID}") as group, docker({}) as server:
         server.RequestHandlerClass = type("Hang", (socketserver.BaseRequestHandler,), {
             "handle": lambda self: (self.server.asked.append("hung"), time.sleep(8))})
-        start_in(group, "split", 60)
-        prof = lib.gprofiler("-d", 2, "-f", 99)
+        start_in(group, "split", 200)
+        prof = until_seen(lib.comm("split"))
         assert server.asked
         assert {s.container for s in prof.of("workload_split")} == {ID[:12]}
 
@@ -264,14 +278,15 @@ def test_a_container_of_podman():
     """No socket, no file: the monitor above the container says its name."""
     lib.need_root()
     with cgroup(V2, f"gp-id-libpod/libpod-{ID}.scope") as group:
-        inside = write("inside.py", SPIN % 60)
+        inside = write("inside.py", SPIN % 300)
         script = write("monitor.py", "import subprocess, sys\n"
                        "def enter(): open(%r, 'w').write('0')\n"
                        "subprocess.Popen(sys.argv[-2:], preexec_fn=enter).wait()\n"
                        % os.path.join(group, "cgroup.procs"))
         monitor = lib.env.start(python_as("conmon"), script, "--api-version", "1", "-c", ID, "-n", "brave_web",
                                 python_as("inside"), inside)
-        prof = lib.gprofiler("-d", 3, "-f", 99)
+        lib.wait_for("the container's program", lambda: lib.descendants(monitor.pid), 60)
+        prof = until_seen("inside")
         assert {s.container for s in prof.of("inside")} == {"brave_web"}
         assert "brave_web" in prof.header["containers"]
         assert monitor.poll() is None

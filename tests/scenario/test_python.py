@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import subprocess
-import time
 
 import lib
 
@@ -142,11 +141,14 @@ def has_mode(version, mode):
 def beside():
     """One profile of all programs that only have to run, in all versions side by side: many cases look at it."""
     # The shares of paths are counted: those programs get three times the CPU of the others.
-    started = {(mode, v): start(v, path, mode, 120, *args, preexec_fn=None if mode == "paths" else lambda: os.nice(5))
+    started = {(mode, v): start(v, path, mode, 300, *args, preexec_fn=None if mode == "paths" else lambda: os.nice(5))
                for mode, args in MODES.items() for v, path in chosen() if has_mode(v, mode)}
     for p in started.values():
         lib.wait_for(f"{p.comm} to run", lambda p=p: p.poll() is not None or cpu_seconds(p.pid) > 0.2, 90)
-    profile = lib.gprofiler("-d", 16, "-f", 499)
+
+    def enough(profile):
+        return all(total(profile.of(p.comm)) >= (300 if mode == "paths" else 100) for (mode, _), p in started.items() if p.poll() is None)
+    profile = lib.gprofiler_until(enough, "-f", 499, seconds=12)
     return Beside(profile, started, {k for k, p in started.items() if p.poll() is not None})
 
 
@@ -154,6 +156,11 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat") as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def comm_of(pid):
+    with open(f"/proc/{pid}/comm") as f:
+        return f.read().strip()
 
 
 def of_mode(mode):
@@ -238,14 +245,14 @@ def test_forked_children():
     found = chosen()
     # Every child is a new process to the tables: few at a time, so that each gets its share of a CPU.
     for some in (found[i:i + 3] for i in range(0, len(found), 3)):
-        started = [(v, start(v, path, "fork", 60)) for v, path in some]
+        started = [(v, start(v, path, "fork", 300)) for v, path in some]
         for _, x in started:
             lib.wait_for(f"the first child of {x.comm}", lambda x=x: lib.descendants(x.pid), 60)
-        p = lib.gprofiler("-d", 5, "-f", 399)
+        p = lib.gprofiler_until(lambda p, started=started: all(total(p.of(x.comm)) >= 200 for _, x in started), "-f", 399, seconds=5)
         truth = PREFIX + ["fork", "in_child", "burn"]
         check([expect(x.comm, p.of(x.comm), [truth]) for _, x in started])
         for _, x in started:
-            x.kill()	# its child lives for a second at most
+            lib.env.end(x)
 
 
 def test_lock_released_in_system_calls():
@@ -258,15 +265,14 @@ def test_exec_of_another_python():
     if len(found) < 2:
         lib.skip("one Python only")
     (v1, first), (v2, second) = found[0], found[-1]
-    g = lib.start_gprofiler("-d", 8, "-f", 199)
-    log = os.path.join(g.out, "log")
-    lib.wait_for("sampling", lambda: os.path.exists(log) and "Sampling" in open(log).read())
-    process = start(v1, first, "exec", 20, second)
-    stdout, stderr = g.communicate(timeout=90)
-    assert g.returncode == 0, stdout + stderr
-    p = lib.Profile(os.path.join(g.out, "last_profile.col"))
-    before = [s for s in p.of(process.comm) if "burn" in python_frames(s)]
     names = {"python", os.path.basename(second), os.path.basename(os.path.realpath(second))}
+    g = lib.start_gprofiler("-d", 300, "-f", 199)
+    lib.started(g)
+    process = start(v1, first, "exec", 200, second)
+    lib.wait_for("the second program", lambda: comm_of(process.pid) in {n[:15] for n in names}, 60)
+    lib.wait_for_cpu(process, 1.5)
+    p = lib.finish(g)
+    before = [s for s in p.of(process.comm) if "burn" in python_frames(s)]
     after = [s for s in p.stacks if s.comm in names and "paths" in python_frames(s)]
     lib.note(f"{v1}: {p.total(before)} samples, then {v2}: {p.total(after)}")
     assert p.total(before) > 30 and p.total(after) > 60
@@ -292,13 +298,12 @@ def test_subinterpreter():
 
 def test_a_process_that_lives_half_a_second():
     version, path = chosen()[-1]
-    g = lib.start_gprofiler("-d", 8, "-f", 199)
-    time.sleep(1.5)
+    g = lib.start_gprofiler("-d", 300, "-f", 199)
+    lib.started(g)
     for _ in range(8):
-        process = start(version, path, "paths", 0.5)
+        process = start(version, path, "paths", 0.5, env=lib.BY_CPU)
         process.wait()
-    assert g.wait() == 0
-    p = lib.Profile(os.path.join(g.out, "last_profile.col"))
+    p = lib.finish(g)
     stacks = p.of(process.comm)
     total = p.total(stacks)
     ours = [s for s in stacks if python_frames(s) and python_frames(s)[0] == "<module>" and "paths" in python_frames(s)]
@@ -308,9 +313,9 @@ def test_a_process_that_lives_half_a_second():
 
 def test_no_python():
     version, path = chosen()[-1]
-    process = start(version, path, "paths", 30)
+    process = start(version, path, "paths", 200)
     lib.wait_for("it to run", lambda: cpu_seconds(process.pid) > 0.3, 60)
-    p = lib.gprofiler("-d", 3, "-f", 199, "--no-python")
+    p = lib.gprofiler_until(lambda p: total(p.of(process.comm)) > 50, "-f", 199, "--no-python", seconds=2)
     stacks = p.of(process.comm)
     assert p.total(stacks) > 50
     assert not any(f.endswith(("_[p]", "_[pn]")) for s in stacks for f in s.frames)
@@ -319,10 +324,10 @@ def test_no_python():
 
 def test_python_without_native_stacks():
     version, path = chosen()[-1]
-    process = start(version, path, "paths", 30)
-    lib.start("split", 30)
+    process = start(version, path, "paths", 200)
+    lib.start("split", 200)
     lib.wait_for("it to run", lambda: cpu_seconds(process.pid) > 0.3, 60)
-    p = lib.gprofiler("-d", 5, "-f", 199, "--perf-mode", "disabled")
+    p = lib.gprofiler_until(lambda p: total(p.of(process.comm)) > 100, "-f", 199, "--perf-mode", "disabled", seconds=3)
     stacks = p.of(process.comm)
     truths = [PREFIX + frames for _, frames in PATHS.values()]
     check([expect(process.comm, stacks, truths)])

@@ -179,6 +179,11 @@ def check_running(p, comm, is_right, least=0.99, samples=60):
     return ours
 
 
+def enough_of(comms, samples=200):
+    """A profile with so many samples of each."""
+    return lib.gprofiler_until(lambda p: all(p.total(p.of(c)) >= samples for c in comms), "-f", 499, seconds=5)
+
+
 def begins(frames, truth):
     return frames == truth[:len(frames)]
 
@@ -224,7 +229,7 @@ def test_uwsgi():
         servers.append(Uwsgi("threads", "--threads", "2"))
         for s in servers:
             lib.wait_for("answers", lambda s=s: s.clients.answers > 1)	# what it imports is not asked for
-        p = lib.gprofiler("-d", 6, "-f", 499)
+        p = enough_of([s.comm for s in servers])
     finally:
         for s in servers:
             s.end()
@@ -241,10 +246,10 @@ def test_greenlets():
     programs = {"greenlet": GREENLET, "gevent": GEVENT}
     for name in programs:
         need_module(name)
-    started = {name: start_python("py-" + name, DEBIAN, write(name + "_program.py", text), 60) for name, text in programs.items()}
+    started = {name: start_python("py-" + name, DEBIAN, write(name + "_program.py", text), 300) for name, text in programs.items()}
     for process in started.values():
         wait_for_burning(process)
-    p = lib.gprofiler("-d", 6, "-f", 499)
+    p = enough_of(["py-" + name for name in programs])
     truths = [["first", "of_first", "burn"], ["second", "of_second", "burn"], ["first", "sleep"], ["second", "sleep"]]
     main = ["<module>", "main"]
 
@@ -291,7 +296,7 @@ def test_asyncio_server():
     try:
         for version, path in chosen((3, 7)):
             servers.append(Loop(version, path))
-        p = lib.gprofiler("-d", 7, "-f", 499)
+        p = enough_of([s.comm for s in servers])
     finally:
         for s in servers:
             s.end()

@@ -9,7 +9,7 @@ import subprocess
 
 import lib
 from test_python import FRAME, chosen, total
-from test_python_hosts import BURN, begins, check_running, start_python, wait_for_burning, write
+from test_python_hosts import BURN, begins, check_running, enough_of, start_python, wait_for_burning, write
 
 EMBEDDER = r"""
 #include <Python.h>
@@ -104,7 +104,7 @@ def test_odd_places():
     lib.need_root()
     renamed = start_renamed() if shutil.which("strip") else {}
     embedder, deleted = start_embedder(), start_deleted()
-    p = lib.gprofiler("-d", 10, "-f", 499)
+    p = enough_of([*renamed, *(["calculator"] if embedder else []), *(["py-deleted"] if deleted else [])])
     for comm in renamed:
         check_running(p, comm, lambda f: begins(f, TRUTH))
     if embedder:
@@ -161,7 +161,9 @@ def test_names_without_an_interpreter():
         lib.skip("no C compiler")
     comms = [start_fake("libpython3.10.so.1.0"), start_fake("libpython3.12.so.1.0", "-DRUNTIME")]
     unused = start_unused()
-    profiles = lib.at_once(("-d", 4, "-f", 199), ("-d", 4, "-f", 99, "--no-perf", "--python-mode", "pyspy", "--min-profiling-duration", 1))
+    profiles = lib.until(
+        lambda found: all(total(found[0].of(c)) > 50 for c in comms + unused),
+        lambda s: lib.at_once(("-d", s, "-f", 199), ("-d", s, "-f", 99, "--no-perf", "--python-mode", "pyspy", "--min-profiling-duration", 1)), 3)
     for comm, inner in [*((c, ["main", "_PyEval_EvalFrameDefault"]) for c in comms), *((c, ["main"]) for c in unused)]:
         stacks = profiles[0].of(comm)
         good = [s for s in stacks if [f for f in s.frames if not f.endswith("_[k]")][-len(inner):] == inner]
@@ -180,7 +182,7 @@ USER = """import json, sys, time
 sys.path.insert(0, sys.argv[1])
 import owned
 def main():
-    json.JSONEncoder(default=lambda o: owned.run(time.time() + 60)).encode(object)
+    json.JSONEncoder(default=lambda o: owned.run(time.time() + 300)).encode(object)
 main()
 """
 
@@ -235,7 +237,8 @@ def test_lines_and_annotations():
         processes.append(process)
     for process in processes:
         wait_for_burning(process, 0.2)
-    with_lines, without = lib.at_once(("-d", 5, "-f", 499, "--line-numbers"), ("-d", 5, "-f", 499, "--format", "collapsed,pprof"))
+    with_lines, without = lib.at_once_until(lambda p: all(p.total(p.of(c)) > 200 for c in comms), ("-f", 499, "--line-numbers"),
+                                            ("-f", 499, "--format", "collapsed,pprof", "--rotating-output"), seconds=5)
     for comm, version in comms.items():
         check_annotated(with_lines, comm, version)
         first = {int(m[3]) for s in without.of(comm) for m in map(FRAME.match, s.frames) if m and m[1] == "burn"}
@@ -268,7 +271,8 @@ def test_free_threaded_is_refused_politely():
     if path not in open(f"/proc/{process.pid}/maps").read():
         lib.skip("this Python does not take its library from LD_LIBRARY_PATH")
     for mode in ("auto", "pyspy"):
-        p = lib.gprofiler("-d", 3, "-f", 199, "--python-mode", mode, "--min-profiling-duration", 1, out=mode)
+        p = lib.gprofiler_until(lambda p: p.total(p.of("py-free")) > 50, "-f", 199, "--python-mode", mode, "--min-profiling-duration", 1, seconds=2,
+                                out=mode)
         said = [line for line in p.process.stdout_text.splitlines() if "free-threaded" in line]
         assert len(said) == 1 and "INFO" in said[0], said
         stacks = p.of("py-free")

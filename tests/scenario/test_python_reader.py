@@ -10,7 +10,7 @@ import time
 import lib
 import test_python
 from test_python import PATHS, PREFIX, chosen, cpu_seconds, expect, python_frames, start
-from test_rungs import open_dir, run
+from test_rungs import open_dir, run_until
 from test_windows import finish, log, profiles, wait_for
 
 TRUTHS = [PREFIX + frames for _, frames in PATHS.values()]
@@ -91,12 +91,17 @@ def test_merged_with_what_was_sampled():
     """Where both saw a process, it has the reader's stacks and the sampler's count; the others are as they were."""
     lib.need_root()
     version, path = chosen()[-1]
-    process = start(version, path, "paths", 60)
-    lib.start("split", 60)
+    process = start(version, path, "paths", 200)
+    lib.start("split", 200)
     wait_for_cpu(process, 0.3)
-    before = cpu_seconds(process.pid)
-    profile = lib.gprofiler("-d", 5, "-f", 199, "--python-mode", "pyspy", *YOUNG)
-    used = cpu_seconds(process.pid) - before
+    before, used = cpu_seconds(process.pid), 0
+
+    def enough(profile):
+        nonlocal before, used
+        now = cpu_seconds(process.pid)
+        before, used = now, now - before
+        return used > 2 and profile.total(profile.of("workload_split")) > 50
+    profile = lib.gprofiler_until(enough, "-f", 199, "--python-mode", "pyspy", *YOUNG, seconds=5)
     stacks = profile.of(process.comm)
     test_python.check([expect(process.comm, stacks, TRUTHS, least=0.97, samples=20)])
     assert all(f.endswith("_[p]") for s in stacks for f in s.frames), "the sampler's stacks are replaced"
@@ -112,10 +117,10 @@ def test_without_any_way_to_sample():
     """Root without BPF, PERFMON and SYS_ADMIN: the lowest rung, and what it loses."""
     lib.need_root()
     version, path = chosen()[-1]
-    process = start(version, path, "paths", 60)
+    process = start(version, path, "paths", 200)
     wait_for_cpu(process, 0.3)
     drop = "-bpf,-sys_admin,-perfmon"
-    r, profile = run(open_dir(), ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"], "-d", 4, "-f", 99, *YOUNG)
+    r, profile = run_until(open_dir(), ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"], process.comm, "-f", 99, *YOUNG)
     assert r.returncode == 0, r.stdout + r.stderr
     assert "Sampling is not possible" in r.stdout and "read from outside" in r.stdout, r.stdout
     test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97, samples=20)])
@@ -124,11 +129,12 @@ def test_without_any_way_to_sample():
 def test_ring_has_python():
     lib.need_root()
     version, path = chosen()[-1]
-    process = start(version, path, "paths", 60)
-    lib.start("split", 60)
+    process = start(version, path, "paths", 200)
+    lib.start("split", 200)
     wait_for_cpu(process, 0.3)
-    args = ("-d", 4, "-f", 99, "--source", "ring", *YOUNG)
-    profile, only = lib.at_once(args, (*args, "--python-mode", "pyperf"))
+    args = ("-f", 99, "--source", "ring", *YOUNG)
+    profile, only = lib.at_once_until(lambda p: total(p, process) > 20 and p.total(p.of("workload_split")) > 5,
+                                      args, (*args, "--python-mode", "pyperf"), seconds=3)
     test_python.check([expect(process.comm, profile.of(process.comm), TRUTHS, least=0.97, samples=10)])
     assert profile.total(profile.of("workload_split")) > 5
     assert not any(f.endswith("_[p]") for s in only.stacks for f in s.frames), "pyperf is in the kernel or not at all"
@@ -154,11 +160,11 @@ def test_too_many_for_the_kernel():
     """--python-skip-pyperf-profiler-above is asked before anything is attached, and falls back."""
     lib.need_root()
     version, path = chosen()[-1]
-    started_ = [start(version, path, "paths", 60), start(version, path, "deep", 60, 20)]
+    started_ = [start(version, path, "paths", 200), start(version, path, "deep", 200, 20)]
     for p in started_:
         wait_for_cpu(p, 0.3)
-    args = ("-d", 3, "-f", 99, *YOUNG, "--python-skip-pyperf-profiler-above")
-    few, many = lib.at_once((*args, 1), (*args, 1000))
+    args = ("-f", 99, *YOUNG, "--python-skip-pyperf-profiler-above")
+    few, many = lib.at_once_until(lambda found: all(total(found, p) > 5 for p in started_), (*args, 1), (*args, 1000), seconds=3)
     assert "--python-skip-pyperf-profiler-above" in text(few)
     for p in started_:
         stacks = few.of(p.comm)
@@ -171,10 +177,11 @@ def test_too_many_for_the_kernel():
 def test_one_process_beside_the_kernel():
     lib.need_root()
     version, path = chosen()[-1]
-    by_reader, in_kernel = start(version, path, "paths", 60), start(version, path, "deep", 60, 20)
+    by_reader, in_kernel = start(version, path, "paths", 200), start(version, path, "deep", 200, 20)
     for p in (by_reader, in_kernel):
         wait_for_cpu(p, 0.3)
-    profile = lib.gprofiler("-d", 4, "-f", 99, "--python-pyspy-process", by_reader.pid, "--python-pyspy-process", 4194303)
+    profile = lib.gprofiler_until(lambda found: min(total(found, by_reader), total(found, in_kernel)) > 20,
+                                  "-f", 99, "--python-pyspy-process", by_reader.pid, "--python-pyspy-process", 4194303, seconds=3)
     assert "Process 4194303 of --python-pyspy-process is left out" in text(profile)
     read, walked = profile.of(by_reader.comm), profile.of(in_kernel.comm)
     test_python.check([expect(by_reader.comm, read, TRUTHS, least=0.97, samples=10)])
@@ -186,17 +193,17 @@ def test_young_and_spawned_processes():
     """Windows of a continuous run: too young, then old enough; and in mid-window only if that is asked for."""
     lib.need_root()
     version, path = chosen()[-1]
-    args = ("-d", 7, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2)
+    args = ("-d", 300, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2)
+    start(version, path, "deep", 200, 20)	# who is read from the first: its sample says that the window has begun
     without = lib.start_gprofiler(*args, out="without")
     with_them = lib.start_gprofiler(*args, "--profile-spawned-processes", out="with")
     for g in (without, with_them):
-        wait_for("the window", lambda g=g: "through reader" in log(g))
-    time.sleep(0.5)
-    late = start(version, path, "paths", 60)
+        wait_for("the window", lambda g=g: "First sample" in log(g))
+    late = start(version, path, "paths", 200)
+    time.sleep(3)	# it is old enough then
+    lib.wait_for_cpu(late, 1)
     for g, spawned in ((without, False), (with_them, True)):
-        stdout, stderr = g.communicate(timeout=60)
-        assert g.returncode == 0, stdout + stderr
-        n = total(lib.Profile(os.path.join(g.out, "last_profile.col")), late)
+        n = total(lib.finish(g), late)
         lib.note(f"spawned {spawned}: {n} samples")
         assert (n > 5) == spawned, n
 
@@ -205,12 +212,18 @@ def test_threads_and_the_lock():
     """Threads that wait cost nothing and show nothing; with --gil those alone that hold the lock."""
     lib.need_root()
     version, path = chosen()[-1]
-    process, sleeper = start(version, path, "threads", 60), start(version, path, "part", 60, 0)
+    process, sleeper = start(version, path, "threads", 200), start(version, path, "part", 200, 0)
     wait_for_cpu(process, 0.3)
-    args = ("-d", 4, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
-    before = cpu_seconds(process.pid)
-    found = lib.at_once(args, (*args, "--gil"))
-    used = cpu_seconds(process.pid) - before
+    args = ("-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
+    before, used = cpu_seconds(process.pid), 0
+
+    def run(seconds):
+        nonlocal before, used
+        found = lib.at_once(("-d", seconds, *args), ("-d", seconds, *args, "--gil"))
+        now = cpu_seconds(process.pid)
+        before, used = now, now - before
+        return found
+    found = lib.until(lambda found: used > 2, run, 4)
     for args, profile in zip(([], ["--gil"]), found):
         stacks = profile.of(process.comm)
         n = profile.total(stacks)
@@ -229,13 +242,13 @@ def test_exec_without_records():
     (v1, first), (_, second) = found[0], found[-1]
     g = lib.start_gprofiler("-c", "-d", 2, "-f", 99, "--source", "reader", *YOUNG, "--no-flamegraph")
     wait_for("the window", lambda: "through reader" in log(g))
-    process = start(v1, first, "exec", 40, second)
+    process = start(v1, first, "exec", 200, second)
 
     def after():
         names = {"python", os.path.basename(second), os.path.basename(os.path.realpath(second)), process.comm}
         return [s for p in profiles(g) for s in lib.Profile(p).stacks if s.comm in names and "paths" in python_frames(s)]
 
-    wait_for("the second program", lambda: sum(s.count for s in after()) > 50, 40)
+    wait_for("the second program", lambda: sum(s.count for s in after()) > 50, 120)
     finish(g)
     right = [s for s in after() if any(python_frames(s) == t[:len(python_frames(s))] for t in TRUTHS)]
     assert sum(s.count for s in right) >= 0.97 * sum(s.count for s in after())
@@ -290,13 +303,12 @@ def test_who_cannot_be_read_says_so():
     told = {"py352": "[Profiling skipped: profiling CPython 3.5.2 is not supported]",
             "pybroken": "[Profiling error: the structures of its interpreter are not as known]"}
     # All at once: what is looked at is who says what, not how much.
-    runs = {"merged": ("--python-mode", "pyspy"), "alone": ("--python-mode", "pyspy", "--no-perf"), "kernel": ()}
-    agents = {out: lib.start_gprofiler("-d", 5, "-f", 99, "--no-flamegraph", *YOUNG, *args, out=out) for out, args in runs.items()}
-    ended = {}
-    for out, p in agents.items():
-        p.stdout_text, p.stderr_text = p.communicate(timeout=90)
-        ended[out] = lib.Profile(os.path.join(p.out, "last_profile.col"), p)
-    merged, alone, kernel = (ended[out] for out in runs)
+    args = ("-f", 99, "--no-flamegraph", *YOUNG)
+
+    def enough(found):
+        return all(found[0].total(found[0].of(comm)) > 20 for comm in told)
+    merged, alone, kernel = lib.until(enough, lambda s: lib.at_once(*(("-d", s, *args, *mode) for mode in (
+        ("--python-mode", "pyspy"), ("--python-mode", "pyspy", "--no-perf"), ()))), 4)
     for comm, reason in told.items():
         stacks = merged.of(comm)
         with_reason = [s for s in stacks if s.frames[0] == reason]
@@ -318,7 +330,7 @@ def test_nothing_to_read_is_said():
 def test_command():
     version, path = chosen()[-1]
     lib.need_root()
-    profile = lib.gprofiler("-f", 99, "--python-mode", "pyspy", "--", path, test_python.PROGRAM, "paths", 3)
+    profile = lib.gprofiler("-f", 99, "--python-mode", "pyspy", "--", path, test_python.PROGRAM, "paths", 2, environ=lib.BY_CPU)
     stacks = [s for s in profile.stacks if "paths" in python_frames(s)]
     assert profile.total(stacks) > 10, profile.stacks[:9]
 
