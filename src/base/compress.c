@@ -73,6 +73,27 @@ int gzip_write(struct gzip_writer *w, const void *data, size_t len)
 	return 0;
 }
 
+int gzip_runs_only(struct gzip_writer *w)
+{
+	int z;
+
+	w->z.next_in = NULL;
+	w->z.avail_in = 0;
+	do { // what was written before is compressed the old way first, for as long as there is room
+		int r;
+
+		w->z.next_out = w->out;
+		w->z.avail_out = CHUNK;
+		z = deflateParams(&w->z, Z_BEST_SPEED, Z_RLE);
+		if (z == Z_STREAM_ERROR)
+			return -EIO;
+		r = w->z.avail_out < CHUNK ? w->sink(w->arg, w->out, CHUNK - w->z.avail_out) : 0;
+		if (r)
+			return r;
+	} while (z == Z_BUF_ERROR);
+	return 0;
+}
+
 int gzip_finish(struct gzip_writer *w)
 {
 	w->z.next_in = NULL;

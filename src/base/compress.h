@@ -15,6 +15,9 @@ typedef int (*gzip_sink_fn)(void *arg, const void *data, size_t len);
 /* level 1..9. Return 0, -ENOMEM. */
 int gzip_writer_new(int level, gzip_sink_fn sink, void *arg, struct gzip_writer **ret);
 int gzip_write(struct gzip_writer *w, const void *data, size_t len);
+/* From here on only runs of one byte are looked for: for numbers that otherwise hardly repeat, a
+ * fifth of the time and no larger. Return 0, -EIO, or what the sink returned. */
+int gzip_runs_only(struct gzip_writer *w);
 /* Ends the stream; the writer may only be freed after it. */
 int gzip_finish(struct gzip_writer *w);
 void gzip_writer_free(struct gzip_writer *w);

@@ -15,7 +15,7 @@
  *   TIME  only of a profile with times: microseconds of a slot and from the profile's start to slot 0,
  *         slots, count; columns node (difference to the one before), slot (difference where the node
  *         is the one before, else absolute), samples of value 0. By node, then slot
- * All of it gzip -6. `ui/model.js` is the reader. */
+ * All of it one gzip member. `ui/model.js` is the reader. */
 #ifndef GP_EXPORT_HTML_CONTAINER_H
 #define GP_EXPORT_HTML_CONTAINER_H
 

@@ -163,6 +163,37 @@ static void gzip__round_trips_and_bounds(void **state)
 	gzip_writer_free(NULL);
 }
 
+/* One text, whatever was looked for in its halves, and wherever one ends. */
+static void gzip__looks_for_runs_only_from_where_it_is_told(void **state)
+{
+	_cleanup_buf_ struct buf plain = BUF_INIT(1 << 20);
+
+	(void)state;
+	for (unsigned i = 0; i < 60000; i++)
+		buf_printf(&plain, "%u;", i * 2654435761u % 977);
+	for (size_t half = 0; half <= plain.len; half += 1 + plain.len / 7) {
+		_cleanup_buf_ struct buf packed = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20);
+		_cleanup_buf_ struct buf full = BUF_INIT(16);
+		struct gzip_writer *w;
+
+		assert_ok(gzip_writer_new(5, sink, &packed, &w));
+		assert_ok(gzip_write(w, plain.data, half));
+		assert_ok(gzip_runs_only(w));
+		assert_ok(gzip_write(w, plain.data + half, plain.len - half));
+		assert_ok(gzip_finish(w));
+		gzip_writer_free(w);
+		assert_ok(gzip_inflate(packed.data, packed.len, &out));
+		assert_int_equal(out.len, plain.len);
+		assert_memory_equal(out.data, plain.data, plain.len);
+		if (half < 1000)
+			continue;
+		assert_ok(gzip_writer_new(5, sink, &full, &w));
+		assert_ok(gzip_write(w, plain.data, 1000));
+		assert_int_equal(gzip_runs_only(w), -ENOSPC);
+		gzip_writer_free(w);
+	}
+}
+
 /* A text of just the cap fits: the end of the stream needs no room. */
 static void gzip__exact_cap_is_enough(void **state)
 {
@@ -184,6 +215,7 @@ int main(void)
 		cmocka_unit_test(json__documents_as_python),
 		cmocka_unit_test(json__text_replaces_what_is_no_text),
 		cmocka_unit_test(gzip__round_trips_and_bounds),
+		cmocka_unit_test(gzip__looks_for_runs_only_from_where_it_is_told),
 		cmocka_unit_test(gzip__exact_cap_is_enough),
 	};
 
