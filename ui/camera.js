@@ -9,12 +9,13 @@ import {palette} from "./color.js";
 
 const ANIMATION_MS = 120;
 const FRAME_MS = 16;
+const REST_MS = 60; // shorter, and what is read gets between two steps of somebody on the way
 
 export function addCamera(app) {
   const { model, store, prefs } = app, graph = byId("graph");
   const forced = matchMedia("(forced-colors: active)"), coarse = matchMedia("(pointer: coarse)");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  let win = { x0: 0, x1: 1 }, target = null, animation = 0, settleTimer = 0, colors = null, colorsFor = "";
+  let win = { x0: 0, x1: 1 }, target = null, animation = 0, settleTimer = 0, restTimer = 0, colors = null, colorsFor = "";
 
   const pixels = app.pixels = () => Math.max(50, graph.clientWidth || byId("left").clientWidth - 16);
   const rowHeight = app.rowHeight = () => Number(prefs.get("row", 0)) || (coarse.matches ? 24 : 18);
@@ -44,7 +45,10 @@ export function addCamera(app) {
   };
   const sizeNow = app.sizeNow = () => `${pixels()} ${graph.clientHeight}`;
   // f, in a frame after the graph has come to rest: what is read after the picture does not hold it up.
-  app.atRest = (f) => app.frame("rest", () => animation ? app.atRest(f) : f());
+  app.atRest = (f, wait = app.ready ? REST_MS : 0) => {
+    clearTimeout(restTimer);
+    restTimer = setTimeout(() => animation ? app.atRest(f) : app.frame("rest", f), wait);
+  };
   app.draw = () => {
     if (!app.view || graph.hidden || !graph.clientHeight) return;
     const scene = app.scene();
@@ -63,8 +67,8 @@ export function addCamera(app) {
     button.hidden = all <= seen + 1;
     if (button.hidden) return;
     const from = app.view.panes[0].up ? Math.max(1, all - first - seen) : first + 1;
-    button.textContent =
-        `rows ${count(from)} to ${count(Math.min(all, from + seen))} of ${count(all)} · deepest`;
+    const words = `rows ${count(from)} to ${count(Math.min(all, from + seen))} of ${count(all)} · deepest`;
+    if (button.textContent !== words) button.textContent = words; // else every frame is laid out anew
   }
   app.window = () => ({...win });
   function stop() {

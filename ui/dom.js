@@ -23,7 +23,9 @@ export function el(tag, props, ...children) {
   return e;
 }
 
+// The same text again is left alone, since whatever is replaced is laid out anew.
 export function fill(parent, ...children) {
+  if (children.length === 1 && typeof children[0] === "string" && !parent.childElementCount && parent.textContent === children[0]) return;
   parent.replaceChildren(...children.filter((c) => c || c === 0));
 }
 

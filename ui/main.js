@@ -137,14 +137,14 @@ export function start(model, signal) {
 
   function update(state, before) {
     if (signal.aborted) return;
-    app.view = app.viewer.derive(state, app.pixels());
+    app.view = app.viewer.derive(state, app.pixels, !app.ready);
     const { view } = app;
     byId("app").dataset.view = state.w;
     showNothing(app);
-    if (!app.ready || [...ROUND, "q", "qf"].some((k) => state[k] !== before[k])) app.frame("strip", app.strip.draw);
+    if ((!app.ready && !view.glance) || [...ROUND, "q", "qf"].some((k) => state[k] !== before[k])) app.frame("strip", app.strip.draw);
     byId("spacer").style.height = `${view.rows * app.rowHeight()}px`;
     for (const k of ["hover", "run"]) app.marks[k] = null;
-    searchUpdate(state);
+    find(state);
     const shape = state.d !== before.d || state.y !== before.y || state.p !== before.p;
     if (!app.ready || Object.keys(state).some((k) => k !== "q" && state[k] !== before[k]))
       showToolbar(app, state);
@@ -161,10 +161,14 @@ export function start(model, signal) {
     const chosen = state.s !== before.s || !app.ready ? view.selected : null;
     if (chosen) app.scrollTo(chosen, 1);
     app.glide(view.window);
+    showFound(state);
     if (["s", "z", ...ROUND].some((k) => state[k] !== before[k]) || shape) app.detailed = false;
     if (state.s !== before.s && state.s && !app.fromTable) showDetailsTab(app);
-    // The picture first; what is read after it may wait for the next frame.
-    app.atRest(words);
+    // The picture first; what is read after it may wait for the next frame. So may what is too narrow for a first one.
+    if (view.glance)
+      app.frame("whole", () => setTimeout(app.resize));
+    else
+      app.atRest(words);
     notice(view.missing.length
                ? `The ${view.missing.join(" and ")} of this link is not in this profile or not in this view.`
                : "",
@@ -180,28 +184,30 @@ export function start(model, signal) {
     if (!app.detailed) {
       app.detailed = true;
       showDetails(app);
-      app.atRest(words);
+      app.atRest(words, 0);
       return;
     }
     app.table.update();
     app.fromTable = false;
-    app.atRest(app.access.update);
+    app.atRest(app.access.update, 0);
   }
 
-  function searchUpdate(state) {
-    const { view } = app, box = byId("search"), words = byId("q-count");
-    const found = app.search = findItems(model, state.q, state.qf, app.search);
+  function find(state) {
+    const found = app.search = findItems(model, state.q, state.qf, app.search), { lay } = app.view.panes[0];
+    app.tickColumns = found && found.bits && lay.whole ? ticks(lay, found, Math.floor(app.pixels())) : null;
+  }
+
+  // After the picture: words change the layout of the page, and the picture asks for it.
+  function showFound(state) {
+    const { view, search: found } = app, box = byId("search"), words = byId("q-count");
     if (box.value !== state.q) box.value = state.q;
     box.setAttribute("aria-invalid", found && found.error ? "true" : "false");
     words.className = found && found.error ? "bad" : "";
-    app.tickColumns = null;
     if (!found || found.error) {
       words.textContent = found ? found.error : "";
-      if (found) app.search = { functions: 0 };
       return;
     }
-    const lay = view.panes[0].lay, u = view.u, tree = lay.tree;
-    app.tickColumns = lay.whole ? ticks(lay, found, Math.floor(app.pixels())) : null;
+    const { lay: { tree } } = view.panes[0], { u } = view;
     let part;
     if (view.turned) {
       part = matchedInverted(
@@ -230,7 +236,7 @@ export function start(model, signal) {
   document.title = clip(visible(document.title), 200);
   byId("app").hidden = false;
   const still = byId("static");
-  if (still) still.hidden = true;
+  if (still) still.hidden = true; // where style does not know of scripts (viewer.css)
   app.table = createTable(app);
   app.access = createAccess(app);
   showHeader(app);

@@ -50,8 +50,20 @@ export function toBase64(bytes) {
   return btoa(binary);
 }
 
-async function piped(bytes, through) {
-  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(through)).arrayBuffer());
+// Written at once and read as it comes: a Blob's stream goes through the browser's process and back.
+async function piped(bytes, { readable, writable }) {
+  const writer = writable.getWriter(), reader = readable.getReader(), parts = [];
+  let size = 0;
+  for (const done of [writer.write(bytes), writer.close()]) done.catch(() => {}); // who reads is told too
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    size += value.length;
+  }
+  const out = new Uint8Array(size);
+  for (const part of parts.reverse()) out.set(part, size -= part.length);
+  return out;
 }
 export const inflate = (bytes) => piped(bytes, new DecompressionStream("gzip"));
 export const deflate = (bytes) => piped(bytes, new CompressionStream("gzip"));
@@ -87,11 +99,23 @@ function reader(bytes, section) {
       if (!(n <= max)) throw damaged(section, "a count is larger than the section");
       return n;
     },
-    column(n, make, limit) {
-      const out = new make(n);
+    // Always an Int32Array, so that what the engine learns from one column holds for the next; of larger
+    // numbers (below 2^32) the bits.
+    column(n, limit) {
+      const out = new Int32Array(n);
       for (let i = 0; i < n; i++) {
         const v = bytes[at] < 0x80 ? bytes[at++] : r.varint();
         if (!(v < limit)) throw damaged(section, "a number is out of range");
+        out[i] = v;
+      }
+      return out;
+    },
+    // Numbers below 256.
+    bytes(n) {
+      const out = new Uint8Array(n);
+      for (let i = 0; i < n; i++) {
+        const v = bytes[at] < 0x80 ? bytes[at++] : r.varint();
+        if (!(v < 256)) throw damaged(section, "a number is out of range");
         out[i] = v;
       }
       return out;
@@ -150,10 +174,10 @@ function readFunctions(bytes, nstrings) {
     if (!(v >= 0 && v < nstrings)) throw damaged("FUN", "a name is out of range");
     name[i] = v;
   }
-  const strings = () => r.column(n, Int32Array, nstrings);
+  const strings = () => r.column(n, nstrings);
   const fun = { n, name, module: strings(), file: strings(), build: strings() };
-  fun.line = r.column(n, Float64Array, 2 ** 32);
-  fun.kind = r.column(n, Uint8Array, 256);
+  fun.line = new Uint32Array(r.column(n, 2 ** 32).buffer);
+  fun.kind = r.bytes(n);
   return fun;
 }
 
@@ -163,7 +187,7 @@ function readContexts(bytes, strings) {
   const list = Array.from({ length: n }, () => ({}));
   for (const [key, limit] of [["kind", 3], ["name", strings.length], ["container", strings.length],
            ["appid", strings.length], ["pid", 2 ** 32], ["tid", 2 ** 32], ["uid", 2 ** 32]]) {
-    const column = r.column(n, Float64Array, limit);
+    const column = new Uint32Array(r.column(n, limit).buffer);
     for (let i = 0; i < n; i++) list[i][key] = column[i];
   }
   for (const c of list)
@@ -175,24 +199,19 @@ function readContexts(bytes, strings) {
 export function makeTree(item, children, flags, self) {
   const n = item.length;
   const parent = new Int32Array(n), depth = new Int32Array(n), end = new Int32Array(n);
-  const left = new Int32Array(n);
   let at = -1;
-  const close = (i) => {
-    while (at >= 0 && left[at] === 0) {
+  for (let i = 0; i <= n; i++) {
+    while (at >= 0 && children[at] === 0) { // what is left of them
       end[at] = i;
       at = parent[at];
     }
-  };
-  for (let i = 0; i < n; i++) {
-    close(i);
+    if (i === n) break;
     if (at < 0 && i > 0) throw damaged("NODE", "the tree closes too early");
     parent[i] = at;
     depth[i] = at < 0 ? 0 : depth[at] + 1;
-    if (at >= 0) left[at]--;
-    left[i] = children[i];
+    if (at >= 0) children[at]--;
     at = i;
   }
-  close(n);
   if (at >= 0) throw damaged("NODE", "the tree does not close");
   parent[0] = -1;
   return sums({ n, item, parent, depth, end, flags, self });
@@ -227,9 +246,9 @@ function* readNodes(bytes, nitems) {
   const n = r.count(Math.min(bytes.length, MAX_NODES));
   const ntypes = r.count(16);
   if (!n) throw damaged("NODE", "it is empty");
-  const item = r.column(n, Int32Array, Math.max(nitems, 1));
-  const children = r.column(n, Int32Array, n);
-  const flags = r.column(n, Uint8Array, 256);
+  const item = r.column(n, Math.max(nitems, 1));
+  const children = r.column(n, n);
+  const flags = r.bytes(n);
   const self = [];
   for (let v = 0; v < ntypes; v++) self.push(r.signedColumn(n));
   item[0] = -1;
@@ -244,14 +263,14 @@ function readTimes(bytes, nodes) {
   const r = reader(bytes, "TIME");
   const slotMs = r.varint() / 1000, startMs = r.varint() / 1000, slots = r.count(MAX_SLOTS);
   const n = r.count(bytes.length);
-  const node = r.column(n, Int32Array, nodes), slot = r.column(n, Int32Array, slots);
+  const node = r.column(n, nodes), slot = r.column(n, slots);
   for (let i = 1; i < n; i++) {
     if (node[i] === 0) slot[i] += slot[i - 1];
     node[i] += node[i - 1];
     if (node[i] >= nodes || slot[i] >= slots) throw damaged("TIME", "a number is out of range");
   }
   if (!(slotMs > 0) || !n) throw damaged("TIME", "it is empty");
-  return { slotMs, startMs, slots, node, slot, samples: r.column(n, Int32Array, 2 ** 31) };
+  return { slotMs, startMs, slots, node, slot, samples: r.column(n, 2 ** 31) };
 }
 
 // A large file is read in steps of some 20 ms, so that a page can breathe between them; the last one

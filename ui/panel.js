@@ -3,7 +3,6 @@
 
 import {byId, el, fill} from "./dom.js";
 import {clip, count, errorBound, nanoseconds, percent, visible, when} from "./format.js";
-import {tableOf} from "./transform.js";
 import {CHANGE, originOf} from "./color.js";
 import {contextsOf, contextsText, filtersOf, filtersText} from "./state.js";
 
@@ -235,6 +234,19 @@ export function showChips(app) {
                        : null);
 }
 
+// Self samples by kind of code, of those kinds that a tree has frames of.
+function kindSums(model, tree, u) {
+  const { n: nfuns, kind } = model.fun, { n, item } = tree, column = tree.self[u];
+  const self = new Float64Array(256), seen = new Uint8Array(256);
+  for (let i = 0; i < n; i++) {
+    const it = item[i];
+    if (it < 0 || it >= nfuns) continue;
+    seen[kind[it]] = 1;
+    self[kind[it]] += column[i];
+  }
+  return { of: tree, u, sums: [...seen.keys()].filter((k) => seen[k]).map((k) => [k, self[k]]) };
+}
+
 export function showLegend(app) {
   const { model, store, view } = app, legend = byId("legend");
   if (view.signed) {
@@ -249,17 +261,13 @@ export function showLegend(app) {
                          words[i] ? ` ${words[i]} ` : "")));
     return;
   }
-  if (!app.kinds || app.kinds.of !== view.base) {
-    app.kinds = tableOf(view.base, 32, (item) => item >= 0 && item < model.fun.n ? model.fun.kind[item] : -1);
-    app.kinds.of = view.base;
-  }
-  const t = app.kinds;
+  const tree = view.glance ? model.tree : view.base;
+  if (!app.kinds || app.kinds.of !== tree || app.kinds.u !== view.u) app.kinds = kindSums(model, tree, view.u);
   const seen = new Map();
-  for (let k = 0; k < 32; k++)
-    if (t.frames[k]) {
-      const origin = (model.meta.kinds || [])[k] || "unknown";
-      seen.set(origin, (seen.get(origin) || 0) + t.self[view.u][k]);
-    }
+  for (const [k, self] of app.kinds.sums) {
+    const origin = (model.meta.kinds || [])[k] || "unknown";
+    seen.set(origin, (seen.get(origin) || 0) + self);
+  }
   const folded = new Set(filtersOf(store.get())
                              .filter((f) => f.verb === "m" && f.pattern.startsWith("origin:"))
                              .map((f) => f.pattern.slice(7)));

@@ -35,10 +35,15 @@ export function inksOf(palette, theme, surface, forced, pixel) {
 }
 
 // Paints boxes and runs {x, w, row, style, hit, up, inlined} (runs: neither sign nor edge) of rows of `rowH`,
-// the first of them at `top`, all in CSS pixels times `ratio`, into `pixels` of `width` x `height`.
-export function rasterize(pixels, width, height, { boxes, runs, inks, signs, marked, top, rowH, ratio }) {
-  const first = Math.floor(-top / rowH), rows = Math.ceil(height / ratio / rowH) + 1;
-  const lines = new Uint32Array(width * rows).fill(inks.ground), feet = lines.slice();
+// the first of them at `top`, all in CSS pixels times `ratio`, into `pixels` of `width` x `height`. `scratch` keeps
+// memory from one time to the next.
+export function rasterize(pixels, width, height, { boxes, runs, inks, signs, marked, top, rowH, ratio }, scratch) {
+  const first = Math.floor(-top / rowH), rows = Math.ceil(height / ratio / rowH) + 1, size = width * rows;
+  if (!scratch.lines || scratch.lines.length !== size)
+    Object.assign(scratch, { lines: new Uint32Array(size), feet: new Uint32Array(size) });
+  const { lines, feet } = scratch;
+  lines.fill(inks.ground);
+  feet.fill(inks.ground);
   const thin = Math.max(1, Math.round(ratio)), left = (b) => Math.max(0, Math.round(b.x * ratio)),
         right = (b) => Math.min(width, Math.round((b.x + b.w) * ratio)), yOf = (row) => Math.round((top + row * rowH) * ratio);
   const put = (to, ink, a, z) => {

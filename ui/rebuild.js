@@ -17,26 +17,16 @@ export function compose(first, second) {
 
 // ---- folding and merging ----
 
-// A tree of n nodes without a value in any column.
-function blankTree(n, V, repeat) {
-  const sum = () => Array.from({ length: V }, () => new Float64Array(n));
-  const tree = {
-    n,
-    item: new Int32Array(n),
-    parent: new Int32Array(n),
-    depth: new Int32Array(n),
-    end: new Int32Array(n),
-    flags: new Uint8Array(n),
-    self: sum(),
-    total: sum()
-  };
-  if (repeat) tree.repeat = new Int32Array(n);
-  return tree;
+// A tree of n nodes without a value in any column, and without values.
+function shapeOf(n) {
+  const column = () => new Int32Array(n);
+  return { n, item: column(), parent: column(), depth: column(), end: column(), flags: new Uint8Array(n) };
 }
 
 function shortened(tree, n) {
   if (n < tree.n) {
-    for (const key of ["item", "parent", "depth", "end", "flags", "repeat"]) tree[key] = tree[key].subarray(0, n);
+    for (const key of ["item", "parent", "depth", "end", "flags", "repeat"])
+      if (tree[key]) tree[key] = tree[key].subarray(0, n);
     for (const key of ["self", "total"]) tree[key] = tree[key].map((column) => column.subarray(0, n));
     tree.n = n;
   }
@@ -58,30 +48,38 @@ export function ascending(list, count) {
   }
 }
 
-// How many nodes before each one are not what they were: another item, folded away, or not before their
-// next sibling in the order of items. A subtree without any is copied.
-function changesBefore(src, key) {
-  const { n, item, end, parent } = src, changes = new Int32Array(n + 1);
-  for (let i = 0; i < n; i++) {
-    const after = end[i], ordered = !i || after >= end[parent[i]] || item[after] > item[i];
-    changes[i + 1] = changes[i] + (key[i] === item[i] && ordered ? 0 : 1);
-  }
-  return changes;
-}
-
-// choose(i, above) -> item to keep node i under, below the kept item `above`, or -1 to give its samples to
-// the frame above. Siblings come out by item, those of one item as one. With countFolds, repeat[node] is
-// the longest line of nodes that went into it.
+// choose(i, above) -> item to keep node i under, or -1 to give its samples to the frame above; or a column of that by
+// the item there is. Siblings come out by item, those of one item as one. With countFolds, repeat[node] is the longest line of nodes that went into it,
+// and `above` the kept item above.
 export function rebuild(src, nitems, choose, countFolds = false) {
-  const { n, end, self, total, flags, repeat } = src, V = self.length;
-  const key = new Int32Array(n), kept = new Int32Array(n), runs = new Int32Array(n);
-  key[0] = kept[0] = src.item[0];
-  for (let i = 1; i < n; i++) {
-    const p = src.parent[i], above = kept[p], it = key[i] = choose(i, above);
-    kept[i] = it < 0 ? above : it;
-    if (it < 0) runs[i] = runs[p] + 1;
+  const { n, item, parent, end, self, total, flags, repeat } = src, V = self.length;
+  const key = new Int32Array(n), kept = countFolds && new Int32Array(n), runs = countFolds && new Int32Array(n);
+  // Nodes that are not what they were: another item, folded away, or not before their next sibling in the order of
+  // items (1); those above them (2). What has none below it is copied.
+  const changed = new Uint8Array(n);
+  key[0] = item[0];
+  if (countFolds) kept[0] = item[0];
+  if (countFolds) {
+    for (let i = 1; i < n; i++) {
+      const p = parent[i], it = key[i] = choose(i, kept[p]);
+      kept[i] = it < 0 ? kept[p] : it;
+      if (it < 0) runs[i] = runs[p] + 1;
+    }
+  } else if (typeof choose === "function") {
+    for (let i = 1; i < n; i++) key[i] = choose(i);
+  } else {
+    for (let i = 1; i < n; i++) key[i] = choose[item[i]];
   }
-  const changes = changesBefore(src, key), where = new Int32Array(n), out = blankTree(n, V, true);
+  for (let i = 1; i < n; i++) {
+    const p = parent[i], it = key[i], after = end[i];
+    if (it !== item[i] || (after < end[p] && item[after] <= it)) changed[i] = 1;
+  }
+  for (let i = n - 1; i > 0; i--)
+    if (changed[i]) changed[parent[i]] |= 2;
+  const where = new Int32Array(n), out = shapeOf(n), column = () => new Float64Array(n);
+  out.self = self.map(column);
+  out.total = self.map(column);
+  if (countFolds || repeat) out.repeat = new Int32Array(n);
   const { parent: outParent, depth: outDepth, repeat: outRepeat, self: outSelf, total: outTotal } = out;
   // Nodes that become one are a list through `next`. A list waits on the stack for its place in preorder.
   const next = new Int32Array(n), lists = new Int32Array(n), ups = new Int32Array(n);
@@ -92,7 +90,7 @@ export function rebuild(src, nitems, choose, countFolds = false) {
     const first = lists[--top], up = ups[top], at = count++;
     outParent[at] = up;
     outDepth[at] = up < 0 ? 0 : outDepth[up] + 1;
-    if (next[first] < 0 && changes[end[first]] === changes[first + 1]) {
+    if (end[first] > first + 1 && next[first] < 0 && !(changed[first] & 2)) {
       copySubtree(src, first, out, at, where);
       out.item[at] = key[first];
       count += end[first] - first - 1;
@@ -163,46 +161,79 @@ function copySubtree(src, from, out, to, where) {
   }
 }
 
-// Keeps nodes that still have samples below them (of any value type); self replaced by `self`. `home`:
-// to which node the samples of each went, -1 gone; by default those that have a value stay.
-export function prune(src, self, home) {
-  const { n, parent, end, depth } = src, V = self.length, live = new Uint8Array(n), where = new Int32Array(n);
-  const has = (i) => {
-    for (let v = 0; v < V; v++)
-      if (self[v][i]) return 1;
-    return 0;
-  };
-  let count = live[0] = 1;
-  for (let i = n - 1; i > 0; i--) {
-    if (!live[i] && !has(i)) continue;
-    live[i] = live[parent[i]] = 1;
-    count++;
+// Keeps nodes that still have samples below them (of any value type), with the self values `self`, which the tree
+// takes over. where(): see compose(); `home`: to which node the samples of each went, -1 gone; by default those that
+// have a value stay. What nobody needs is not written: in a page just opened memory costs more than work.
+export function pruned(src, self, home) {
+  const { n, item, parent, end, depth, flags, repeat } = src, live = new Uint8Array(n), place = new Int32Array(n + 1);
+  const has = home ? 3 : 1; // of live: 1 samples of its own, 2 below it
+  for (const column of self)
+    for (let i = 0; i < n; i++)
+      if (column[i]) live[i] = 1;
+  live[0] |= 2;
+  for (let i = n - 1; i > 0; i--)
+    if (live[i]) live[parent[i]] |= 2;
+  let count = 0;
+  for (let i = 0; i < n; i++) {
+    place[i] = count;
+    if (live[i]) count++;
   }
-  const out = blankTree(count, V, src.repeat), above = []; // the places of a node's ancestors, by depth
-  const { parent: outParent, end: outEnd, total: outTotal } = out;
-  for (let i = 0, t = 0; i < n; i++) {
-    if (!live[i]) {
-      where.fill(-1, i, end[i]);
-      i = end[i] - 1;
-      continue;
+  place[n] = count;
+  const tree = count === n ? { n, item, parent, end, depth, flags } : shapeOf(count);
+  if (repeat) tree.repeat = count === n ? repeat : new Int32Array(count);
+  if (count < n) {
+    const { item: outItem, parent: outParent, depth: outDepth, end: outEnd, flags: outFlags, repeat: outRepeat } = tree;
+    for (let i = 0; i < n; i++) {
+      if (!live[i]) continue;
+      const t = place[i];
+      outItem[t] = item[i];
+      outParent[t] = i ? place[parent[i]] : -1;
+      outDepth[t] = depth[i];
+      outEnd[t] = place[end[i]];
+      outFlags[t] = flags[i];
+      if (repeat) outRepeat[t] = repeat[i];
+      for (const column of self) column[t] = column[i]; // t <= i: what is still to be read stands
     }
-    const d = out.depth[t] = depth[i];
-    above[d] = t;
-    outParent[t] = d ? above[d - 1] : -1;
-    out.item[t] = src.item[i];
-    out.flags[t] = src.flags[i];
-    if (src.repeat) out.repeat[t] = src.repeat[i];
-    for (let v = 0; v < V; v++) out.self[v][t] = outTotal[v][t] = self[v][i];
-    where[i] = home || has(i) ? t : -1;
-    t++;
   }
-  for (let v = 0; v < V; v++) {
-    const total = outTotal[v];
-    for (let t = count - 1; t > 0; t--) total[outParent[t]] += total[t];
+  tree.self = self.map((column) => column.subarray(0, count));
+  sums(tree);
+  const where = () => {
+    const out = new Int32Array(n);
+    for (let i = 0; i < n; i++) out[i] = live[i] & has ? place[i] : -1;
+    return home ? compose(home, out) : out;
+  };
+  return { tree, where };
+}
+
+export function prune(src, self, home) {
+  const { tree, where } = pruned(src, self, home);
+  tree.where = where();
+  return tree;
+}
+
+// The frames of which a part of at least `share` of the root's passes, by any value type, and those they call; what
+// is below a narrower one is its own. entire(item): never taken for narrow.
+export function trimmed(src, share, entire) {
+  const { n, item, depth, end, flags, self, total } = src, kept = new Int32Array(n), least = total.map((t) => t[0] * share);
+  const [first] = total, [leastOfFirst] = least;
+  const narrow = (i) => !entire(item[i]) && total.every((t, v) => t[i] < least[v]);
+  let count = 0;
+  for (let i = 0; i < n;) {
+    kept[count++] = i;
+    i = i && first[i] < leastOfFirst && narrow(i) ? end[i] : i + 1;
+  }
+  const out = shapeOf(count), above = [];
+  out.self = self.map(() => new Float64Array(count));
+  for (let at = 0; at < count; at++) {
+    const i = kept[at], d = out.depth[at] = depth[i], next = at + 1 < count ? kept[at + 1] : n;
+    above[d] = at;
+    out.item[at] = item[i];
+    out.parent[at] = d ? above[d - 1] : -1;
+    out.flags[at] = flags[i];
+    for (let v = 0; v < self.length; v++) out.self[v][at] = (next === end[i] ? total : self)[v][i];
   }
   ends(out);
-  out.where = home ? compose(home, where) : where;
-  return out;
+  return sums(out);
 }
 
 // ---- from lists ----

@@ -12,15 +12,17 @@ import {LABEL, SURFACE} from "./color.js";
 
 const FONT = 'ui-monospace, SFMono-Regular, "DejaVu Sans Mono", Consolas, monospace';
 const PAD = 4;
+const PLACED = ["scroll", "width", "height", "rowH", "ratio", "font", "theme", "palette", "forced"]; // of a scene: what moves or recolours boxes
 const ASCII = /^[\x20-\x7e×+−…]*$/;
 
 export function createRenderer(model, canvas, overlay, overview) {
   const ctx = canvas.getContext("2d", { alpha: false }), over = overlay.getContext("2d");
   const dot = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const ladders = new Map();
+  const scratch = {};
   let image = { width: 0 }, inks = null;
   const drawn = { boxes: [], runs: [], rowH: 18, top: 0 };
-  let ridged = null;
+  let ridged = null, outlined = false;
   let advance = 7.2, advanceFor = "";
 
   function ladder(item) {
@@ -56,12 +58,21 @@ export function createRenderer(model, canvas, overlay, overview) {
     return new Uint32Array(dot.getImageData(0, 0, 1, 1).data.buffer)[0];
   }
 
+  const isHit = (bits, item) => !bits || (item >= 0 && bits[item]) ? 1 : 0;
+  const topOf = ({ view, height, rowH, scroll }) =>
+      (view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0) - scroll;
+
   // scene: {view, window, scroll, width, height, rowH, ratio, font, theme, palette, bits, forced}
   // Paints onto any 2D context; returns the boxes and runs painted, in CSS pixels.
   function paint(context, scene) {
-    const { view, window: win, scroll, width, height, rowH, ratio, theme, palette, bits, forced } = scene;
-    const boxes = [], runs = [];
-    const top = (view.panes.length === 1 && view.panes[0].up ? Math.max(0, height - view.rows * rowH) : 0) - scroll;
+    const placed = place(scene);
+    paintPlaced(context, scene, placed);
+    return placed;
+  }
+
+  function place(scene) {
+    const { view, window: win, width, height, rowH, palette, bits, forced } = scene;
+    const boxes = [], runs = [], top = topOf(scene);
     for (const pane of view.panes) {
       const { lay, base, up, mark } = pane, { tree } = lay;
       const selfTotal = tree.self[view.u], whole = Math.abs(tree.total[view.u][0]) || 1;
@@ -75,8 +86,7 @@ export function createRenderer(model, canvas, overlay, overview) {
             const it = tree.item[i];
             const style = palette.style(
                 it, Math.abs(selfTotal[i]) / whole, view.change && it >= 0 ? view.change(tree, i) : 4);
-            const hit = !bits || (it >= 0 && bits[it]) ? 1 : 0;
-            boxes.push({ i, x: a, w: Math.max(1, b - a), y, row, pane, up, style, hit, inlined: !forced && tree.flags[i] & FLAG.INLINED });
+            boxes.push({ i, x: a, w: Math.max(1, b - a), y, row, pane, up, style, hit: isHit(bits, it), inlined: !forced && tree.flags[i] & FLAG.INLINED });
           },
           (d, x, w, first, count) => {
             const row = rowOf(d), y = top + row * rowH, left = Math.floor(x);
@@ -97,14 +107,18 @@ export function createRenderer(model, canvas, overlay, overview) {
             });
           });
     }
+    return { boxes, runs };
+  }
+
+  function paintPlaced(context, scene, { boxes, runs }) {
+    const { width, height, rowH, ratio, theme, palette, bits, forced } = scene;
     const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
     if (image.width !== w || image.height !== h) image = new ImageData(w, h);
     if (!inks || inks.palette !== palette || inks.forced !== forced)
       inks = Object.assign(inksOf(palette, theme, SURFACE[theme], forced, pixel), { palette, forced });
-    rasterize(new Uint32Array(image.data.buffer), w, h, { boxes, runs, inks, signs: palette.signs, marked: bits, top, rowH, ratio });
+    rasterize(new Uint32Array(image.data.buffer), w, h, { boxes, runs, inks, signs: palette.signs, marked: bits, top: topOf(scene), rowH, ratio }, scratch);
     context.putImageData(image, 0, 0);
     labels(context, scene, boxes);
-    return { boxes, runs };
   }
 
   function labels(context, scene, boxes) {
@@ -140,36 +154,49 @@ export function createRenderer(model, canvas, overlay, overview) {
     }
   }
 
-  function size(c, width, height, ratio) {
-    const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
-    if (c.width !== w || c.height !== h) {
-      c.width = w;
-      c.height = h;
-      c.style.width = `${width}px`;
-      c.style.height = `${height}px`;
-    }
+  function spread(c, width, height) {
+    c.style.width = `${width}px`;
+    c.style.height = `${height}px`;
   }
 
+  function size(c, width, height, ratio) {
+    const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
+    if (c.width === w && c.height === h) return;
+    c.width = w;
+    c.height = h;
+    spread(c, width, height);
+  }
+
+  const inPlace = (a, b) => a && PLACED.every((k) => a[k] === b[k]) && a.view.panes === b.view.panes &&
+                            a.window.x0 === b.window.x0 && a.window.x1 === b.window.x1;
+
+  // Where nothing moved, what a search no longer finds or finds now is all that may look different.
   function draw(scene) {
-    const ratio = scene.ratio;
+    const { ratio, bits } = scene, before = drawn.scene, still = inPlace(before, scene);
+    let same = still && !before.bits === !bits;
+    drawn.scene = scene;
+    if (still && before.bits !== bits) {
+      for (const b of drawn.boxes) {
+        const hit = isHit(bits, b.pane.lay.tree.item[b.i]);
+        same = same && hit === b.hit;
+        b.hit = hit;
+      }
+      for (const r of drawn.runs) r.hit = bits ? 0 : 1;
+    }
+    if (same) return;
     size(canvas, scene.width, scene.height, ratio);
-    size(overlay, scene.width, scene.height, ratio);
+    spread(overlay, scene.width, scene.height); // the focus ring lies on it; its pixels may wait
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    Object.assign(drawn, paint(ctx, scene), { rowH: scene.rowH, scene });
+    if (!still) Object.assign(drawn, place(scene), { rowH: scene.rowH });
+    paintPlaced(ctx, scene, drawn);
   }
 
   // marks: {hover, selected, focus}: each {pane, node} or null.
   function drawOverlay(marks) {
     const scene = drawn.scene;
     if (!scene) return;
-    const { rowH, theme, ratio, forced } = scene;
-    over.setTransform(ratio, 0, 0, ratio, 0, 0);
-    over.clearRect(0, 0, scene.width, scene.height);
-    const outline = (b, color, line) => {
-      over.strokeStyle = color;
-      over.lineWidth = line;
-      over.strokeRect(b.x + line / 2, b.y + line / 2, Math.max(1, b.w - line), rowH - line);
-    };
+    const { rowH, theme, ratio, forced } = scene, lines = [];
+    const outline = (b, color, line) => lines.push([b, color, line]);
     const accent = forced ? "Highlight" : SURFACE[theme].accent,
           text = forced ? "CanvasText" : SURFACE[theme].text;
     const hoverItem = marks.hover                ? marks.hover.pane.lay.tree.item[marks.hover.node]
@@ -195,6 +222,17 @@ export function createRenderer(model, canvas, overlay, overview) {
       if (pivot) outline(pivot, accent, 2);
     }
     if (marks.run) outline({ x: marks.run.x, y: marks.run.y, w: Math.max(3, marks.run.w) }, text, 2);
+    // An empty canvas is left alone: to touch one costs its memory, and a turn of the browser's in every frame.
+    if (!lines.length && !outlined) return;
+    outlined = lines.length > 0;
+    size(overlay, scene.width, scene.height, ratio);
+    over.setTransform(ratio, 0, 0, ratio, 0, 0);
+    over.clearRect(0, 0, scene.width, scene.height);
+    for (const [b, color, line] of lines) {
+      over.strokeStyle = color;
+      over.lineWidth = line;
+      over.strokeRect(b.x + line / 2, b.y + line / 2, Math.max(1, b.w - line), rowH - line);
+    }
   }
 
   // What lies at a point: {pane, node}, {run}, or null.
@@ -216,8 +254,9 @@ export function createRenderer(model, canvas, overlay, overview) {
     return null;
   }
 
-  // Depths as one shape that hangs from the top or stands on the foot.
-  function ridgeShape(depths, height, up) {
+  // Depths as one shape that hangs from the top or stands on the foot: a picture, laid under every frame.
+  function ridgeImage(depths, height, up, ratio, color) {
+    const image = new OffscreenCanvas(overview.width, overview.height), c = image.getContext("2d");
     const shape = new Path2D(), deepest = depths.reduce((a, b) => Math.max(a, b), 1), foot = up ? height : 0;
     shape.moveTo(0, foot);
     depths.forEach((d, x) => {
@@ -226,7 +265,11 @@ export function createRenderer(model, canvas, overlay, overview) {
       shape.lineTo(x + 1, y);
     });
     shape.lineTo(depths.length, foot);
-    return shape;
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.fillStyle = color;
+    c.globalAlpha = 0.45;
+    c.fill(shape);
+    return image;
   }
 
   function drawOverview(view, win, marks, theme, width, ratio) {
@@ -238,12 +281,14 @@ export function createRenderer(model, canvas, overlay, overview) {
     c.fillRect(0, 0, width, height);
     const lay = view.panes[0].lay;
     if (!lay.whole) return;
-    if (!ridged || ridged.lay !== lay || ridged.width !== width)
-      ridged = { lay, width, shape: ridgeShape(ridge(lay, Math.max(1, Math.floor(width))), height, view.panes[0].up) };
-    c.fillStyle = s.muted;
-    c.globalAlpha = 0.45;
-    c.fill(ridged.shape);
-    c.globalAlpha = 1;
+    if (!ridged || ridged.lay !== lay || ridged.width !== overview.width || ridged.color !== s.muted)
+      ridged = {
+        lay,
+        width: overview.width,
+        color: s.muted,
+        image: ridgeImage(ridge(lay, Math.max(1, Math.floor(width))), height, view.panes[0].up, ratio, s.muted)
+      };
+    c.drawImage(ridged.image, 0, 0, overview.width / ratio, overview.height / ratio);
     if (marks) {
       c.fillStyle = s.match;
       for (let x = marks.indexOf(1), to; x >= 0; x = marks.indexOf(1, to)) {

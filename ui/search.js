@@ -26,7 +26,7 @@ function narrows(now, before) {
 }
 
 // The matching nodes of a tree, in preorder; each tree is gone through once a find.
-function hitsIn(tree, found) {
+export function hitsIn(tree, found) {
   let hits = found.hits.get(tree);
   if (hits) return hits;
   const before = found.hitsBefore && found.hitsBefore.get(tree), { bits } = found, { item } = tree;

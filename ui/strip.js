@@ -5,8 +5,8 @@
 import {byId} from "./dom.js";
 import {count, nanoseconds, percent} from "./format.js";
 import {originOf, SURFACE} from "./color.js";
-import {coveredNodes} from "./transform.js";
-import {rangeText, slotSums} from "./time.js";
+import {hitsIn} from "./search.js";
+import {rangeText, slotsBelow} from "./time.js";
 
 const HEIGHT = 32;
 const MOVED_PX = 3;
@@ -29,10 +29,8 @@ export function createStrip(app) {
   function matched() {
     const bits = app.search && app.search.bits, { strip } = app.view;
     if (!bits) return null;
-    if (!hits || hits.bits !== bits || hits.strip !== strip) {
-      const covered = coveredNodes(model.tree, bits);
-      hits = { bits, strip, sums: slotSums(model, strip.where, 1, (i) => covered[i] ? 0 : -1)[0] };
-    }
+    if (!hits || hits.bits !== bits || hits.strip !== strip)
+      hits = { bits, strip, sums: slotsBelow(model, strip.where, hitsIn(model.tree, app.search)) };
     return hits.sums;
   }
 
@@ -47,17 +45,17 @@ export function createStrip(app) {
       for (let s = 0; s < times.slots; s++) out[s / together | 0] += column[s];
       return out;
     };
-    const columns = strip.sums.map(joined);
-    for (const column of columns)
+    const columns = new Map(strip.kinds.map((k) => [k, joined(strip.sums[k])]));
+    for (const column of columns.values())
       for (let s = 0; s < n; s++) heights[s] += column[s];
     let highest = 1;
     for (const h of heights) highest = Math.max(highest, h);
     const x = (s) => Math.round(Math.min(s * together, times.slots) * width / times.slots), y = (v) => v / highest * (HEIGHT - 2);
     const base = new Float64Array(n), named = (k) => k === 32 ? "context" : (model.meta.kinds || [])[k];
     // Alike colours lie beside each other: the kernel at the foot, then what calls it.
-    const kinds = strip.sums.map((_, k) => k).sort((a, b) => (named(b) === "kernel") - (named(a) === "kernel") || a - b);
+    const kinds = strip.kinds.slice().sort((a, b) => (named(b) === "kernel") - (named(a) === "kernel") || a - b);
     for (const k of kinds) {
-      const column = columns[k];
+      const column = columns.get(k);
       c.fillStyle = app.forced() ? "GrayText" : originOf(named(k))[theme];
       for (let s = 0; s < n; s++) {
         if (!column[s]) continue;

@@ -4,7 +4,8 @@
 // Times stand by node of the file's tree (model.times); `where` says where those nodes' samples are in
 // the tree at hand (transform.js). They count value 0; other values of a node are shared out alike.
 
-import {compose, emit, prune} from "./rebuild.js";
+import {sums} from "./model.js";
+import {compose, prune} from "./rebuild.js";
 
 const CHART_COUNTS = 16384; // of which the like is probable
 const CHART_NODES = 120000; // more than a screen can show: slots are taken together then
@@ -55,89 +56,130 @@ export function slotSums(model, where, nclasses, classOf) {
   return sums;
 }
 
+// Samples by slot at or below `hits`, nodes of the file's tree in preorder; as counts are, so both are gone
+// through side by side.
+export function slotsBelow(model, where, hits) {
+  const { node, slot, samples, slots } = model.times, { end } = model.tree, sums = new Float64Array(slots);
+  for (let k = 0, h = 0, last = 0; k < node.length; k++) {
+    const i = node[k];
+    while (i >= last && h < hits.length && hits[h] <= i) last = Math.max(last, end[hits[h++]]);
+    if (i < last && !(where && where[i] < 0)) sums[slot[k]] += samples[k];
+  }
+  return sums;
+}
+
 // The calls of a tree in the order of time: contexts as they are, and in each of them a frame goes on
 // for as long as one sample after the other is below it; the same call later is another box.
 export function chronological(model, tree, where, range) {
-  const least = Math.max(0, Math.ceil(Math.log2(model.times.node.length / CHART_COUNTS)));
-  for (let together = 2 ** least;;) {
-    const out = chart(model, tree, where, range, together);
+  const { times } = model, home = where ? compose(times.node, where) : times.node, contexts = contextsIn(model, tree);
+  const part = range || [0, times.slots], least = Math.max(0, Math.ceil(Math.log2(times.node.length / CHART_COUNTS)));
+  for (let together = fewest(times, tree, home, part) > CHART_NODES ? times.slots : 2 ** least;;) {
+    const out = chart(model, tree, home, contexts, inOrder(times, home, tree.n, contexts, part, together), together);
     if (typeof out !== "number") return out;
     // At best, so many times fewer boxes.
-    together = Math.min(model.times.slots, together * 2 ** Math.max(1, Math.ceil(Math.log2(1 / out))));
+    together = Math.min(times.slots, together * 2 ** Math.max(1, Math.ceil(Math.log2(1 / out))));
   }
 }
 
-// Indices of counts in a range, by slot and within one by their node in the tree: two counting sorts.
-function inOrder(times, home, n, [from, to], together) {
-  const chosen = new Int32Array(home.length);
-  let m = 0;
+// How many boxes there are if all of the time is one slot.
+function fewest({ slot }, { n, parent }, home, [from, to]) {
+  const some = new Uint8Array(n);
+  let count = 1;
   for (let k = 0; k < home.length; k++)
-    if (home[k] >= 0 && times.slot[k] >= from && times.slot[k] < to) chosen[m++] = k;
-  const sorted = (list, keys, key) => {
-    const start = new Int32Array(keys + 1), out = new Int32Array(list.length);
-    for (const k of list) start[key(k) + 1]++;
-    for (let i = 0; i < keys; i++) start[i + 1] += start[i];
-    for (const k of list) out[start[key(k)]++] = k;
-    return out;
-  };
-  const byNode = sorted(chosen.subarray(0, m), n, (k) => home[k]);
-  return sorted(byNode, Math.ceil(times.slots / together), (k) => times.slot[k] / together | 0);
+    if (home[k] >= 0 && slot[k] >= from && slot[k] < to) some[home[k]] = 1;
+  for (let i = n - 1; i > 0; i--) {
+    if (!some[i]) continue;
+    some[parent[i]] = 1;
+    count++;
+  }
+  return count;
 }
 
-// The nearest context at or above each node of a tree.
-function contextOf(model, { n, item, parent }) {
-  const out = new Int32Array(n);
-  for (let i = 1; i < n; i++) out[i] = model.isContext(item[i]) ? i : out[parent[i]];
+// The contexts of a tree in its order, the root among them; and of each node, which of them it is in.
+function contextsIn(model, { n, item, parent }) {
+  const of = new Int32Array(n), nodes = [0];
+  for (let i = 1; i < n; i++) of[i] = model.isContext(item[i]) ? nodes.push(i) - 1 : of[parent[i]];
+  return { of, nodes };
+}
+
+// A list of indices in the order of their keys, stable; key[i] < keys.
+function sorted(list, key, keys) {
+  const start = new Int32Array(keys + 1), out = new Int32Array(list.length);
+  for (let k = 0; k < list.length; k++) start[key[list[k]] + 1]++;
+  for (let i = 0; i < keys; i++) start[i + 1] += start[i];
+  for (let k = 0; k < list.length; k++) out[start[key[list[k]]]++] = list[k];
   return out;
 }
 
-// The part of the samples that had room, where they do not all have.
-function chart(model, tree, where, range, together) {
-  const { times } = model, V = tree.self.length, all = model.tree.self, most = CHART_NODES + tree.n;
-  const home = where ? compose(times.node, where) : times.node, contexts = contextOf(model, tree);
-  const column = () => new Int32Array(most);
-  const item = column(), parent = column(), first = column(), next = column(), last = column(), repeat = column();
-  const flags = new Uint8Array(most), self = tree.self.map(() => new Float64Array(most));
-  // The box of each node that has one; of each context, the nodes that are open below it, by depth.
-  const latest = new Int32Array(tree.n).fill(-1), open = [], path = [];
-  let n = 1;
-  latest[0] = 0;
-  item[0] = tree.item[0];
-  first[0] = next[0] = last[0] = -1;
-  const order = inOrder(times, home, tree.n, range || [0, times.slots], together);
-  let done = 0;
-  for (const k of order) {
-    const context = contexts[home[k]], line = open[context] || (open[context] = []);
-    let i = home[k];
-    path.length = 0;
-    while (i !== context && line[tree.depth[i]] !== i) {
-      path.push(i);
-      i = tree.parent[i];
-    }
-    for (; latest[i] < 0; i = tree.parent[i]) path.push(i); // only contexts are without a box here
-    if (n + path.length > CHART_NODES && together < times.slots) return done / order.length;
-    done++;
-    let at = latest[i];
-    while (path.length) {
-      i = path.pop();
-      if (contexts[i] === context && i !== context) {
-        line.length = tree.depth[i];
-        line.push(i);
-      }
-      item[n] = tree.item[i];
-      parent[n] = at;
-      flags[n] = tree.flags[i];
-      if (tree.repeat) repeat[n] = tree.repeat[i];
-      first[n] = next[n] = last[n] = -1;
-      if (last[at] < 0)
-        first[at] = n;
-      else
-        next[last[at]] = n;
-      at = last[at] = latest[i] = n++;
-    }
-    i = times.node[k];
-    self[0][at] += times.samples[k];
-    for (let v = 1; v < V; v++) self[v][at] += times.samples[k] * (all[v][i] / all[0][i] || 0);
+// Indices of counts in a range: by context, then slot, then node.
+function inOrder({ slot, slots }, home, n, { of, nodes }, [from, to], together) {
+  const chosen = new Int32Array(home.length), column = new Int32Array(home.length), context = new Int32Array(home.length);
+  let m = 0;
+  for (let k = 0; k < home.length; k++) {
+    if (home[k] < 0 || slot[k] < from || slot[k] >= to) continue;
+    chosen[m++] = k;
+    column[k] = slot[k] / together | 0;
+    context[k] = of[home[k]];
   }
-  return emit(n, item, parent, flags, self, tree.repeat ? { repeat } : {}, first, next);
+  const bySlot = sorted(sorted(chosen.subarray(0, m), home, n), column, Math.ceil(slots / together));
+  return { list: sorted(bySlot, context, nodes.length), context };
+}
+
+// Boxes come out in preorder: contexts are done one after the other, and a new box is the last one below what is
+// open. The part of the samples that had room, where they do not all have.
+function chart(model, tree, home, { of, nodes }, { list, context }, together) {
+  const { times } = model, V = tree.self.length, all = model.tree.self, bounded = together < times.slots;
+  const most = bounded ? CHART_NODES + nodes.length : tree.n, column = () => new Int32Array(most);
+  const { item, parent, depth, flags, repeat } = tree, flagsOut = new Uint8Array(most), self = tree.self.map(() => new Float64Array(most));
+  const itemOut = column(), parentOut = column(), depthOut = column(), repeatOut = repeat && column();
+  let deepest = 0;
+  for (let i = 0; i < tree.n; i++)
+    if (depth[i] > deepest) deepest = depth[i];
+  // By depth: which node is open, and its box; above it in `path` what is not yet.
+  const open = new Int32Array(deepest + 1), boxes = new Int32Array(deepest + 1), path = new Int32Array(deepest + 1);
+  const needed = new Uint8Array(nodes.length), contextBox = new Int32Array(nodes.length);
+  for (let k = 0; k < list.length; k++) needed[context[list[k]]] = 1;
+  for (let c = nodes.length - 1; c > 0; c--)
+    if (needed[c]) needed[of[parent[nodes[c]]]] = 1;
+  needed[0] = 1;
+  let n = 0, at = 0;
+  for (let c = 0; c < nodes.length; c++) {
+    if (!needed[c]) continue;
+    let waiting = 0, length = depth[nodes[c]];
+    path[waiting++] = nodes[c];
+    boxes[length - 1] = c ? contextBox[of[parent[nodes[c]]]] : -1;
+    contextBox[c] = n;
+    do {
+      if (bounded && n + waiting > most) return at / list.length;
+      while (waiting) {
+        const i = path[--waiting], d = depth[i];
+        itemOut[n] = item[i];
+        parentOut[n] = d ? boxes[d - 1] : -1;
+        depthOut[n] = d;
+        flagsOut[n] = flags[i];
+        if (repeat) repeatOut[n] = repeat[i];
+        open[d] = i;
+        boxes[d] = n++;
+        length = d + 1;
+      }
+      for (; at < list.length && context[list[at]] === c; at++) {
+        const k = list[at];
+        let i = home[k];
+        while (depth[i] >= length || open[depth[i]] !== i) {
+          path[waiting++] = i;
+          i = parent[i];
+        }
+        if (waiting) break;
+        const box = boxes[depth[i]], samples = times.samples[k];
+        self[0][box] += samples;
+        for (let v = 1; v < V; v++) self[v][box] += samples * (all[v][times.node[k]] / all[0][times.node[k]] || 0);
+      }
+    } while (waiting);
+  }
+  const out = { n, item: itemOut, parent: parentOut, depth: depthOut, flags: flagsOut };
+  if (repeat) out.repeat = repeatOut;
+  for (const key of Object.keys(out))
+    if (key !== "n") out[key] = out[key].subarray(0, n);
+  out.self = self.map((values) => values.subarray(0, n));
+  return sums(out);
 }

@@ -3,7 +3,7 @@
 //
 // Stages are remembered by what they depend on, so that a zoom does not filter again.
 
-import {compose, prune} from "./rebuild.js";
+import {compose, pruned, trimmed} from "./rebuild.js";
 import {
   applyVerb,
   byWeight,
@@ -20,10 +20,13 @@ import {callees, invert, selfSeeds, totalSeeds} from "./callers.js";
 import {chronological, slicedSelf, sliceTime, slotRange, slotSums} from "./time.js";
 import {layOut, selfWidths, widthsOf} from "./layout.js";
 import {changeClass} from "./color.js";
-import {contextsOf, filtersOf, followPath, hasher, pathOf} from "./state.js";
+import {contextsOf, DEFAULTS, filtersOf, followPath, hasher, pathOf} from "./state.js";
 
 const GROWN_PER_PIXEL = 1; // a turned tree grows where it is as wide as what is drawn
 const GROWN_NODES = 150000;
+const GLANCE_NODES = 20000; // of smaller files everything is there as soon
+const GLANCE_PER_PIXEL = 8;
+const GLANCED = ["x", "f", "tr", "r", "l", "d", "p", "z", "a", "s", "q"]; // what asks for more than a first picture
 
 function stage() {
   let key, value;
@@ -49,11 +52,17 @@ function factors(model, n) {
   return { fa: 1, fb: n === "none" ? 1 : Number(n) || 1 };
 }
 
+function anyBelow0(column) {
+  for (let i = 0; i < column.length; i++) // some() takes ten times as long
+    if (column[i] < 0) return true;
+  return false;
+}
+
 export function createViewer(model) {
   const hashOf = hasher(model);
   const names = ["filtered", "timed", "grouped", "panes", "strip", "sifted", "whole", "based"];
   const stages = Object.fromEntries(names.map((k) => [k, stage()]));
-  const negative = model.tree.self.map((column) => column.some((v) => v < 0));
+  const negative = model.tree.self.map(anyBelow0);
   let itemsByHash = null;
 
   function itemOf(text, tree, u) {
@@ -108,7 +117,7 @@ export function createViewer(model) {
     return stages.strip(`${state.x}|${state.f}`, () => {
       const { where } = onlyDrops(state) ? sifted(state) : filtered(state), { item } = model.tree, { kind, n } = model.fun;
       const sums = slotSums(model, where, 33, (i) => item[i] >= 0 && item[i] < n ? Math.min(kind[item[i]], 31) : 32);
-      return { where, sums };
+      return { where, sums, kinds: [...sums.keys()].filter((k) => sums[k].some((v) => v)) };
     });
   }
 
@@ -133,20 +142,18 @@ export function createViewer(model) {
   // where[i] < 0: the samples of the file's node i are gone.
   function sifted(state) {
     return stages.sifted(`${state.x}|${state.f}`, () => {
-      const { tree } = model, bad = [], left = [];
+      const { tree } = model, bad = [], left = [], sums = tree.total.map((t) => t[0]);
       let where = null;
       const sift = (bits, want) => {
         const covered = coveredNodes(tree, bits);
         where = where || new Int8Array(tree.n);
-        for (let i = 0; i < tree.n; i++)
-          if (covered[i] !== want) where[i] = -1;
+        for (let i = 0; i < tree.n; i++) {
+          if (covered[i] === want || where[i]) continue;
+          where[i] = -1;
+          for (let v = 0; v < sums.length; v++) sums[v] -= tree.self[v][i];
+        }
       };
-      const sum = () => left.push(tree.self.map((column) => {
-        let all = 0;
-        for (let i = 0; i < column.length; i++)
-          if (!where || !where[i]) all += column[i];
-        return all;
-      }));
+      const sum = () => left.push(sums.slice());
       for (const bits of contextBits(model, contextsOf(state))) sift(bits, 1);
       sum();
       for (const { verb, pattern } of filtersOf(state)) {
@@ -188,12 +195,11 @@ export function createViewer(model) {
     const range = slotRange(model.times, state.tr);
     return stages.based(`${state.x}|${state.f}|${state.tr}|${levels}`, () => {
       if (!gone && !range) return { tree: whole, where: whole.where, bad, left, range };
-      const { tree: { n, self: all } } = model, kept = whole.where.slice(), alive = range && new Uint8Array(n);
-      if (gone)
-        for (let i = 0; i < n; i++)
-          if (gone[i]) kept[i] = -1;
+      const { tree: { n, self: all } } = model, to = whole.where, alive = range && new Uint8Array(n);
+      const keptNow = () => gone ? to.map((at, i) => gone[i] ? -1 : at) : to;
       let self;
       if (range) {
+        const kept = keptNow();
         self = slicedSelf(model, whole, kept, range);
         const { node, slot } = model.times;
         for (let k = 0; k < node.length; k++)
@@ -202,14 +208,24 @@ export function createViewer(model) {
         self = all.map((column) => {
           const out = new Float64Array(whole.n);
           for (let i = 0; i < n; i++)
-            if (kept[i] >= 0) out[kept[i]] += column[i];
+            if (!gone[i]) out[to[i]] += column[i];
           return out;
         });
       }
-      if (oneIsLeft(levels, (i) => range ? alive[i] : kept[i] >= 0 && all.some((column) => column[i]))) return null;
-      const tree = prune(whole, self);
-      return { tree, where: compose(kept, tree.where), bad, left, range };
+      if (oneIsLeft(levels, (i) => range ? alive[i] : !gone[i] && all.some((column) => column[i]))) return null;
+      const { tree, where } = pruned(whole, self);
+      return { tree, get where() { return compose(keptNow(), where()); }, bad, left, range };
     });
+  }
+
+  // The tree of the first picture of a large file, up to an eighth of a pixel: a fraction of the nodes are wider, and
+  // all of them are to be put together before anything is seen otherwise. null: not for this state.
+  function glanced(state, px) {
+    const { tree } = model;
+    if (tree.n < GLANCE_NODES || negative.includes(true) || state.o === "t" || GLANCED.some((k) => state[k] !== DEFAULTS[k]))
+      return null;
+    const some = trimmed(tree, 1 / px / GLANCE_PER_PIXEL, model.isContext);
+    return { tree: groupBy(model, some, state.g || defaultLevels(model)), bad: [], left: [], range: null, glance: true };
   }
 
   // Seeds grow into a turned tree, fine enough for the window that `path` and `range` name.
@@ -243,11 +259,12 @@ export function createViewer(model) {
     return layOut(tree, null, widths(tree));
   }
 
-  function panes(state, base, where, range, u, norm, px) {
-    const lazy = state.d === "b" || state.p ? `${state.z}|${state.a}|${px}` : "";
+  function panes(state, source, u, norm, pixels) {
+    const { tree: base } = source, px = state.d === "b" || state.p ? Math.max(pixels(), 200) : 0;
+    const lazy = px ? `${state.z}|${state.a}|${px}` : "";
     const key = [
       state.x, state.f, state.tr, state.g, state.r, state.l, u, state.n, state.v2, state.o, state.d, state.p,
-      state.y, lazy
+      state.y, lazy, source.glance
     ].join("|");
     return stages.panes(key, () => {
       const item = state.p ? itemOf(state.p, base, u) : -1;
@@ -258,7 +275,7 @@ export function createViewer(model) {
         for (const t of base.total) whole = Math.max(whole, Math.abs(t[0]));
         tree = turned(base, selfSeeds(base), whole, state, px, state.z);
       } else if (state.o === "t" && model.times) {
-        tree = chronological(model, base, where, range);
+        tree = chronological(model, base, source.where, source.range);
       }
       const lay = measured(tree, state, u, norm);
       const flame = state.y === "f";
@@ -308,22 +325,26 @@ export function createViewer(model) {
     return { x0: z.pane.lay.start[z.node], x1: z.pane.lay.start[z.node] + z.pane.lay.width[z.node] };
   }
 
-  function derive(state, px) {
+  // pixels() tells how wide the graph is: asked only where that matters, since it costs a layout. `glance`: what is
+  // there first will do; the view says so if that is what it is.
+  function derive(state, pixels, glance = false) {
     const u = Math.min(Number(state.u), model.tree.self.length - 1);
     const norm = factors(model, state.n);
-    let quick = onlyDrops(state) && based(state, state.g || defaultLevels(model));
+    let quick = glance && glanced(state, pixels());
+    quick = quick || onlyDrops(state) && based(state, state.g || defaultLevels(model));
     if (!quick) {
       const source = timed(state);
       quick = {...source, ...grouped(state, source, u) };
     }
-    const { tree: base, where, bad, left, range } = quick;
-    const p = panes(state, base, where, range, u, norm, Math.max(px, 200));
+    const { tree: base, bad, left, range } = quick;
+    const p = panes(state, quick, u, norm, pixels);
     const view = {
       model,
       u,
       norm,
       get source() { return timed(state).tree; },
       base,
+      glance: !!quick.glance,
       bad,
       left,
       range,

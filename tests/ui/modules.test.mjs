@@ -449,7 +449,7 @@ test("state__paths_lead_back", () => {
 
 test("view__stages_agree", () => {
   const viewer = V.createViewer(model);
-  const at = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, 1000);
+  const at = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, () => 1000);
   assert.equal(at({}).panes[0].lay.whole, ALL);
   assert.equal(at({ d: "b" }).panes[0].lay.whole, ALL);
   assert.equal(at({ o: "w" }).panes[0].lay.whole, ALL);
@@ -477,7 +477,7 @@ test("view__sums_anew_are_the_sums_of_a_tree_made_anew", () => {
           }
           const range = time.slotRange(m.times, tr);
           if (range) tree = time.sliceTime(m, tree, where, range);
-          const want = T.groupBy(m, tree, g || V.defaultLevels(m)), view = viewer.derive({...S.DEFAULTS, x, f, tr, g }, 1000);
+          const want = T.groupBy(m, tree, g || V.defaultLevels(m)), view = viewer.derive({...S.DEFAULTS, x, f, tr, g }, () => 1000);
           for (const key of ["item", "parent", "depth", "end"])
             assert.deepEqual(Array.from(view.base[key]), Array.from(want[key]), `${key} of ${x} ${f} ${tr} ${g}`);
           assert.deepEqual(Array.from(view.base.self[0]), Array.from(want.self[0]));
@@ -488,10 +488,37 @@ test("view__sums_anew_are_the_sums_of_a_tree_made_anew", () => {
         }
 });
 
+// 25,000 frames of ten threads of two processes of one name: a picture of the wide ones, then of all.
+test("view__a_glance_is_the_whole_but_for_what_is_narrow", () => {
+  const stacks = [], THREADS = 10, PX = 1000;
+  for (let i = 0, r = 1; i < 9000; i++) {
+    r = r * 48271 % 2147483647;
+    const frames = [...`${r}`.slice(0, 7)].map((digit, k) => k + digit);
+    stacks.push(["", `svc/${1 + i % 2}`, `t/${10 + i % THREADS}`, frames, i % 9 ? 1 : 400]);
+  }
+  const m = modelOf(stacks), viewer = V.createViewer(m), of = (patch, glance) => viewer.derive({...S.DEFAULTS, ...patch }, () => PX, glance);
+  assert.ok(m.tree.n > 20000);
+  const first = of({}, true), whole = of({}, false), [{ lay: some }] = first.panes, [{ lay: all }] = whole.panes;
+  assert.ok(first.glance && !whole.glance && sane(some.tree).n < all.tree.n);
+  assert.equal(some.whole, all.whole);
+  const places = (lay) => new Map(Array.from({ length: lay.tree.n }, (_, i) => [S.pathOf(lay.tree, i, viewer.hashOf), i]));
+  const least = all.whole / PX / 8 * THREADS, there = places(all), glanced = places(some);
+  for (const [path, i] of glanced) {
+    const j = there.get(path);
+    assert.ok(j !== undefined && some.width[i] <= all.width[j] && some.width[i] >= all.width[j] - least, path);
+  }
+  for (const [path, j] of there)
+    assert.ok(glanced.has(path) || all.width[j] < least, path);
+  // Who asks for more gets all.
+  for (const patch of [{ q: "1" }, { z: S.pathOf(all.tree, 3, viewer.hashOf) }, { f: "k~=m" }, { d: "b" }, { r: "1" }])
+    assert.ok(!of(patch, true).glance);
+  assert.ok(of({ g: "p,t", o: "w", c: "m", y: "f" }, true).glance);
+});
+
 test("view__chains_and_recursion_keep_sums", () => {
   const viewer = V.createViewer(model);
   for (const patch of [{ l: "1" }, { r: "1" }, { r: "2" }, { g: "c,p,t" }])
-    assert.equal(sane(viewer.derive({...S.DEFAULTS, ...patch }, 1000).base).total[0][0], ALL);
+    assert.equal(sane(viewer.derive({...S.DEFAULTS, ...patch }, () => 1000).base).total[0][0], ALL);
 });
 
 // ---- times: stack s of STACKS ran in the slots of when[s], evenly ----
@@ -549,7 +576,7 @@ test("time__where_follows_every_sample_through_every_filter", () => {
 
 test("time__a_part_of_the_time_has_its_own_sums", () => {
   const m = withTimes(), viewer = V.createViewer(m);
-  const of = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, 1000);
+  const of = (patch) => viewer.derive({...S.DEFAULTS, ...patch }, () => 1000);
   const all = [0, 10];
   for (const range of [all, [0, 1], [4, 5], [2, 6], [9, 10], [7, 8]]) {
     const tr = time.rangeText(m.times, range), sum = (f) => STACKS.filter(f).reduce((n, s) => n + ranIn(range)(s), 0);
@@ -565,7 +592,7 @@ test("time__a_part_of_the_time_has_its_own_sums", () => {
     assert.equal(strip.sums.reduce((n, column) => n + column[slot], 0),
         STACKS.filter((s) => s[3].includes("b")).reduce((n, s) => n + ranIn([slot, slot + 1])(s), 0));
   assert.deepEqual(of({ tr: "5,10" }).missing, []);
-  const plain = V.createViewer(model).derive({...S.DEFAULTS, o: "t", tr: "0,100" }, 1000);
+  const plain = V.createViewer(model).derive({...S.DEFAULTS, o: "t", tr: "0,100" }, () => 1000);
   assert.equal(plain.base.total[0][0], ALL);
   assert.match(plain.missing.join(), /time/);
 });
@@ -574,7 +601,7 @@ test("time__order_of_time_is_the_order_of_slots", () => {
   const stacks = [["", "p/1", "p/1", ["main", "a", "b"], 4], ["", "p/1", "p/1", ["main", "c"], 2],
     ["", "p/1", "p/1", ["main", "a"], 1]];
   const m = withTimes(stacks, [[0, 1, 5, 6], [3, 4], [5]]);
-  const view = V.createViewer(m).derive({...S.DEFAULTS, o: "t" }, 1000), { tree } = view.panes[0].lay;
+  const view = V.createViewer(m).derive({...S.DEFAULTS, o: "t" }, () => 1000), { tree } = view.panes[0].lay;
   sane(tree);
   const main = Array.from(tree.item).findIndex((it) => m.rawName(it) === "main"), list = [];
   for (let c = main + 1; c < tree.end[main]; c = tree.end[c]) list.push([m.rawName(tree.item[c]), tree.total[0][c]]);

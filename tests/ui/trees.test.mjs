@@ -132,6 +132,29 @@ test("trees__keep_and_drop_keep_the_shape", () => rounds((tree, random) => {
        check(tree, T.keepStacks(tree, bits, true), (path) => hit(path) ? null : path, true);
      }));
 
+test("trees__trimmed_has_what_is_wide_and_all_sums", () => rounds((of, random) => {
+       const tree = M.sums({...of, self: of.self.map((column) => column.map(Math.abs)) }), share = random(30) / 100;
+       const out = R.trimmed(tree, share, (it) => it >= FUNCTIONS), paths = pathsOf(tree), got = pathsOf(out).map(String);
+       const narrow = (i) => i > 0 && tree.item[i] < FUNCTIONS && tree.total.every((t) => t[i] < share * t[0]);
+       const wanted = [];
+       for (let i = 0; i < tree.n; i++) {
+         let p = tree.parent[i];
+         while (p >= 0 && !narrow(p)) p = tree.parent[p];
+         if (p < 0) wanted.push(i);
+       }
+       assert.deepEqual(got, wanted.map((i) => String(paths[i])));
+       wanted.forEach((i, at) => {
+         assert.deepEqual([out.item[at], out.depth[at], out.flags[at]], [tree.item[i], tree.depth[i], tree.flags[i]]);
+         tree.total.forEach((t, v) => {
+           assert.equal(out.total[v][at], t[i]);
+           assert.equal(out.self[v][at], narrow(i) ? t[i] : tree.self[v][i]);
+         });
+         let last = at + 1;
+         while (last < out.n && out.depth[last] > out.depth[at]) last++;
+         assert.equal(out.end[at], last);
+       });
+     }));
+
 test("trees__turned_around_every_stack_is_backwards", () => rounds((tree) => {
        const base = R.rebuild(tree, NITEMS, (i) => tree.item[i]), sums = new Map();
        pathsOf(base).forEach((path, i) => {
