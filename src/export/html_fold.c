@@ -20,18 +20,8 @@ static void subtree_weights(const struct html_tree *t, uint64_t *weight)
 		for (unsigned v = 0; v < ntypes; v++)
 			weight[i] += magnitude(t->self[(size_t)i * ntypes + v]);
 	}
-	for (uint32_t at = t->nnodes; at-- > 1;) {
-		uint32_t i = t->order[at];
-
+	for (uint32_t i = t->nnodes; i-- > 1;) // a parent stands before its children
 		weight[t->nodes[i].parent] += weight[i];
-	}
-}
-
-static int compare_weights(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x < y) - (x > y);
 }
 
 /* Contexts are never folded: a process must be found however small. */
@@ -61,38 +51,53 @@ static uint32_t nodes_left(
 	return left;
 }
 
+/* The weight that `rank` nodes are not lighter than: by its bytes, the highest first, so that nothing
+ * is sorted and nothing is held. */
+static uint64_t weight_of_rank(const uint64_t *weight, uint32_t n, uint32_t rank)
+{
+	uint64_t prefix = 0;
+
+	for (int shift = 56; shift >= 0; shift -= 8) {
+		uint32_t counts[256] = {0};
+		unsigned byte = 255;
+
+		for (uint32_t i = 0; i < n; i++)
+			if (shift == 56 || weight[i] >> (shift + 8) == prefix)
+				counts[weight[i] >> shift & 255]++;
+		for (; byte && rank >= counts[byte]; byte--)
+			rank -= counts[byte];
+		prefix = prefix << 8 | byte;
+	}
+	return prefix;
+}
+
 static int threshold(
 	const struct html_tree *t, const uint64_t *weight, uint32_t budget, uint64_t *ret_least)
 {
-	_cleanup_free_ uint64_t *sorted = malloc(t->nnodes * sizeof(*sorted));
 	_cleanup_free_ uint8_t *seen = malloc(t->nnodes);
 	uint32_t keep = budget;
 
-	if (!sorted || !seen)
+	if (!seen)
 		return -ENOMEM;
-	memcpy(sorted, weight, t->nnodes * sizeof(*sorted));
-	qsort(sorted, t->nnodes, sizeof(*sorted), compare_weights);
 	do {
 		keep -= keep / 8 + 1;
-		*ret_least = sorted[keep] + 1;
+		*ret_least = weight_of_rank(weight, t->nnodes, keep) + 1;
 	} while (keep > 8 && nodes_left(t, weight, *ret_least, seen) > budget);
 	return 0;
 }
 
-/* Moves the kept nodes to the front, in preorder; moved[i]: where node i went, or what stands for it. */
-static int move_nodes(struct html_tree *t, const uint64_t *weight, uint64_t least, uint32_t *moved)
+/* Moves the kept nodes to the front, as they stand; moved[i]: where node i went, or what stands for
+ * it. A parent stands before its children, so nothing is written over that is still to be read. */
+static void move_nodes(struct html_tree *t, const uint64_t *weight, uint64_t least, uint32_t *moved)
 {
-	_cleanup_free_ struct html_node *nodes = malloc(t->nnodes * sizeof(*nodes));
+	struct html_node *nodes = t->nodes;
 	uint32_t n = 0;
 
-	if (!nodes)
-		return -ENOMEM;
 	moved[0] = 0;
-	for (uint32_t at = 0; at < t->nnodes; at++) {
-		uint32_t i = t->order[at];
-		uint32_t parent = moved[t->nodes[i].parent];
+	for (uint32_t i = 0; i < t->nnodes; i++) {
+		uint32_t parent = moved[nodes[i].parent];
 
-		if (at && is_small(t, i, weight, least)) {
+		if (i && is_small(t, i, weight, least)) {
 			t->folded++;
 			// A parent that is itself a fold node takes its children in.
 			if (nodes[parent].flags & HTML_NODE_FOLDED) {
@@ -109,50 +114,65 @@ static int move_nodes(struct html_tree *t, const uint64_t *weight, uint64_t leas
 			moved[i] = nodes[parent].first;
 			continue;
 		}
-		nodes[n] = t->nodes[i];
-		nodes[n].parent = at ? parent : 0;
+		nodes[n] = nodes[i];
+		nodes[n].parent = parent;
 		nodes[n].first = HTML_NONE;
 		moved[i] = n++;
 	}
-	free(t->nodes);
-	t->nodes = steal_ptr(nodes);
 	t->nnodes = n;
-	return 0;
 }
 
-/* Of what were `before` nodes. */
-static int move_values(struct html_tree *t, const uint32_t *moved, uint32_t before)
+/* Of what were `before` nodes. Places are filled in ascending order, each first by what made it. */
+static void move_values(struct html_tree *t, const uint32_t *moved, uint32_t before)
 {
 	unsigned ntypes = t->p->ntypes;
-	_cleanup_free_ int64_t *self = calloc((size_t)t->nnodes * ntypes, sizeof(*self));
+	uint32_t filled = 0;
 
-	if (!self)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < before; i++)
+	for (uint32_t i = 0; i < before; i++) {
+		int64_t *to = t->self + (size_t)moved[i] * ntypes;
+		const int64_t *from = t->self + (size_t)i * ntypes;
+
 		for (unsigned v = 0; v < ntypes; v++)
-			self[(size_t)moved[i] * ntypes + v] += t->self[(size_t)i * ntypes + v];
+			to[v] = moved[i] == filled ? from[v] : to[v] + from[v];
+		filled += moved[i] == filled;
+	}
 	for (size_t s = 0; t->sample_node && s < t->p->samples.len; s++)
 		t->sample_node[s] = moved[t->sample_node[s]];
-	free(t->self);
-	t->self = steal_ptr(self);
-	t->size = t->nnodes;
-	return 0;
 }
 
-/* One array after the other, so that of each only one is there twice. */
+/* Gives back what is behind the nodes; where there is no memory for that it stays. */
+static void shrink(struct html_tree *t)
+{
+	void *nodes = realloc(t->nodes, t->nnodes * sizeof(*t->nodes));
+	void *self = realloc(t->self, (size_t)t->nnodes * MAX(t->p->ntypes, 1u) * sizeof(*t->self));
+
+	if (nodes)
+		t->nodes = nodes;
+	if (self)
+		t->self = self;
+	t->size = t->nnodes;
+}
+
+/* All in place: a tree that is folded is as large as trees get. */
 int html_fold(struct html_tree *t, uint32_t budget)
 {
 	_cleanup_free_ uint64_t *weight = malloc(t->nnodes * sizeof(*weight));
-	_cleanup_free_ uint32_t *moved = malloc(t->nnodes * sizeof(*moved));
+	_cleanup_free_ uint32_t *moved = NULL;
 	uint32_t before = t->nnodes;
 	uint64_t least;
 	int r;
 
-	if (!weight || !moved)
+	if (!weight)
 		return -ENOMEM;
 	subtree_weights(t, weight);
 	r = threshold(t, weight, budget, &least);
-	if (!r)
-		r = move_nodes(t, weight, least, moved);
-	return r ? r : move_values(t, moved, before);
+	if (r)
+		return r;
+	moved = malloc(t->nnodes * sizeof(*moved));
+	if (!moved)
+		return -ENOMEM;
+	move_nodes(t, weight, least, moved);
+	move_values(t, moved, before);
+	shrink(t);
+	return 0;
 }

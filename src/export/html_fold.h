@@ -8,7 +8,8 @@
 
 #include "export/html_tree.h"
 
-/* t is linked and in preorder; afterwards it is compact but must be linked again.
+/* Nodes of t are in any order in which parents stand before their children, and are to be linked
+ * afterwards.
  * Return 0, -ENOMEM. */
 int html_fold(struct html_tree *t, uint32_t budget);
 

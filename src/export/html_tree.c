@@ -493,8 +493,6 @@ static int build_run(struct build *b)
 	build_give_back(b);
 	if (!r)
 		r = number_contexts(b);
-	if (!r)
-		r = link_children(t);
 	if (!r && t->nnodes > b->options.budget) {
 		// The fold function sorts last among the functions; contexts move up by one.
 		t->fold_fun = t->nfuns++;
@@ -502,13 +500,8 @@ static int build_run(struct build *b)
 		for (uint32_t i = 1; i < t->nnodes; i++)
 			t->nodes[i].item += t->nodes[i].item >= t->fold_fun;
 		r = html_fold(t, b->options.budget);
-		if (!r) {
-			free(t->order);
-			t->order = NULL;
-			r = link_children(t);
-		}
 	}
-	return r;
+	return r ? r : link_children(t);
 }
 
 int html_tree_init(
