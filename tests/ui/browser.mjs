@@ -2,6 +2,7 @@
 // browser.mjs -- headless Chromium over the DevTools protocol on a pipe; nothing but node needed.
 //
 //   const b = await launch({width, height, args});  const page = await b.open(url);
+//   const c = await b.context();  c.open(url): beside the others, with windows, storage and downloads of its own
 //   await page.eval(expression);  await page.key("ArrowDown");  await page.click(x, y, {button, modifiers});
 //   await page.png(path);  page.requests, page.errors: what it asked for, what it complained of.
 
@@ -102,9 +103,13 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
       child.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + "\0");
     });
   }
+  const open = opener();
   // Tabs that were only looked at are used again: a new one takes longer than most checks.
-  const idle = [];
-  async function open(url, options = {}) {
+  function opener(browserContextId) {
+    const idle = [];
+    return (url, options = {}) => openIn(idle, browserContextId, url, options);
+  }
+  async function openIn(idle, browserContextId, url, options) {
     const { media = [], size, scale = 1, offline = false } = options;
     const plain = url && !Object.keys(options).length;
     if (plain && idle.length) {
@@ -113,7 +118,7 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
       await page.goto(url);
       return page;
     }
-    const { targetId } = await send("Target.createTarget", { url: "about:blank" });
+    const { targetId } = await send("Target.createTarget", { url: "about:blank", browserContextId });
     const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
     const call = (method, params) => send(method, params, sessionId);
     let changed = !plain;
@@ -130,6 +135,7 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
     };
     sessions.set(sessionId, (m) => event(page, m));
     for (const domain of ["Page", "Runtime", "Network", "Log"]) await call(`${domain}.enable`);
+    await call("Emulation.setFocusEmulationEnabled", { enabled: true }); // whatever other window is in front
     if (media.length) await call("Emulation.setEmulatedMedia", { features: media });
     await call("Emulation.setDeviceMetricsOverride", {
       width: size ? size[0] : width,
@@ -154,6 +160,13 @@ export async function launch({width = 1280, height = 800, args = []} = {}) {
   return {
     open,
     send,
+    async context() {
+      const { browserContextId } = await send("Target.createBrowserContext");
+      return {
+        open: opener(browserContextId),
+        downloadTo: (downloadPath) => send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath, browserContextId })
+      };
+    },
     async close() {
       const ended = new Promise((resolve) => child.on("exit", resolve));
       send("Browser.close").catch(() => {});

@@ -3,7 +3,9 @@
 // browser, and ways to ask and to touch a page.
 
 import {mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync} from "node:fs";
-import {execFileSync} from "node:child_process";
+import {AsyncLocalStorage} from "node:async_hooks";
+import {execFile} from "node:child_process";
+import {promisify} from "node:util";
 import {tmpdir} from "node:os";
 import {join} from "node:path";
 import {launch} from "./browser.mjs";
@@ -15,18 +17,17 @@ export const FIXED_MS = 50; // what the fixed piece of work takes on a calm mach
 export const work = mkdtempSync(join(tmpdir(), "gprofiler-page-"));
 mkdirSync(pictures, { recursive: true });
 const ORACLES = ["small", "tiny", "huge", "short"]; // whose stacks are compared with
-const pages = new Map();
-export function pageOf(kind) {
-  if (!pages.has(kind)) {
-    const html = join(work, `${kind}.html`), col = join(work, `${kind}.col`), times = join(work, `${kind}.times`);
-    execFileSync(make, ORACLES.includes(kind) ? [kind, html, col, times] : [kind, html]);
-    pages.set(kind, { html, url: `file://${html}`, col, times });
-  }
-  return pages.get(kind);
+const at = (kind, ext) => join(work, `${kind}.${ext}`), made = new Map(), run = promisify(execFile);
+// Written once, when the first check needs it.
+export function written(kind) {
+  if (!made.has(kind))
+    made.set(kind, run(make, ORACLES.includes(kind) ? [kind, at(kind, "html"), at(kind, "col"), at(kind, "times")] : [kind, at(kind, "html")]));
+  return made.get(kind);
 }
+export const pageOf = (kind) => ({ html: at(kind, "html"), url: `file://${at(kind, "html")}` });
 // The oracle: [{container, process, thread, frames, kinds, count}].
 export function stacksOf(kind) {
-  return readFileSync(pageOf(kind).col, "latin1").split("\n").filter(Boolean).map((line) => {
+  return readFileSync(at(kind, "col"), "latin1").split("\n").filter(Boolean).map((line) => {
     const at = line.lastIndexOf(" "), [container, process, thread, ...rest] = line.slice(0, at).split(";");
     return {
       container,
@@ -40,7 +41,7 @@ export function stacksOf(kind) {
 }
 // The same by slots of time: [{slot, frames, count}], and how long a slot is.
 export function timesOf(kind) {
-  const [head, ...lines] = readFileSync(pageOf(kind).times, "latin1").trim().split("\n");
+  const [head, ...lines] = readFileSync(at(kind, "times"), "latin1").trim().split("\n");
   const [slots, us] = head.split(" ").map(Number);
   return {
     slots,
@@ -55,13 +56,23 @@ export const sum = (list, f = () => true) => list.filter(f).reduce((s, k) => s +
 
 export class Skip extends Error {}
 
-export let browser;
-export async function begin() { browser = await launch({ args: ["--force-prefers-reduced-motion"] }); } // but for one check
+// Checks run side by side in one browser, each in the context of its lane.
+const lane = new AsyncLocalStorage();
+let whole;
+export async function begin() {
+  whole = await launch({ args: ["--force-prefers-reduced-motion"] }); // but for one check
+  await Promise.all(ORACLES.map(written)); // stacksOf and timesOf do not wait
+}
+export const inLane = async (f) => lane.run(await whole.context(), f);
 export async function end() {
-  await browser.close();
+  await whole.close();
   rmSync(work, { recursive: true, force: true });
 }
-export const open = (kind, hash = "", options = {}) => browser.open(pageOf(kind).url + hash, options);
+export const browser = { open: (...args) => lane.getStore().open(...args) };
+export async function open(kind, hash = "", options = {}) {
+  await written(kind);
+  return browser.open(pageOf(kind).url + hash, options);
+}
 export const app = "window.gprofiler.app";
 export const total = (p) => p.eval(`${app}.view.panes[0].lay.tree.total[${app}.view.u][0]`);
 export const assert = (ok, text) => {
@@ -89,7 +100,7 @@ export async function clickFrame(p, name, options) {
 export async function downloadsOf(name) {
   const folder = join(work, name);
   mkdirSync(folder, { recursive: true });
-  await browser.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: folder });
+  await lane.getStore().downloadTo(folder);
   const files = () => readdirSync(folder).filter((f) => !f.endsWith(".crdownload"));
   return {
     folder,
