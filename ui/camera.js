@@ -58,7 +58,7 @@ export function addCamera(app) {
     showRows(scene);
     app.marks.selected = app.view.selected;
     app.renderer.drawOverlay(app.marks);
-    app.renderer.drawOverview(app.view, win, app.tickColumns, app.theme, pixels(), scene.ratio);
+    app.renderer.drawOverview(scene, app.tickColumns);
   };
   // Where the rows in sight lie among all, when they do not fit.
   function showRows(scene) {

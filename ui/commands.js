@@ -12,8 +12,8 @@ import {defaultLevels} from "./view.js";
 import {closing, menuBelow, notice, openDialog, openMenu, PRESETS, showHelp, showStatus, VERBS} from "./panel.js";
 import {stackOf} from "./details.js";
 import {KEYS} from "./input.js";
-import {collapsedText, csvText, save, savePng, svgText} from "./export.js";
-import {showTab} from "./toolbar.js";
+import {collapsedText, csvText, pictureOf, save, savePng, svgText} from "./export.js";
+import {showGraphTab, showTab} from "./toolbar.js";
 
 export const HINT = "Click a frame to zoom, right click for more, / to search, ? for all keys";
 
@@ -46,6 +46,7 @@ export function addCommands(app) {
   };
   const addFilter = (verb, pattern) =>
       anew({ f: filtersText([...filtersOf(store.get()), { verb, pattern }]) });
+  const only = (f) => anew({ x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== f.kind), f]) });
   const stem = () => `${visible(model.meta.host || "profile").replace(/[^\w.-]+/g, "_").slice(0, 60)}_${
       new Date(model.meta.start || 0).toISOString().slice(0, 19).replace(/:/g, "-")}`;
 
@@ -90,7 +91,9 @@ export function addCommands(app) {
       { text: "Copy link to this view", key: "l", run: c.copyLink },
     ].filter(Boolean);
   };
-  app.itemMenu = (item, x, y) => openMenu(entriesFor(null, item), x, y);
+  app.itemMenu = (item, x, y, back) => openMenu(entriesFor(null, item), x, y, back);
+  app.rowMenu = (entries, x, y, back) =>
+      openMenu([...entries.filter(Boolean), "-", { text: "Copy link to this view", key: "l", run: app.commands.copyLink }], x, y, back);
   app.hoverItem = (item) => {
     app.marks.item = item;
     app.frame("overlay", () => app.renderer.drawOverlay(app.marks));
@@ -212,24 +215,30 @@ export function addCommands(app) {
     }),
     nextColor: () => store.change({ c: { o: "m", m: "h", h: "d", d: "o" }[store.get().c] }),
     pivot: () => app.selectedItem() >= 0 && app.commands.pivotItem(app.selectedItem()),
-    pivotItem: (item) => item >= 0 && anew({ p: app.hashOf(item), w: "s", d: "t" }),
+    // Another function of the hottest in the place of the pivot.
+    otherPivot(from) {
+      menuBelow(app.table.hottestOf(20).map(([item, self]) => ({
+                          text: `${percent(self, app.view.all)}  ${clip(model.name(item), 60)}`,
+                          run: () => app.commands.pivotItem(item)
+                        })),
+          from);
+    },
+    pivotItem: (item) => item >= 0 && item < model.fun.n && anew({ p: app.hashOf(item), w: "s", d: "t" }),
     keep: () => app.commands.keepItem(app.selectedItem()),
     drop: () => app.commands.filterItem("d", app.selectedItem()),
     fold: () => app.commands.filterItem("m", app.selectedItem()),
     start: () => app.commands.filterItem("s", app.selectedItem()),
     keepItem: (item) => model.isContext(item) && item >= 0 ? app.commands.onlyContext(item)
                                                            : app.commands.filterItem("k", item),
+    addFilter,
     filterItem: (verb, item) => item >= 0 && addFilter(verb, exact(item)),
     onlyContext(item) {
       const c = model.context(item);
-      const f = c.kind === 0   ? { kind: "c", id: c.name }
-                : c.kind === 1 ? (!c.pid ? { kind: "p", id: `=${c.name}` }
-                                         : { kind: "p", id: String(c.pid), start: String(c.uid) })
-                               : { kind: "t", id: c.tid ? String(c.tid) : `=${c.name}` };
-      anew({
-        x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== f.kind), f])
-      });
+      only(c.kind === 0   ? { kind: "c", id: c.name }
+           : c.kind === 1 ? (!c.pid ? { kind: "p", id: `=${c.name}` } : { kind: "p", id: String(c.pid), start: String(c.uid) })
+                          : { kind: "t", id: c.tid ? String(c.tid) : `=${c.name}` });
     },
+    onlyNamed: (name) => only({ kind: "p", id: `=${name}` }),
     // Another process, thread, container or origin instead: the largest of all samples.
     otherContext(c, from) {
       const kind = { c: 0, p: 1, t: 2 }[c.kind], { n } = model.fun;
@@ -244,9 +253,7 @@ export function addCommands(app) {
                         })),
           from);
     },
-    onlyOrigin: (origin) => anew({
-      x: contextsText([...contextsOf(store.get()).filter((k) => k.kind !== "o"), { kind: "o", id: origin }])
-    }),
+    onlyOrigin: (origin) => only({ kind: "o", id: origin }),
     foldOrigin(origin) {
       const list = filtersOf(store.get()), is = (f) => f.verb === "m" && f.pattern === `origin:${origin}`;
       anew({
@@ -267,11 +274,16 @@ export function addCommands(app) {
     },
     searchFor: (q) => store.change({ q, qf: "" }),
     viewKind(e) {
-      if (e.key === "1")
-        push({ w: "g", p: "" });
-      else if (e.key === "3")
+      if (e.key === "1") {
+        if (store.get().p)
+          anew({ w: "g", p: "" });
+        else
+          push({ w: "g" });
+        showGraphTab(app);
+      } else if (e.key === "3") {
         push({ w: "t" });
-      else
+        app.commands.focusTable();
+      } else
         app.commands.pivotItem(app.selectedItem() >= 0 && !model.isContext(app.selectedItem())
                                    ? app.selectedItem()
                                    : app.table.hottest());
@@ -280,6 +292,7 @@ export function addCommands(app) {
       showTab(app, "functions");
       app.table.focus();
     },
+    copyText: copy,
     copyName: () => current() && copy(model.rawName(app.selectedItem()), "name"),
     copyStack: () => current() && copy(stackOf(app, current()).map(model.name).join("\n"), "stack"),
     copy: (e) => (e.key === "Y" ? app.commands.copyStack : app.commands.copyName)(),
@@ -288,10 +301,10 @@ export function addCommands(app) {
     exportMenu() {
       menuBelow(
           [
-            { text: "Picture (PNG)", run: () => savePng(`${stem()}.png`) },
+            { text: "Picture (PNG)", run: () => savePng(pictureOf(app).canvas, `${stem()}.png`) },
             {
               text: "Picture (SVG)",
-              run: () => save(`${stem()}.svg`, svgText(app, app.renderer.drawn), "image/svg+xml")
+              run: () => save(`${stem()}.svg`, svgText(app, pictureOf(app).drawn), "image/svg+xml")
             },
             {
               text: "Stacks (collapsed text)",

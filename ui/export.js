@@ -54,7 +54,7 @@ export function svgText(app, drawn) {
     const share = percent(tree.total[app.view.u][b.i], app.view.all);
     const room = Math.floor((Math.min(b.x + b.w, width) - Math.max(b.x, 0) - 6) / (scene.font * 0.602));
     const text = room >= 3 ? (name.length > room ? name.slice(0, room - 1) + "…" : name) : "";
-    out.push(`<g><title>${xml(`${name} (${count(tree.total[app.view.u][b.i])}, ${share})`)}</title><rect x="${
+    out.push(`<g><title>${xml(`${name} (${app.format(app.view.u).text(tree.total[app.view.u][b.i])}, ${share})`)}</title><rect x="${
         b.x}" y="${b.y}" width="${b.w}" height="${rowH - 1}" fill="${palette.fills[b.style]}"/>${
         text ? `<text x="${Math.max(b.x, 0) + 4}" y="${b.y + rowH - 5}" fill="${palette.texts[b.style]}">${
                    xml(text)}</text>`
@@ -71,8 +71,20 @@ export function save(name, data, type) {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-export function savePng(name) {
-  byId("boxes").toBlob((blob) => blob && save(name, blob, "image/png"), "image/png");
+// What the screen shows of the graph; painted for the purpose where it shows the table alone.
+export function pictureOf(app) {
+  if (byId("graph").clientHeight) return { canvas: byId("boxes"), drawn: app.renderer.drawn };
+  const seen = app.scene(), scene = {...seen, width: 1200, height: Math.min(app.view.rows * seen.rowH, 4000), scroll: 0 };
+  const canvas = document.createElement("canvas"), { ratio } = scene;
+  canvas.width = scene.width * ratio;
+  canvas.height = scene.height * ratio;
+  const context = canvas.getContext("2d", { alpha: false });
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return { canvas, drawn: {...app.renderer.paint(context, scene), scene, rowH: scene.rowH } };
+}
+
+export function savePng(canvas, name) {
+  canvas.toBlob((blob) => blob && save(name, blob, "image/png"), "image/png");
 }
 
 // Light, twice the width, whole rows cut into pages; header, legend and table in words.
@@ -95,13 +107,10 @@ export function preparePrint(app) {
       alt: `Flame graph, rows ${page * perPage + 1} to ${Math.min(rows, (page + 1) * perPage)}`
     }));
   }
-  const { meta } = app.model, sides = meta.compare ? [["A: ", meta.compare.a], ["B: ", meta.compare.b]] : [["", meta]];
+  const { meta } = app.model, f = app.format(app.view.u), sides = meta.compare ? [["A: ", meta.compare.a], ["B: ", meta.compare.b]] : [["", meta]];
   const legend =
       app.model.compare
-          ? CHANGE.light.map((c, i) => [i < 4   ? "less"
-                                        : i > 4 ? "more"
-                                                : "same",
-                                 c])
+          ? [...CHANGE.light.map((c, i) => [["less", "", "", "", "same or noise", "", "", "", "more"][i], c]), ["+ new, − gone"]]
           : [...new Set(meta.kinds)]
                 .filter((k) => app.originsSeen().has(k))
                 .map(originOf)
@@ -118,11 +127,10 @@ export function preparePrint(app) {
       el("p", {}, visible(app.viewWords())), ...images,
       el("p", {},
           ...legend.map(([word, color, sign]) => el("span", {},
-                            el("span", { class: `swatch sign-${sign || "none"}`, color }), ` ${word}  `))),
+                            color && el("span", { class: `swatch sign-${sign || "none"}`, color }), ` ${word} `))),
       el("table", {},
-          el("tr", {}, ...["Function", "Module", "Self", "Total", "Share"].map((h) => el("th", {}, h))),
+          el("tr", {}, ...["Function", "Module", ...(meta.compare ? ["A", "B", "Self, change"] : ["Self", "Total", "Share"])].map((h) => el("th", {}, h))),
           ...app.table.rows(PRINT_ROWS)
-              .map((r) => el("tr", {}, el("td", {}, r.name), el("td", {}, r.module),
-                       el("td", {}, count(r.self)), el("td", {}, count(r.total)), el("td", {}, r.share)))),
+              .map((r) => el("tr", {}, ...[r.name, r.module, ...(r.compared || [f.bare(r.self), f.bare(r.total), r.share])].map((text) => el("td", {}, text))))),
       el("p", {}, visible(app.link())));
 }

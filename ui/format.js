@@ -42,7 +42,7 @@ export function percent(part, whole) {
   const p = 100 * part / whole;
   const a = Math.abs(p);
   if (a && a < 0.005) return "< 0.01 %";
-  return `${a >= 99.995 && a < 100.005 ? p.toFixed(0) : a >= 10 ? p.toFixed(1) : p.toFixed(2)} %`;
+  return `${p < 0 ? "−" : ""}${a.toFixed(a >= 99.995 ? 0 : a >= 10 ? 1 : 2)} %`;
 }
 
 // Half the width of the 95 % interval of a share seen in n samples, in percentage points.

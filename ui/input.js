@@ -45,7 +45,18 @@ export const KEYS = [
   ["Ctrl+wheel, pinch", "zoom at the pointer", [], ""],
   ["Shift+wheel, drag", "pan", [], ""],
   ["?", "this help", ["?"], "help"],
+  ["In the table", "", [], ""],
+  ["↑ ↓, Home, End", "rows", [], ""],
+  ["click, Space", "select it in the graph; keep it, if it is no function", [], ""],
+  ["Enter", "its callers and callees", [], ""],
+  ["Shift+Enter", "keep stacks with it", [], ""],
+  ["p k x m h y", "as above, of the row", [], ""],
+  ["In the strip of time", "", [], ""],
+  ["drag, ← →", "a part of the time", [], ""],
+  ["Shift+← →", "its end", [], ""],
+  ["click, Esc", "the whole again", [], ""],
 ];
+export const keyOf = (command) => KEYS.find((k) => k[3] === command);
 
 const byKey = new Map(KEYS.flatMap(([, , keys, command]) => keys.map((k) => [k, command])));
 
@@ -211,6 +222,13 @@ function listenOverview(app) {
 function listenDivider(app) {
   const divider = byId("divider");
   const set = (x) => app.setPanelWidth(Math.round(document.body.clientWidth - x));
+  const tell = () => {
+    for (const [key, v] of [["now", byId("panel").clientWidth], ["min", 260], ["max", document.body.clientWidth * 0.6]])
+      divider.setAttribute(`aria-value${key}`, Math.round(v));
+  };
+  const observer = new ResizeObserver(tell);
+  observer.observe(byId("panel"));
+  app.signal.addEventListener("abort", () => observer.disconnect());
   divider.addEventListener("pointerdown", (e) => divider.setPointerCapture(e.pointerId));
   divider.addEventListener("pointermove", (e) => divider.hasPointerCapture(e.pointerId) && set(e.clientX));
   divider.addEventListener("keydown", (e) => {

@@ -223,7 +223,8 @@ export function start(model, signal) {
     const whole = asAll ? part : matchedSum(model.tree, model.tree.total[u], found);
     Object.assign(found, { share: part.sum, ofAll: whole.sum, frames: part.frames });
     const where = app.matchAt ? `${app.matchAt}/` : "";
-    words.textContent = found.functions
+    words.textContent = found.functions && !part.frames && whole.sum ? `none in view · ${percent(whole.sum, view.all)} of all`
+                        : found.functions && whole.sum
                             ? `${where}${count(part.frames)} · ${percent(part.sum, view.viewSum)} of view · ${
                                   percent(whole.sum, view.all)} of all`
                             : "no match";

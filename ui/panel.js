@@ -61,7 +61,8 @@ export function ofMachine(app, v) {
 }
 
 function facts(meta, samples, format) {
-  const busy = meta.ledger && meta.ledger.expected && ledgerSums(meta.ledger).reported;
+  const counted = ((meta.values || [])[0] || {}).unit === "count"; // bytes say nothing of CPUs
+  const busy = counted && meta.ledger && meta.ledger.expected && ledgerSums(meta.ledger).reported;
   const rate = meta.frequency ? `${meta.event || "samples"} at ${meta.frequency} Hz` : meta.event || "";
   return [
     meta.command, when(meta.start) && `${when(meta.start)}, ${nanoseconds(meta.duration * 1e9)}`, rate,
@@ -74,8 +75,7 @@ function facts(meta, samples, format) {
 export function showHeader(app) {
   const { model } = app, { meta } = model;
   const root = model.tree.total.length ? model.tree.total[0][0] : 0;
-  const side = (word, of, u) =>
-      `${word}: ${facts(of, model.tree.total[u][0], app.format(u)).slice(0, 4).join(" · ")}`;
+  const side = (word, of, u) => `${word}: ${[of.command, when(of.start), app.format(u).text(model.tree.total[u][0])].filter(Boolean).join(", ")}`;
   const line = meta.compare ? [side("A", meta.compare.a, 0), side("B", meta.compare.b, 1)]
                             : facts(meta, root, app.format(0));
   byId("title").textContent =
@@ -172,7 +172,7 @@ export function nodeWords(app, {pane, node}) {
     const [a, b] = [tree.total[0][node], tree.total[1][node]], t = model.tree.total;
     words.push(`A ${count(a)} (${percent(a, t[0][0])})`, `B ${count(b)} (${percent(b, t[1][0])})`);
   } else {
-    words.push(`total ${f.text(total)} ${f.approx(total)}`.trim(), `self ${count(tree.self[u][node])}`);
+    words.push(`total ${f.text(total)} ${f.approx(total)}`.trim(), `self ${f.bare(tree.self[u][node])}`);
     words.push(`${percent(total, view.all)} of all`);
     if (Math.abs(view.viewSum) !== Math.abs(view.all)) words.push(`${percent(total, view.viewSum)} of view`);
     if (ofMachine(app, total)) words.push(`${ofMachine(app, total)} of the machine`);
@@ -223,8 +223,8 @@ export function showChips(app) {
     chip(`time ${state.tr.split(",").map((ms) => nanoseconds(ms * 1e6).replace(/^0 ns$/, "0")).join(" – ")}`,
         "Only what ran then", () => byId("strip-box").focus(), () => store.push({ tr: "" }));
   if (app.view.pivot >= 0)
-    chip(`callers & callees of ${model.name(app.view.pivot)}`, "Pivot", () => {},
-        () => store.push({ p: "", w: "g", z: "", a: "" }));
+    chip(`callers & callees of ${model.name(app.view.pivot)}`, "Both halves of the graph are of it; click for another of the hottest", (e) => app.commands.otherPivot(e.target),
+        () => store.anew({ p: "", w: "g" }));
   byId("chips").hidden = !chips.length;
   fill(byId("chips"), ...chips,
       chips.length > 1 ? el("button", {
@@ -255,10 +255,15 @@ export function showLegend(app) {
     return;
   }
   if (model.compare) {
+    if (app.forced()) {
+      fill(legend, el("li", {}, "Share in B against A: ▲ more, ▼ less, + new, − gone"));
+      return;
+    }
     const scale = CHANGE[app.theme], words = ["less", "", "", "", "same or noise", "", "", "", "more"];
     fill(legend, el("li", {}, "Share in B against A: "),
         ...scale.map((c, i) => el("li", {}, el("span", { class: "swatch", color: c }),
-                         words[i] ? ` ${words[i]} ` : "")));
+                         words[i] ? ` ${words[i]} ` : "")),
+        el("li", { class: "muted" }, "+ new, − gone"));
     return;
   }
   const tree = view.glance ? model.tree : view.base;
@@ -329,7 +334,7 @@ export function showNothing(app) {
       (f, i) => rows.push(took(`${VERBS.find(([v]) => v === f.verb)[1]} ${f.pattern}`, left[i], left[i + 1])));
   if (state.tr) rows.push(took(`time ${state.tr.replace(",", " to ")} ms`, left.at(-1), 0));
   fill(box, el("h2", {}, "The filters leave nothing"),
-      el("p", {}, `The profile holds ${app.format(0).text(all)}; these filters, one after the other:`),
+      el("p", {}, `The profile holds ${app.format(u).text(whole)}; these filters, one after the other:`),
       el("ul", {}, ...rows), el("button", {
         onclick: () => app.store.push({ f: "", x: "", tr: "", p: "" })
       },
@@ -349,7 +354,7 @@ export function openMenu(entries, x, y, back) {
     if (!menu.contains(e.target)) close();
   };
   fill(menu, ...entries.map((entry) => entry === "-"
-                                           ? el("hr", {})
+                                           ? el("hr", { role: "separator" })
                                            : el("button", {
                                                role: "menuitem",
                                                tabindex: -1,
@@ -364,6 +369,7 @@ export function openMenu(entries, x, y, back) {
   menu.style.top = `${Math.max(0, Math.min(y, innerHeight - menu.offsetHeight - 4))}px`;
   const items = [...menu.querySelectorAll("button")];
   items[0].focus();
+  menu.oncontextmenu = (e) => e.preventDefault(); // of the key that opened it
   menu.onkeydown = (e) => {
     const at = items.indexOf(document.activeElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[e.key];
@@ -401,9 +407,9 @@ export const closing = () => el("form", { method: "dialog" }, el("button", { typ
 export function showHelp(keys) {
   openDialog("Keys and mouse",
       el("div", { class: "keys" },
-          ...keys.map(([k, text]) => el("div", {}, el("kbd", {}, k), el("span", {}, text)))),
+          ...keys.map(([k, text]) => text ? el("div", {}, el("kbd", {}, k), el("span", {}, text)) : el("h3", {}, k))),
       el("p", { class: "muted" },
-          "Letters work while the graph has the focus. Everything you see is in the address, from # on: " +
+          "Letters work while the graph or the table has the focus. Everything you see is in the address, from # on: " +
               "send the file and that part (l copies it), and your colleague sees this view."),
       closing());
 }

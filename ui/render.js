@@ -135,6 +135,7 @@ export function createRenderer(model, canvas, overlay, overview) {
       if (view.change && item >= 0) {
         const [A, B] = tree.total;
         suffix = view.signed ? (tree.total[view.u][b.i] < 0 ? " −" : "") : !A[b.i] && B[b.i] ? " +" : A[b.i] && !B[b.i] ? " −" : suffix;
+        if (forced && !suffix) suffix = [" ▼", "", " ▲"][1 + Math.sign(view.change(tree, b.i) - 4)];
       }
       const text = label(context, item, suffix, room);
       if (!text) continue;
@@ -272,11 +273,11 @@ export function createRenderer(model, canvas, overlay, overview) {
     return image;
   }
 
-  function drawOverview(view, win, marks, theme, width, ratio) {
+  function drawOverview({ view, window: win, theme, width, ratio, forced }, marks) {
     const height = 20, c = overview.getContext("2d");
     size(overview, width, height, ratio);
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const s = SURFACE[theme];
+    const s = forced ? { panel: "Canvas", muted: "GrayText", match: "Highlight", accent: "Highlight" } : SURFACE[theme];
     c.fillStyle = s.panel;
     c.fillRect(0, 0, width, height);
     const lay = view.panes[0].lay;

@@ -16,6 +16,7 @@ const PATH_MAX = 48;
 
 // key: [value where the hash says nothing, what it may be]
 const PATH = /^\^?(\d+~)?[0-9a-z!.]*$/;
+const RANGE = { test: (v) => !v || /^\d{1,12},\d{1,12}$/.test(v) && Number(v.split(",")[0]) < Number(v.split(",")[1]) };
 const GRAMMAR = {
   w: ["g", /^[gst]$/],
   y: ["i", /^[if]$/],
@@ -27,17 +28,17 @@ const GRAMMAR = {
   l: ["", /^1?$/],
   u: ["0", /^\d{1,2}$/],
   z: ["", PATH],
-  a: ["", /^(\d{1,7},\d{1,7})?$/],
+  a: ["", RANGE],
   s: ["", PATH],
   v2: ["m", /^[ABm]$/],
   q: ["", /^/],
   qf: ["", /^i?r?$/],
   p: ["", /^[0-9a-z]*$/],
-  t: ["self-", /^[a-z]+-?$/],
+  t: ["self-", /^(name|module|self|total|frames|a|b|change|score)-?$/],
   f: ["", /^([kdmsx]~[^,]+(,[kdmsx]~[^,]+)*)?$/],
   x: ["", /^([ptco]\.[^,]*(,[ptco]\.[^,]*)*)?$/],
-  tr: ["", /^(\d{1,12},\d{1,12})?$/],
-  n: ["total", /^(total|dur|none|\d+(\.\d+)?)$/],
+  tr: ["", RANGE],
+  n: ["total", /^(total|dur|none|(?=.*[1-9])\d{1,9}(\.\d{1,9})?)$/],
 };
 export const DEFAULTS = Object.freeze(Object.fromEntries(Object.entries(GRAMMAR).map(([k, [v]]) => [k, v])));
 const NOWHERE = { z: "", a: "", s: "" };
@@ -48,7 +49,6 @@ export function decodeHash(hash) {
     if (!part) continue;
     const at = part.indexOf("=");
     const key = at < 0 ? part : part.slice(0, at);
-    if (key === "v") continue;
     let value;
     try {
       value = decodeURIComponent(at < 0 ? "" : part.slice(at + 1));
@@ -56,7 +56,9 @@ export function decodeHash(hash) {
       bad.push(key);
       continue;
     }
-    if (!Object.hasOwn(GRAMMAR, key))
+    if (key === "v") {
+      if (value !== "1") bad.push("version");
+    } else if (!Object.hasOwn(GRAMMAR, key))
       state.unknown.push(part);
     else if (GRAMMAR[key][1].test(value))
       state[key] = value;

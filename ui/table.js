@@ -68,7 +68,7 @@ function grouping(model, by) {
 export function createTable(app) {
   const { model, store } = app;
   let by = "function", scope = "view", rows = [], sums = null, group = grouping(model, by), cursor = 0;
-  let part = 0; // what shares are of, when not of all
+  let part = 0, partWords = ""; // what shares are of, when not of all
   let sorted = 0, unsorted = null;
   let key = "", nameWidth = 200, summed = null, present = [], largest = 0;
 
@@ -95,8 +95,7 @@ export function createTable(app) {
   const table = el("table", { class: "grid", role: "grid", "aria-label": "Functions" }, head, body);
   const scroller = el("div", { class: "table-scroll", onscroll: () => requestAnimationFrame(paint) }, table);
   fill(byId("pane-functions"),
-      el("div", { class: "table-tools" }, el("label", {}, "Rows ", groupSelect),
-          el("label", {}, "of ", scopeSelect), info),
+      el("div", { class: "table-tools" }, groupSelect, el("label", {}, "of ", scopeSelect), info),
       scroller);
   const observer = new ResizeObserver(() => paint());
   observer.observe(scroller);
@@ -223,8 +222,11 @@ export function createTable(app) {
       for (const k of rows) largest = Math.max(largest, Math.abs(sums.self[view.u][k]));
       if (!app.fromTable) scroller.scrollTop = 0;
     }
-    part = inZoom(view) && CONTEXT_KIND[by] === undefined ? view.viewSum : 0;
-    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${part ? ", shares of the zoomed frame" : ""}${
+    cursor = Math.max(0, Math.min(cursor, rows.length - 1));
+    const whole = scope === "view" && !model.compare ? tree.total[view.u][from] : view.all;
+    part = Math.abs(whole) !== Math.abs(view.all) ? whole : 0;
+    partWords = from ? "the zoomed frame" : view.pivot >= 0 && tree !== view.source ? "the pivot" : "what the filters left";
+    info.textContent = `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${part ? `, shares of ${partWords}` : ""}${
         bits && by === "function" ? (rows.length === 1 ? " matches" : " match") : ""}`;
     paint();
   }
@@ -261,6 +263,8 @@ export function createTable(app) {
     return by === "function" ? fit(ladderOf(name, model.origin(k)), Math.max(12, room)) : clip(name, 300);
   }
 
+  const changeText = (v) => (v > 0 ? "+" : "") + percent(v, model.tree.total[0][0] || 1);
+
   function cell(c, k, max) {
     const u = app.view.u, f = app.format(u);
     if (c.id === "mark") {
@@ -283,11 +287,8 @@ export function createTable(app) {
     if (c.id === "score") return el("td", { class: "num" }, v.toFixed(1).replace("-", "−"));
     if (c.id === "change")
       return el("td", { class: "num", title: "Change of the share of self samples, in points" },
-          (v > 0      ? "+"
-              : v < 0 ? "−"
-                      : "") +
-              percent(Math.abs(v), model.tree.total[0][0] || 1));
-    const title = [f.text(v), part && `${percent(v, part)} of view`, `${percent(v, app.view.all)} of all`];
+          changeText(v));
+    const title = [f.text(v), part && `${percent(v, part)} of ${partWords}`, `${percent(v, app.view.all)} of all`];
     return el("td", { class: "num", title: model.compare ? f.text(v) : title.filter(Boolean).join(", ") },
         part && !model.compare ? percent(v, part) : app.share(v, c.id));
   }
@@ -301,6 +302,7 @@ export function createTable(app) {
     table.setAttribute("aria-rowcount", rows.length + 1);
     const from = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 4);
     const to = Math.min(rows.length, from + Math.ceil(scroller.clientHeight / ROW) + 9);
+    const stop = cursor >= from && cursor < to ? cursor : from; // Tab leads to a row in any case
     const spacer = (h) => {
       const tr = el("tr", { "aria-hidden": "true" });
       tr.style.height = `${h}px`;
@@ -315,18 +317,24 @@ export function createTable(app) {
         class: "row",
         role: "row",
         "aria-rowindex": at + 2,
-        tabindex: at === cursor ? 0 : -1,
+        tabindex: at === stop ? 0 : -1,
         "data-at": at,
         "aria-selected": by === "function" && item === selected ? "true" : "false",
         onclick: () => {
           cursor = at;
-          choose(item);
+          choose(k);
         },
         onmouseenter: () => by === "function" && app.hoverItem(item),
         onmouseleave: () => app.hoverItem(-2),
+        onfocus: () => {
+          cursor = at;
+          if (by === "function") app.hoverItem(item);
+        },
+        onblur: () => app.hoverItem(-2),
         oncontextmenu: (e) => {
           e.preventDefault();
-          app.itemMenu(item, e.clientX, e.clientY);
+          cursor = at;
+          menu(k, e.clientX, e.clientY);
         },
         ondblclick: () => by === "function" && app.commands.pivotItem(item),
       },
@@ -336,18 +344,53 @@ export function createTable(app) {
     if (focused) focusRow();
   }
 
-  function choose(item) {
-    app.fromTable = true; // who clicks a row wants the table to stay
-    if (by === "function")
-      app.commands.selectItem(item);
-    else if (CONTEXT_KIND[by] !== undefined)
-      app.commands.onlyContext(item);
+  const itemOfRow = (k) => group.items ? group.items[k] : k;
+
+  // What the filters call all that a row stands for; "" where that is one function or context.
+  function patternOf(k) {
+    const item = itemOfRow(k);
+    if (by === "file") return `file:=${model.file(item)}`;
+    if (by === "module") return `mod:=${model.module(item)}`;
+    return by === "origin" ? `origin:${model.origin(item)}` : by === "name" ? `=${model.context(item).name}` : "";
+  }
+
+  function keep(k) {
+    const item = itemOfRow(k);
+    if (by === "name")
+      app.commands.onlyNamed(model.context(item).name);
     else if (by === "origin")
       app.commands.onlyOrigin(model.origin(item));
-    else if (by === "module")
-      app.commands.searchFor(`mod:=${model.module(item)}`);
+    else if (patternOf(k))
+      app.commands.addFilter("k", patternOf(k));
     else
-      app.commands.searchFor(`file:=${model.file(item)}`);
+      app.commands.keepItem(item);
+  }
+
+  const filter = (verb, k) => patternOf(k) ? app.commands.addFilter(verb, patternOf(k)) : app.commands.filterItem(verb, itemOfRow(k));
+
+  // A click: a function is selected, a context or an origin kept, files and modules are searched for.
+  function choose(k) {
+    app.fromTable = true; // who clicks a row wants the table to stay
+    if (by === "function")
+      app.commands.selectItem(itemOfRow(k));
+    else if (by === "module" || by === "file")
+      app.commands.searchFor(patternOf(k));
+    else
+      keep(k);
+  }
+
+  function menu(k, x, y) {
+    const back = { focus: focusRow };
+    if (by === "function" || by === "process" || by === "thread" || by === "container")
+      return app.itemMenu(itemOfRow(k), x, y, back);
+    const name = clip(group.name(k), 40);
+    app.rowMenu([
+      { text: `Keep stacks with ${name}`, key: "k", run: () => keep(k) },
+      { text: "Drop them", key: "x", run: () => filter("d", k) },
+      by !== "name" && { text: "Fold into its callers", key: "m", run: () => filter("m", k) },
+      by !== "name" && { text: "Start stacks here", key: "h", run: () => filter("s", k) },
+      by !== "name" && { text: "Search for it", run: () => app.commands.searchFor(patternOf(k)) }
+    ], x, y, back);
   }
 
   function focusRow() {
@@ -370,20 +413,38 @@ export function createTable(app) {
   body.addEventListener("keydown", (e) => {
     const page = Math.floor(scroller.clientHeight / ROW) - 2;
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 }[e.key];
-    const item = rows.length ? (group.items ? group.items[rows[cursor]] : rows[cursor]) : -1;
+    const k = rows[cursor];
+    if (k === undefined || e.ctrlKey || e.metaKey || e.altKey) return;
+    const of = {
+      p: () => by === "function" && app.commands.pivotItem(k),
+      k: () => keep(k),
+      x: () => filter("d", k),
+      m: () => CONTEXT_KIND[by] === undefined && filter("m", k),
+      h: () => CONTEXT_KIND[by] === undefined && filter("s", k),
+      y: () => app.commands.copyText(by === "function" ? model.rawName(k) : group.name(k), "name")
+    }[e.key];
     if (step)
       move(cursor + step);
     else if (e.key === "Enter" && e.shiftKey)
-      app.commands.keepItem(item);
+      keep(k);
     else if (e.key === "Enter" && by === "function")
-      app.commands.pivotItem(item);
+      app.commands.pivotItem(k);
     else if (e.key === "Enter" || e.key === " ")
-      choose(item);
+      choose(k);
+    else if (of)
+      of();
     else
       return;
     e.preventDefault();
     e.stopPropagation();
   });
+
+  // [function, self] of those with the most self, whatever the table shows.
+  function hottestOf(n) {
+    const self = tableOf(app.view.base, model.fun.n, (i) => i < model.fun.n ? i : -1).self[app.view.u];
+    return Array.from(self.keys()).filter((i) => self[i]).sort((a, b) => self[b] - self[a]).slice(0, n).map((i) => [i, self[i]]);
+  }
+  const hottest = () => (hottestOf(1)[0] || [-1])[0];
 
   return {
     update,
@@ -392,10 +453,8 @@ export function createTable(app) {
       paint();
       focusRow();
     },
-    hottest: () => {
-      const t = tableOf(app.view.base, model.fun.n, (i) => i < model.fun.n ? i : -1);
-      return t.self[app.view.u].reduce((best, v, i, a) => v > a[best] ? i : best, 0);
-    },
+    hottest,
+    hottestOf,
     // All rows as text, for CSV and print.
     rows: (limit) => upTo(Math.min(limit, rows.length)).slice(0, limit).map((k) => {
       const u = app.view.u;
@@ -404,6 +463,7 @@ export function createTable(app) {
         module: by === "function" ? visible(model.module(k)) : "",
         self: sums.self[u][k],
         total: sums.total[u][k],
+        compared: model.compare && [app.share(value("a", k), "a"), app.share(value("b", k), "b"), changeText(value("change", k))],
         other: model.compare ? [sums.total[0][k], sums.total[1][k]] : null,
         frames: sums.frames[k],
         share: percent(sums.total[u][k], app.view.all)

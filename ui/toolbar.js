@@ -3,7 +3,7 @@
 
 import {byId, fill, options} from "./dom.js";
 import {defaultLevels} from "./view.js";
-import {listen} from "./input.js";
+import {keyOf, listen} from "./input.js";
 import {menuBelow} from "./panel.js";
 import {preparePrint} from "./export.js";
 
@@ -17,8 +17,13 @@ const SELECTS = {
     (app, o) => app.commands.orderBy(o)
   ],
   group: [
-    () => choices("- nothing|n process name|p process|n,t name, thread|p,t process, thread|c,n container, name|" +
-                  "c,p container, process|c,p,t container, process, thread"),
+    (_, { g }) => {
+      const all = choices("- nothing|n process name|p process|t thread|c container|n,t name, thread|p,t process, thread|" +
+                          "c,n container, name|c,p container, process|c,p,t container, process, thread");
+      const words = { c: "container", n: "name", p: "process", t: "thread" };
+      if (g && !all.some(([v]) => v === g)) all.push([g, g.split(",").map((k) => words[k]).join(", ")]);
+      return all;
+    },
     ({ model }, s) => s.g || defaultLevels(model),
     ({ store, model }, v) => store.anew({ g: v === defaultLevels(model) ? "" : v })
   ],
@@ -37,15 +42,23 @@ const SELECTS = {
   ],
 };
 
+// What has a key says so; the key stands in one list (input.js).
+const KEYED = {
+  "b-flip": "flip", "b-callers": "callersFirst", "b-reset": "whole", "b-export": "exportMenu", "b-help": "help",
+  "s-order": "nextOrder", "s-color": "nextColor", "s-recursion": "nextRecursion", "q-prev": "match", "q-next": "match"
+};
+
 export function showToolbar(app, state) {
   const { model } = app;
-  fill(byId("b-flip"), state.y === "f" ? "Flame" : "Icicle");
+  fill(byId("b-flip"), `⇅ ${state.y === "f" ? "Flame" : "Icicle"}`);
   byId("b-callers").setAttribute("aria-pressed", state.d === "b");
   for (const [id, [all, now]] of Object.entries(SELECTS)) options(byId(`s-${id}`), all(app, state), now(app, state));
   byId("s-order").disabled = state.d === "b";
   byId("l-value").hidden = model.compare || app.formats.length < 2;
   byId("l-color").hidden = model.compare || app.view.signed;
   byId("l-width").hidden = byId("l-norm").hidden = !model.compare;
+  fill(byId("b-alone"), state.w === "t" ? "With the graph" : "Alone");
+  byId("b-alone").title = state.w === "t" ? `The graph beside it (1)` : `This panel alone (3)`;
   byId("b-reset").disabled = !state.z && !state.a;
   byId("q-case").setAttribute("aria-pressed", state.qf.includes("i"));
   byId("q-regex").setAttribute("aria-pressed", state.qf.includes("r"));
@@ -67,6 +80,7 @@ export function showTab(app, name) {
 }
 
 export const showDetailsTab = (app) => narrow().matches || showTab(app, "details");
+export const showGraphTab = (app) => narrow().matches && showTab(app, "graph");
 
 export function setTheme(app) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -78,6 +92,11 @@ export function setTheme(app) {
 export function wire(app) {
   const { store, prefs, model, signal } = app, graph = byId("graph");
   const c = app.commands, on = (id, f) => byId(id).addEventListener("click", f);
+  for (const [id, command] of Object.entries(KEYED)) {
+    const e = byId(id), [keys, text] = keyOf(command);
+    e.title = `${e.title || text} (${keys})`;
+  }
+  on("b-alone", () => store.push({ w: store.get().w === "t" ? "g" : "t" }));
   on("b-flip", c.flip);
   on("b-callers", c.callersFirst);
   on("b-filter", () => c.editFilter());

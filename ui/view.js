@@ -3,6 +3,7 @@
 //
 // Stages are remembered by what they depend on, so that a zoom does not filter again.
 
+import {FLAG} from "./model.js";
 import {compose, pruned, trimmed} from "./rebuild.js";
 import {
   applyVerb,
@@ -189,6 +190,21 @@ export function createViewer(model) {
     return [...of.values()].some(({ all, left }) => all.size > 1 && left.size === 1);
   }
 
+  // What is said of a merged frame ("inlined") is of the frames that have samples left, not of all of the file.
+  // Frames alone: contexts have no flags, and grouping folds no frame.
+  function flagsLeft(whole, alive) {
+    const { tree: { n, parent, item, flags }, fun } = model, live = new Uint8Array(n);
+    const any = new Uint8Array(whole.n), every = new Uint8Array(whole.n).fill(255);
+    for (let i = n - 1; i > 0; i--) {
+      if (!live[i] && !alive(i)) continue;
+      live[parent[i]] = 1;
+      if (item[i] >= fun.n) continue;
+      any[whole.where[i]] |= flags[i];
+      every[whole.where[i]] &= flags[i];
+    }
+    return any.map((f, at) => f & ~FLAG.INLINED | every[at] & f & FLAG.INLINED);
+  }
+
   // Where samples only go, what was grouped once is summed anew. null: that would not be the same tree.
   function based(state, levels) {
     const whole = stages.whole(levels, () => groupBy(model, model.tree, levels)), { where: gone, bad, left } = sifted(state);
@@ -212,8 +228,9 @@ export function createViewer(model) {
           return out;
         });
       }
-      if (oneIsLeft(levels, (i) => range ? alive[i] : !gone[i] && all.some((column) => column[i]))) return null;
-      const { tree, where } = pruned(whole, self);
+      const stays = (i) => range ? alive[i] : !gone[i] && all.some((column) => column[i]);
+      if (oneIsLeft(levels, stays)) return null;
+      const { tree, where } = pruned({...whole, flags: flagsLeft(whole, stays) }, self);
       return { tree, get where() { return compose(keptNow(), where()); }, bad, left, range };
     });
   }
@@ -361,6 +378,7 @@ export function createViewer(model) {
     if (state.s && !view.selected) missing.push("selected frame");
     if (state.p && p.item < 0) missing.push("pivot function");
     if (!model.times && (state.o === "t" || state.tr)) missing.push("time (this profile knows none)");
+    if (Number(state.u) >= model.tree.self.length && Number(state.u)) missing.push("value type");
     view.missing = missing;
     view.window = windowOf(view, state);
     view.all = model.tree.total[u] ? model.tree.total[u][0] : 0;

@@ -18,7 +18,7 @@ const FLAGS = [
   "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe",
   "--allow-file-access-from-files=false"
 ];
-const TIMEOUT_MS = 60000;
+const TIMEOUT_MS = 120000; // of whatever else the machine does, a call is answered by then
 // In the page, before its own script: what it still waits for, but for announcements (400 ms) and
 // longer. `settled` resolves after two frames that asked for nothing more.
 const WATCH = `(() => {
@@ -202,7 +202,7 @@ function addMethods(page, call, close) {
   page.eval = (expression) => evaluate(expression, {});
   page.strict = (expression) =>
       evaluate(expression, { allowUnsafeEvalBlockedByCSP: false }); // held to the page's policy
-  page.until = async (expression, ms = 30000) => {
+  page.until = async (expression, ms = TIMEOUT_MS) => {
     const end = Date.now() + ms;
     for (;;) {
       const v = await page.eval(expression).catch(() => undefined);

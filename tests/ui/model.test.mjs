@@ -12,6 +12,8 @@ test("format__numbers", () => {
   assert.equal(format.nanoseconds(1.5e9), "1.50 s");
   assert.equal(format.percent(1, 3), "33.3 %");
   assert.equal(format.percent(0, 3), "0 %");
+  assert.equal(format.percent(-1, 2), "−50.0 %");
+  assert.equal(format.percent(3, 2), "150 %");
   assert.equal(format.percent(1, 1e6), "< 0.01 %");
   assert.ok(Math.abs(format.errorBound(50, 100) - 9.8) < 0.01);
 });

@@ -6,6 +6,7 @@
 // The checks stand in checks_*.mjs by theme, what they share in lib.mjs.
 
 import {haveChromium} from "./browser.mjs";
+import {hands} from "./checks_hands.mjs";
 import {looks} from "./checks_looks.mjs";
 import {truth} from "./checks_truth.mjs";
 import {ways} from "./checks_ways.mjs";
@@ -13,7 +14,7 @@ import {begin, end, inLane, only, Skip} from "./lib.mjs";
 
 const LANES = 3; // a check waits for frames and timers half of its time
 
-const checks = {...truth, ...ways, ...looks };
+const checks = {...truth, ...ways, ...hands, ...looks };
 
 async function main() {
   // "-word": all but those with the word in their names.

@@ -23,6 +23,23 @@ test("state__hash_round_trip", () => {
       [{ kind: "p", id: "12", start: "99" }, { kind: "c", id: "we,b.1", start: "" }]);
 });
 
+test("state__every_field_comes_back", () => {
+  const values = {
+    w: ["s", "t"], y: ["f"], d: ["b"], o: ["w", "t"], g: ["-", "c,p,t", "n"], c: ["m", "h", "d"], r: ["1", "2"], l: ["1"], u: ["1", "12"],
+    z: ["1abc.2!3", "^x.y", "60~a.b"], a: ["0,1000000"], s: ["^1a"], v2: ["A", "B"], q: ["a&b=c#%+ ü\u2028"], qf: ["i", "r", "ir"], p: ["1abc"],
+    t: ["name", "module-", "self", "total-", "frames", "a", "b-", "change", "score-"], f: ["k~a,d~=b,m~/c/,s~mod:d,x~file:e"], x: ["p.1.2,t.3,c.a b,o.kernel"],
+    tr: ["0,86400000"], n: ["dur", "none", "1.25"]
+  };
+  assert.deepEqual(Object.keys(values), Object.keys(S.DEFAULTS));
+  for (const [key, list] of Object.entries(values))
+    for (const value of list) {
+      const { state, bad } = S.decodeHash(S.encodeHash({...S.DEFAULTS, [key]: value }));
+      assert.deepEqual([bad, state[key]], [[], value], key);
+    }
+  for (const bad of ["a=5,5", "a=9,1", "tr=2,1", "t=toString", "n=0", "n=0.0", "v=2", "u=-1", "g=x", "f=k~", "x=y.1"])
+    assert.equal(S.decodeHash(`#v=1&${bad}`).bad.length, 1, bad);
+});
+
 test("state__unknown_kept_unreadable_named", () => {
   const { state, bad } = S.decodeHash("#v=1&zz=9&y=sideways&q=%E0%A4%A&o=w");
   assert.deepEqual(bad, ["y", "q"]);
@@ -74,7 +91,7 @@ test("view__sums_anew_are_the_sums_of_a_tree_made_anew", () => {
           const range = time.slotRange(m.times, tr);
           if (range) tree = time.sliceTime(m, tree, where, range);
           const want = T.groupBy(m, tree, g || V.defaultLevels(m)), view = viewer.derive({...S.DEFAULTS, x, f, tr, g }, () => 1000);
-          for (const key of ["item", "parent", "depth", "end"])
+          for (const key of ["item", "parent", "depth", "end", "flags"])
             assert.deepEqual(Array.from(view.base[key]), Array.from(want[key]), `${key} of ${x} ${f} ${tr} ${g}`);
           assert.deepEqual(Array.from(view.base.self[0]), Array.from(want.self[0]));
           assert.deepEqual(Array.from(view.base.total[0]), Array.from(want.total[0]));
