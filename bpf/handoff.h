@@ -57,12 +57,14 @@ static __always_inline __u64 copy_piece(void *dst, __u64 len, __u64 addr)
 }
 
 /* The stack above the frame at which the walk stopped, page by page: an absent page costs only itself,
- * two of them are the end of the stack. dst has room for a page and for `pages` more. */
-static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, __u64 addr, int pages)
+ * two of them are the end of the stack, and so are `left` bytes. dst has room for a page and for
+ * `pages` more. */
+static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, int pages, __u64 left)
 {
+	__u64 addr = h->stack_base;
 	__u64 first = REC_STACK_PAGE - (addr & (REC_STACK_PAGE - 1));
 	__u64 absent = copy_piece(dst, first, addr), before = 0;
-	__u64 len = first;
+	__u64 len = first, enough;
 
 	dst += first;
 	addr += first;
@@ -75,7 +77,8 @@ static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, __u64 a
 		dst += REC_STACK_PAGE;
 		addr += REC_STACK_PAGE;
 		// Not after each page: every way out is verified with all that follows.
-		if ((i & 3) == 1 && (bad & before))
+		enough = (bad & before) | walk_less(left, len);
+		if ((i & 1) && enough)
 			break;
 		before = bad;
 	}
@@ -86,7 +89,8 @@ static __always_inline void copy_stack(struct rec_handoff *h, __u8 *dst, __u64 a
 /* A frame that is met for the first time may have many above it that are, too, and a process that goes
  * on running changes them before user space could look: so the slice is a large one, written right into
  * the ring. len: of the record, up to and with the registers. 0: there is no room. */
-static __always_inline int emit_large(struct sample_buf *s, struct rec_handoff *h, __u64 len)
+static __always_inline int emit_large(
+	struct sample_buf *s, struct rec_handoff *h, __u64 len, __u64 left)
 {
 	__u8 *to;
 
@@ -96,17 +100,16 @@ static __always_inline int emit_large(struct sample_buf *s, struct rec_handoff *
 	to = bpf_ringbuf_reserve(&ring, LARGE_BYTES, 0);
 	if (!to)
 		return 0;
-	copy_stack(h, to + len, s->w.sp, LARGE_PAGES);
+	copy_stack(h, to + len, LARGE_PAGES, left);
 	s->rec.len = (__u32)len + h->stack_len;
 	bpf_probe_read_kernel(to, len, &s->rec);
 	bpf_ringbuf_submit(to, BPF_RB_FORCE_WAKEUP);
 	return 1;
 }
 
-/* The slice beside the words; one: only up to the end of its first page. Returns the bytes after the
- * registers. */
+/* The slice beside the words, of `left` bytes or a little more. Returns the bytes after the registers. */
 static __always_inline __u32 attach_small(
-	struct sample_buf *s, struct rec_handoff *h, __u64 words, int one)
+	struct sample_buf *s, struct rec_handoff *h, __u64 words, __u64 left)
 {
 	__u64 off = words * 8 + sizeof(*h);
 	__u8 *dst;
@@ -116,10 +119,10 @@ static __always_inline __u32 attach_small(
 	if (off > AREA_BYTES - REC_STACK_SMALL)
 		return 0;
 	dst = (__u8 *)s->words + off;
-	if (one)
-		copy_stack(h, dst, s->w.sp, 0);
+	if (left <= REC_STACK_PAGE - (h->stack_base & (REC_STACK_PAGE - 1)))
+		copy_stack(h, dst, 0, left);
 	else
-		copy_stack(h, dst, s->w.sp, SMALL_PAGES);
+		copy_stack(h, dst, SMALL_PAGES, left);
 	return h->stack_len;
 }
 
@@ -149,13 +152,11 @@ static __always_inline long hand_over(struct sample_buf *s, __u64 words)
 	s->rec.handoff_exact = s->w.exact;
 	s->rec.handoff_mark = s->w.mark;
 	if (config.stack_bytes > REC_STACK_SMALL && waiting <= wake_bytes &&
-		left > SMALL_PAGES * REC_STACK_PAGE && emit_large(s, h, len))
+		left > SMALL_PAGES * REC_STACK_PAGE && emit_large(s, h, len, left))
 		return 0;
 	// A ring that fills up gets shorter pieces of more samples: outer frames can still be read from
 	// the process, a lost sample cannot.
-	len += attach_small(s, h, words,
-		waiting > 2ull * wake_bytes ||
-			left <= REC_STACK_PAGE - (s->w.sp & (REC_STACK_PAGE - 1)));
+	len += attach_small(s, h, words, waiting > 2ull * wake_bytes ? 0 : left);
 	WALK_BAR(len);
 	if (len > sizeof(s->rec) + sizeof(s->words))
 		return 1;

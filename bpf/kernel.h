@@ -91,8 +91,9 @@ static __always_inline int amid_exec(const struct sample_buf *s)
 	return bpf_probe_read_user(&byte, sizeof(byte), (void *)s->regs.rip) != 0;
 }
 
-/* Bytes of the stack above sp, or more: the main thread's begins where execve() put the arguments, another
- * one's below what the C library keeps of the thread, which the thread pointer leads to. */
+/* Bytes of the stack above sp, or more, as far as they are worth a copy: the main thread's begins where
+ * execve() put the arguments, another one's below what the C library keeps of the thread, which the
+ * thread pointer leads to. */
 static __always_inline __u64 stack_left(const struct sample_buf *s)
 {
 	__u64 task = bpf_get_current_task();
@@ -100,7 +101,8 @@ static __always_inline __u64 stack_left(const struct sample_buf *s)
 	__u64 left = kernel_u64(mm, layout.start_stack) - s->w.sp;
 	__u64 below_tp = kernel_u64(task, layout.fsbase) - s->w.sp;
 
-	return left < below_tp ? left : below_tp;
+	left = left < below_tp ? left : below_tp;
+	return left < REC_STACK_MAX ? left : REC_STACK_MAX;
 }
 
 #endif

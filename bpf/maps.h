@@ -114,6 +114,14 @@ struct {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
+	__type(value, struct uw_recent);
+} uw_recent SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, struct big_maps);
 } uw_maps SEC(".maps");
 
@@ -212,6 +220,7 @@ static __always_inline void *only(void *map)
 #define WALK_DIR(env) ((const __u32 *)only(&uw_dir))
 #define WALK_USED(env) ((__u8 *)only(&uw_used))
 #define WALK_RULES(env) ((const struct uw_rule *)only(&uw_rules))
+#define WALK_RECENT(env) ((struct uw_recent *)only(&uw_recent))
 #define WALK_MAPS(env) ((const struct uw_mapping *)only(&uw_maps))
 #define WALK_EPOCH(env) epoch
 #include "bpf/walk/native.h"

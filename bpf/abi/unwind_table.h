@@ -11,6 +11,7 @@
  *   uw_used   one byte a uw_dir entry: the walker stores the current epoch, eviction reads it
  *   uw_pool   page tables, struct uw_page
  *   uw_rules  distinct rules of the whole machine
+ *   uw_recent what walkers looked up lately
  */
 #ifndef GP_ABI_UNWIND_TABLE_H
 #define GP_ABI_UNWIND_TABLE_H
@@ -27,7 +28,12 @@
 #define UW_POOL_BYTES (UW_POOL_SEGMENTS * UW_POOL_SEGMENT_BYTES)
 #define UW_POOL_ALIGN 64 // of a page table
 #define UW_DIR_ENTRIES (1u << 18)
-#define UW_RULES (1u << 14)
+#define UW_RULE_BITS 14
+#define UW_RULES (1u << UW_RULE_BITS)
+#define UW_RECENT_BITS 13
+#define UW_RECENT (1u << UW_RECENT_BITS)
+#define UW_RECENT_MAPS_BITS 12
+#define UW_RECENT_MAPS (1u << UW_RECENT_MAPS_BITS)
 #define UW_MAPS (1u << 16)
 #define UW_MAPS_PER_PROCESS (1u << 12)
 #define UW_PROCESSES (1u << 15)
@@ -80,6 +86,22 @@ struct uw_page {
 	__u16 index[UW_BLOCKS + 2]; // index[UW_BLOCKS] = number of rows
 };
 ABI_SIZE(struct uw_page, 8 + 2 * (UW_BLOCKS + 2));
+
+/* What walkers looked up lately. Stacks differ at their leaves: the return addresses further out are the
+ * same sample after sample, and a line of this saves the half dozen that a look-up reads, all of them
+ * cold beside programs that work. Walkers read and write entries at any time, each by one access. */
+struct uw_recent {
+	/* UW_RECENT_KEY << UW_RULE_BITS | rule; 0 is none, as directory entry 0 is never used. User space
+	 * empties it where an address begins to mean something else, and once an epoch: what is in
+	 * use is then marked in uw_used again. */
+	__u64 rules[UW_RECENT];
+	/* Indices into uw_maps: hints, each is checked against the process's own block and the bounds of
+	 * the mapping. */
+	__u16 maps[UW_RECENT_MAPS];
+};
+#define UW_RECENT_KEY(at, off) ((__u64)(at) << UW_PAGE_SHIFT | ((off) & (UW_PAGE_BYTES - 1)))
+#define UW_RECENT_HASH(key, bits) ((key)*0x9e3779b97f4a7c15ull >> (64 - (bits)))
+ABI_SIZE(struct uw_recent, 8 * UW_RECENT + 2 * UW_RECENT_MAPS);
 
 enum uw_mapping_flags {
 	UW_MAP_FILE = 1 << 0, // has tables: dir is valid

@@ -7,7 +7,7 @@
  *	WALK_ENV			type of env
  *	WALK_READ(env, dst, len, addr)	copies target memory; 0 or non-zero
  *	WALK_POOL(env, n)		segment n of the page tables (abi/unwind_table.h)
- *	WALK_DIR(env) WALK_USED(env) WALK_RULES(env) WALK_MAPS(env)
+ *	WALK_DIR(env) WALK_USED(env) WALK_RULES(env) WALK_RECENT(env) WALK_MAPS(env)
  *					table memory (abi/unwind_table.h), NULL if absent
  *	WALK_EPOCH(env)			what to store into used[]
  *
@@ -32,6 +32,17 @@ WALK_INLINE __u64 walk_less(__u64 a, __u64 b)
 	return d;
 }
 
+/* `cand`, or the last of `count` entries if it is none of them; no jump. The rest of a search's probes
+ * then fall on lines that it needs anyhow: beyond the end each would be a cold one, often of a page
+ * of its own. */
+WALK_INLINE __u64 walk_within(__u64 cand, __u64 count, __u64 *ret_beyond)
+{
+	__u64 beyond = walk_less(count, cand + 1);
+
+	*ret_beyond = beyond;
+	return cand - beyond * (cand + 1 - count);
+}
+
 /* Index of the mapping that may hold pc: the last one that starts at or below it, or the first. */
 WALK_INLINE __u32 walk_find_mapping(
 	const struct uw_mapping *maps, __u32 first, __u32 count, __u64 pc)
@@ -40,10 +51,9 @@ WALK_INLINE __u32 walk_find_mapping(
 
 #pragma unroll
 	for (__u64 step = UW_MAPS_PER_PROCESS / 2; step; step >>= 1) {
-		__u64 cand = lo + step;
-		__u64 idx = (first + cand) & (UW_MAPS - 1);
-		__u64 bad = walk_less(pc, maps[idx].start) | walk_less(count, cand + 1);
-		__u64 good = bad ^ 1;
+		__u64 beyond, probe = walk_within(lo + step, count, &beyond);
+		__u64 idx = (first + probe) & (UW_MAPS - 1);
+		__u64 good = (walk_less(pc, maps[idx].start) | beyond) ^ 1;
 
 		WALK_BAR(good);
 		lo += good * step;
@@ -70,10 +80,9 @@ WALK_INLINE __u32 walk_find_rule(const __u8 *pool, __u64 page, __u64 off)
 	WALK_BAR(lo);
 #pragma unroll
 	for (__u64 step = 256; step; step >>= 1) {
-		__u64 cand = lo + step;
-		__u64 row = walk_u16(pool, rows + 2 * (cand & 0xffff));
-		__u64 bad = walk_less(low, row & 0xff) | walk_less(end, cand + 1);
-		__u64 good = bad ^ 1;
+		__u64 beyond, probe = walk_within(lo + step, end, &beyond);
+		__u64 row = walk_u16(pool, rows + 2 * (probe & 0xffff));
+		__u64 good = (walk_less(low, row & 0xff) | beyond) ^ 1;
 
 		// No mask of -1 or 0 here: the verifier of Linux 6.18 forks its state on an AND
 		// with one (maybe_fork_scalars), which is the doubling all over again.
@@ -114,15 +123,24 @@ WALK_INLINE int walk_step_leaf(WALK_ENV env, struct walk_state *w)
 
 /* Makes the mapping that holds pc the current one; mostly it is that of the frame before. Non-zero:
  * there is none. */
-WALK_INLINE int walk_enter_mapping(const struct uw_mapping *maps, struct walk_state *w, __u64 pc)
+WALK_INLINE int walk_enter_mapping(
+	const struct uw_mapping *maps, struct uw_recent *recent, struct walk_state *w, __u64 pc)
 {
+	__u64 slot = UW_RECENT_HASH((__u64)w->map_first << 32 ^ pc >> 20, UW_RECENT_MAPS_BITS);
 	const struct uw_mapping *m;
+	__u32 at;
 
 	if (pc >= w->map_start && pc < w->map_end)
 		return 0;
-	m = &maps[walk_find_mapping(maps, w->map_first, w->map_count, pc)];
-	if (!w->map_count || pc < m->start || pc >= m->end)
-		return 1;
+	at = recent->maps[slot];
+	m = &maps[at];
+	if (at - w->map_first >= w->map_count || pc < m->start || pc >= m->end) {
+		at = walk_find_mapping(maps, w->map_first, w->map_count, pc);
+		m = &maps[at];
+		if (!w->map_count || pc < m->start || pc >= m->end)
+			return 1;
+		recent->maps[slot] = (__u16)at;
+	}
 	w->map_start = m->start;
 	w->map_end = m->end;
 	w->map_pgoff = m->pgoff;
@@ -284,38 +302,59 @@ WALK_INLINE int walk_by_rule(WALK_ENV env, struct walk_state *w, const struct uw
 	return WALK_MORE;
 }
 
+/* Number of the rule at a file offset, whose directory entry is `at`. Non-zero: no table is loaded. */
+WALK_INLINE int walk_look_up(WALK_ENV env, __u32 at, __u64 off, __u32 *ret)
+{
+	const __u32 *dir = WALK_DIR(env);
+	__u8 *used = WALK_USED(env);
+	const __u8 *pool;
+	__u64 page;
+
+	if (!dir || !used)
+		return 1;
+	page = (__u64)dir[at] * UW_POOL_ALIGN;
+	if (page == UW_DIR_ABSENT)
+		return 1;
+	pool = WALK_POOL(env, (__u32)(page / UW_POOL_SEGMENT_BYTES));
+	if (!pool)
+		return 1;
+	if (used[at] != (__u8)WALK_EPOCH(env))
+		used[at] = (__u8)WALK_EPOCH(env);
+	*ret = walk_find_rule(pool, page, off) & (UW_RULES - 1);
+	return 0;
+}
+
 /* Goes from a frame to its caller's. */
 WALK_INLINE int walk_native_step(WALK_ENV env, struct walk_state *w)
 {
 	const struct uw_mapping *maps = WALK_MAPS(env);
-	const __u32 *dir = WALK_DIR(env);
 	const struct uw_rule *rules = WALK_RULES(env);
-	const __u8 *pool;
-	__u8 *used = WALK_USED(env);
-	__u64 pc = w->ip - !w->exact, off, page;
-	__u32 at;
+	struct uw_recent *recent = WALK_RECENT(env);
+	__u64 pc = w->ip - !w->exact, off, key, slot, entry;
+	__u32 at, rule;
 
 	if (pc < WALK_PC_MIN || pc > WALK_PC_MAX)
 		return walk_step_odd_pc(env, w);
-	if (!maps || !dir || !rules || !used)
+	if (!maps || !rules || !recent)
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
 	if (w->mode == BPF_UNWIND_FP)
 		return walk_step_fp(env, w, 0);
-	if (walk_enter_mapping(maps, w, pc))
+	if (walk_enter_mapping(maps, recent, w, pc))
 		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_MAPPING);
 	if (!(w->map_flags & UW_MAP_FILE))
 		return walk_no_table(env, w);
 	off = pc - w->map_start + w->map_pgoff;
 	at = (w->map_dir + (__u32)(off >> UW_PAGE_SHIFT)) & (UW_DIR_ENTRIES - 1);
-	page = (__u64)dir[at] * UW_POOL_ALIGN;
-	if (page == UW_DIR_ABSENT)
-		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
-	pool = WALK_POOL(env, (__u32)(page / UW_POOL_SEGMENT_BYTES));
-	if (!pool)
-		return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
-	if (used[at] != (__u8)WALK_EPOCH(env))
-		used[at] = (__u8)WALK_EPOCH(env);
-	return walk_by_rule(env, w, &rules[walk_find_rule(pool, page, off) & (UW_RULES - 1)]);
+	key = UW_RECENT_KEY(at, off);
+	slot = UW_RECENT_HASH(key, UW_RECENT_BITS);
+	entry = recent->rules[slot];
+	if (entry >> UW_RULE_BITS != key) {
+		if (walk_look_up(env, at, off, &rule))
+			return walk_stop(w, REC_OUT_HANDOFF, REC_WHY_NO_TABLE);
+		entry = key << UW_RULE_BITS | rule;
+		recent->rules[slot] = entry;
+	}
+	return walk_by_rule(env, w, &rules[entry & (UW_RULES - 1)]);
 }
 
 #endif

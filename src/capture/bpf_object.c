@@ -36,7 +36,7 @@ struct bpf_sampler {
 	struct bpf_program *entry;
 	struct ring_buffer *ring;
 	struct link_vec links;
-	struct big_map pool, dir, used, rules, maps;
+	struct big_map pool, dir, used, rules, recent, maps;
 	struct bpf_object_info info;
 	bpf_record_fn fn;
 	void *arg;
@@ -192,6 +192,8 @@ static int map_tables(struct bpf_sampler *s)
 	if (!r)
 		r = map_big(s->skel->maps.uw_rules, &s->rules);
 	if (!r)
+		r = map_big(s->skel->maps.uw_recent, &s->recent);
+	if (!r)
 		r = map_big(s->skel->maps.uw_maps, &s->maps);
 	return r;
 }
@@ -279,6 +281,7 @@ void bpf_sampler_close(struct bpf_sampler *s)
 	unmap_big(&s->dir);
 	unmap_big(&s->used);
 	unmap_big(&s->rules);
+	unmap_big(&s->recent);
 	unmap_big(&s->maps);
 	if (s->skel)
 		sample_bpf__destroy(s->skel);
@@ -292,6 +295,7 @@ void bpf_sampler_tables(struct bpf_sampler *s, struct capture_tables *ret)
 		.dir = s->dir.mem,
 		.used = s->used.mem,
 		.rules = s->rules.mem,
+		.recent = s->recent.mem,
 		.maps = s->maps.mem,
 		.epoch = &s->skel->bss->epoch,
 	};

@@ -75,6 +75,7 @@ struct capture_tables {
 	uint32_t *dir; // UW_DIR_ENTRIES
 	uint8_t *used; // UW_DIR_ENTRIES
 	struct uw_rule *rules; // UW_RULES
+	struct uw_recent *recent;
 	struct uw_mapping *maps; // UW_MAPS
 	uint32_t *epoch; // what the walker stores into used[]
 };

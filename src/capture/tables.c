@@ -8,9 +8,12 @@
 #define DIR_BYTES (sizeof(uint32_t) * UW_DIR_ENTRIES)
 #define USED_BYTES ((size_t)UW_DIR_ENTRIES)
 #define RULES_BYTES (sizeof(struct uw_rule) * UW_RULES)
+#define RECENT_BYTES sizeof(struct uw_recent) // a multiple of a page, as all are
 #define MAPS_BYTES (sizeof(struct uw_mapping) * UW_MAPS)
 #define EPOCH_BYTES ((size_t)4096)
-#define ALL_BYTES (POOL_BYTES + DIR_BYTES + USED_BYTES + RULES_BYTES + MAPS_BYTES + EPOCH_BYTES)
+#define ALL_BYTES                                                                                  \
+	(POOL_BYTES + DIR_BYTES + USED_BYTES + RULES_BYTES + RECENT_BYTES + MAPS_BYTES +           \
+		EPOCH_BYTES)
 
 int capture_tables_map(struct capture_tables *ret)
 {
@@ -24,7 +27,8 @@ int capture_tables_map(struct capture_tables *ret)
 	ret->dir = (uint32_t *)(p += POOL_BYTES);
 	ret->used = p += DIR_BYTES;
 	ret->rules = (struct uw_rule *)(p += USED_BYTES);
-	ret->maps = (struct uw_mapping *)(p += RULES_BYTES);
+	ret->recent = (struct uw_recent *)(p += RULES_BYTES);
+	ret->maps = (struct uw_mapping *)(p += RECENT_BYTES);
 	ret->epoch = (uint32_t *)(p + MAPS_BYTES);
 	return 0;
 }

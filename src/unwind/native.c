@@ -9,6 +9,7 @@
 #define WALK_DIR(env) ((env)->tables->dir)
 #define WALK_USED(env) ((env)->tables->used)
 #define WALK_RULES(env) ((env)->tables->rules)
+#define WALK_RECENT(env) ((env)->tables->recent)
 #define WALK_MAPS(env) ((env)->tables->maps)
 #define WALK_EPOCH(env) (*(env)->tables->epoch)
 // Its unroll hints are clang's.

@@ -23,11 +23,14 @@ static int own_memory(struct tables *t, uint32_t pool_bytes, uint32_t maps)
 	t->mem.dir = calloc(t->dir_entries, sizeof(*t->mem.dir));
 	t->mem.used = calloc(t->dir_entries, 1);
 	t->mem.rules = calloc(UW_RULES, sizeof(*t->mem.rules));
+	t->mem.recent = calloc(1, sizeof(*t->mem.recent));
 	// The walkers' search looks at entries past a process's block before it rejects them.
 	t->mem.maps = calloc((size_t)maps + UW_MAPS_PER_PROCESS, sizeof(*t->mem.maps));
 	t->mem.epoch = &t->own_epoch;
-	return t->mem.pool && t->mem.dir && t->mem.used && t->mem.rules && t->mem.maps ? 0
-										       : -ENOMEM;
+	return t->mem.pool && t->mem.dir && t->mem.used && t->mem.rules && t->mem.recent &&
+			       t->mem.maps
+		       ? 0
+		       : -ENOMEM;
 }
 
 static int make_gap_page(struct tables *t)
@@ -105,6 +108,7 @@ void tables_deinit(struct tables *t)
 		free(t->mem.dir);
 		free(t->mem.used);
 		free(t->mem.rules);
+		free(t->mem.recent);
 		free(t->mem.maps);
 	}
 	free(t->owner);
@@ -142,6 +146,13 @@ static void deref_maps(struct tables *t, uint32_t off, uint32_t len)
 	}
 }
 
+/* Makes walkers look all up again. One that is on its way may still add what it has just read. */
+static void forget_recent(struct tables *t)
+{
+	for (uint32_t i = 0; i < UW_RECENT; i++)
+		__atomic_store_n(&t->mem.recent->rules[i], 0, __ATOMIC_RELAXED);
+}
+
 void tables_flush(struct tables *t)
 {
 	if (!t->limbo.len)
@@ -149,6 +160,8 @@ void tables_flush(struct tables *t)
 	if (t->source && t->source->ops && t->source->ops->synchronize)
 		t->source->ops->synchronize(t->source);
 	t->stats.syncs++;
+	// No walker reads the old directory any more: what is found from now on is found anew.
+	forget_recent(t);
 	vec_foreach (l, &t->limbo) {
 		if (l->kind == TABLES_LIMBO_POOL)
 			extents_give(&t->pool, l->off, l->len);
@@ -259,6 +272,7 @@ static void advance_epoch(struct tables *t, uint32_t units)
 		return;
 	t->filled = 0;
 	store_u32(t->mem.epoch, *t->mem.epoch + 1);
+	forget_recent(t);
 }
 
 static void drop_range(struct tables *t, uint32_t i)
@@ -428,6 +442,8 @@ int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void 
 
 	if (!tables_spanned(t, *head, page))
 		return -ENOENT;
+	if (tables_page_get(t, *head, page))
+		forget_recent(t);
 	drop_page(t, *head, page);
 	if (bytes) {
 		r = take(t, &t->pool, units, &value);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "tests/harness.h"
+#include "unwind/native.h"
 #include "unwind/page.h"
 #include "unwind/tables.h"
 
@@ -236,6 +237,78 @@ static void tables__processes_and_reclaim(void **state)
 	tables_deinit(&t);
 }
 
+static int read_stack(void *arg, void *dst, uint32_t len, uint64_t addr)
+{
+	(void)arg;
+	memset(dst, 0, len);
+	for (uint32_t i = 0; i < len; i += 8)
+		((uint64_t *)dst)[i / 8] = 0x401234 + addr % 2;
+	return 0;
+}
+
+static enum native_host_result step_at(struct tables *t, uint64_t pc, enum rec_reason *ret_why)
+{
+	struct native_host h = {
+		.tables = &t->mem, .count = 2, .mode = BPF_UNWIND_TABLE, .read = read_stack};
+	struct native_frame f = {.exact = true};
+
+	f.regs.r[CFI_REG_RA] = pc;
+	f.regs.r[CFI_REG_SP] = 0x7ffe0000;
+	return native_host_step(&h, &f, ret_why);
+}
+
+/* What was looked up lately is found without its table; not where the address means something else by now. */
+static void tables__recent(void **state)
+{
+	const struct uw_rule call = {.cfa = UW_CFA_REG, .reg = 7, .cfa_off = 16};
+	static uint8_t bytes[PAGE_BYTES_MAX];
+	enum rec_reason why = REC_WHY_NONE;
+	struct uw_mapping maps[2] = {{.start = 0x400000, .end = 0x420000, .flags = UW_MAP_FILE},
+		{.start = 0x500000, .end = 0x520000, .pgoff = 0x20000, .flags = UW_MAP_FILE}};
+	struct tables_block block = {0};
+	struct tables_process p = {.maps = maps, .count = 2};
+	struct page_rows rows;
+	struct tables t;
+	uint32_t head = 0;
+	size_t len;
+
+	(void)state;
+	page_rows_init(&rows);
+	assert_ok(tables_init(&t, &(struct tables_config){.maps = 128}));
+	assert_ok(tables_range_get(&t, &head, 0, 3, &maps[0].dir));
+	maps[1].dir = maps[0].dir;
+	assert_ok(tables_process_set(&t, &p, &block));
+	assert_int_equal(step_at(&t, 0x401000, &why), NATIVE_HOST_ASK);
+	assert_int_equal(why, REC_WHY_NO_TABLE);
+	page_rows_start(&rows);
+	assert_ok(page_rows_add(&rows, 0x100, tables_rule(&t, &call)));
+	len = page_encode(&rows, TABLES_RULE_COMPLEX, bytes);
+	assert_ok(tables_page_set(&t, &head, 0, bytes, len));
+	assert_int_equal(step_at(&t, 0x401000, &why), NATIVE_HOST_MORE);
+	// The same place of the other mapping is another page.
+	assert_int_equal(step_at(&t, 0x501000, &why), NATIVE_HOST_ASK);
+	// Without its table the address that was looked up is known, one beside it is not.
+	t.mem.dir[maps[0].dir] = UW_DIR_ABSENT;
+	assert_int_equal(step_at(&t, 0x401000, &why), NATIVE_HOST_MORE);
+	assert_int_equal(step_at(&t, 0x401001, &why), NATIVE_HOST_ASK);
+	assert_int_equal(step_at(&t, 0x421000, &why), NATIVE_HOST_ASK);
+	assert_int_equal(why, REC_WHY_NO_MAPPING);
+	// Another table of the page: what it says holds.
+	assert_ok(tables_page_set(&t, &head, 0, bytes, len));
+	assert_int_equal(step_at(&t, 0x401000, &why), NATIVE_HOST_MORE);
+	assert_ok(tables_page_set(&t, &head, 0, NULL, 0));
+	assert_int_equal(step_at(&t, 0x401000, &why), NATIVE_HOST_BROKEN);
+	assert_int_equal(why, REC_WHY_NO_TABLE);
+	// A directory range that may be another module's next.
+	tables_process_remove(&t, 0, &block);
+	assert_true(tables_forget(&t, &head));
+	tables_flush(&t);
+	for (unsigned i = 0; i < UW_RECENT; i++)
+		assert_true(!t.mem.recent->rules[i]);
+	page_rows_deinit(&rows);
+	tables_deinit(&t);
+}
+
 static void tables__rules(void **state)
 {
 	const struct tables_config config = {.pool_bytes = 64 << 10, .dir_entries = 64, .maps = 16};
@@ -269,6 +342,7 @@ int main(void)
 		cmocka_unit_test(tables__known_gap),
 		cmocka_unit_test(tables__ranges_share_pages),
 		cmocka_unit_test(tables__processes_and_reclaim),
+		cmocka_unit_test(tables__recent),
 		cmocka_unit_test(tables__rules),
 	};
 
