@@ -109,6 +109,7 @@ struct candidate {
 	const struct module *m; // whose debug file is looked for
 	const char *root;
 	const uint32_t *crc; // of the link, NULL when the path is a build id's
+	bool alt; // DWARF alone: it has no symbols
 };
 
 /* Takes the file if it is the right one. Return 0, -ENOENT, -ENOMEM, -EMFILE, -ENFILE. */
@@ -132,7 +133,7 @@ static int try_path(const struct candidate *c, const char *path, struct module *
 	} else if (!c->crc || crc_matches(d, *c->crc) != 1) {
 		return -ENOENT;
 	}
-	if (module_symtab_open(d, SHT_SYMTAB, &symtab))
+	if (!c->alt && module_symtab_open(d, SHT_SYMTAB, &symtab))
 		return -ENOENT;
 	*ret = steal_ptr(d);
 	return 0;
@@ -218,6 +219,51 @@ int module_debug_find(
 			c.crc = &crc;
 			r = by_link(&c, search, name, ret);
 		}
+		if (r != -ENOENT)
+			return r;
+	}
+	return -ENOENT;
+}
+
+/* Where the link leads, and the build id of what is there. Return 0, -ENODATA none, -ENOENT malformed. */
+static int read_altlink(
+	const struct module *m, char ret_path[static PATH_CAP], struct module *ret_wanted)
+{
+	char data[PATH_CAP + MODULE_BUILD_ID_MAX];
+	struct module_section s;
+	size_t path_len, id_len;
+
+	if (module_section(m, ".gnu_debugaltlink", &s))
+		return -ENODATA;
+	if (s.size > sizeof(data) || module_read(m, s.offset, data, s.size) != (ssize_t)s.size)
+		return -ENOENT;
+	path_len = strnlen(data, s.size);
+	if (path_len >= MIN((size_t)PATH_CAP, (size_t)s.size))
+		return -ENOENT;
+	id_len = s.size - path_len - 1;
+	if (id_len < 2 || id_len > MODULE_BUILD_ID_MAX)
+		return -ENOENT;
+	memcpy(ret_path, data, path_len + 1);
+	memcpy(ret_wanted->key.build_id, data + path_len + 1, id_len);
+	ret_wanted->key.build_id_len = (uint8_t)id_len;
+	return 0;
+}
+
+int module_debug_alt(
+	const struct module *m, const struct module_debug_search *search, struct module **ret)
+{
+	struct module wanted = {0};
+	char path[PATH_CAP];
+	int r = read_altlink(m, path, &wanted);
+
+	if (r)
+		return r;
+	for (unsigned i = 0; i < MODULE_DEBUG_ROOTS_MAX && search->roots[i]; i++) {
+		const struct candidate c = {.m = &wanted, .root = search->roots[i], .alt = true};
+
+		r = path[0] == '/' ? try_path(&c, path, ret) : -ENOENT;
+		if (r == -ENOENT)
+			r = in_dirs(&c, search->dirs, NULL, ret);
 		if (r != -ENOENT)
 			return r;
 	}

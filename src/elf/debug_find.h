@@ -25,6 +25,12 @@ struct module_debug_search {
 int module_debug_find(
 	const struct module *m, const struct module_debug_search *search, struct module **ret);
 
+/* The file that dwz moved what several modules share of m's DWARF to (.gnu_debugaltlink): by the link's path if that
+ * is absolute, then by build id in ROOT/DIR. Taken only if it has the link's build id.
+ * Return 0, -ENODATA no such link, -ENOENT the file is not there, -ENOMEM, -EMFILE, -ENFILE. */
+int module_debug_alt(
+	const struct module *m, const struct module_debug_search *search, struct module **ret);
+
 /* .gnu_debugdata unpacked in memory: an ELF file with .symtab. Return 0, -ENOENT, -EINVAL, -ENOSPC
  * larger than MODULE_MINIDEBUG_MAX, -ENOMEM, -errno. */
 int module_minidebug_open(const struct module *m, struct module **ret);

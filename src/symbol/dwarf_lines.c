@@ -14,10 +14,15 @@
 #define DEPTH_MAX 64 // of scopes in scopes
 #define ENTRIES_MAX (1u << 24) // visited in one unit
 
-struct dwarf_lines {
+/* One file, as libdw has it. */
+struct dwarf_file {
 	Elf *elf;
 	Dwarf *dw;
 	int fd; // -1 if the bytes are the module's
+};
+
+struct dwarf_lines {
+	struct dwarf_file file, alt;
 };
 
 /* What is found out about a question. */
@@ -41,39 +46,58 @@ bool dwarf_lines_present(const struct module *m)
 	return module_section(m, ".debug_info", &s) == 0 && s.size;
 }
 
+static void close_file(struct dwarf_file *f)
+{
+	dwarf_end(f->dw);
+	elf_end(f->elf);
+	if (f->fd >= 0)
+		close(f->fd);
+}
+
 void dwarf_lines_free(struct dwarf_lines *d)
 {
 	if (!d)
 		return;
-	dwarf_end(d->dw);
-	elf_end(d->elf);
-	if (d->fd >= 0)
-		close(d->fd);
+	close_file(&d->file);
+	close_file(&d->alt);
 	free(d);
 }
 
-int dwarf_lines_open(const struct module *m, struct dwarf_lines **ret)
+static int open_file(const struct module *m, struct dwarf_file *f)
 {
-	struct dwarf_lines *d;
-
-	if (!dwarf_lines_present(m))
-		return -ENOENT;
 	if (m->size > DWARF_FILE_MAX)
 		return -EFBIG;
+	f->fd = m->image ? -1 : fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
+	if (m->image)
+		f->elf = elf_memory((char *)m->image, m->size);
+	else if (f->fd >= 0)
+		f->elf = elf_begin(f->fd, ELF_C_READ, NULL);
+	f->dw = f->elf ? dwarf_begin_elf(f->elf, DWARF_C_READ, NULL) : NULL;
+	return f->dw ? 0 : -EINVAL;
+}
+
+int dwarf_lines_open(const struct module *m, const struct module *alt, struct dwarf_lines **ret)
+{
+	struct module_section s;
+	struct dwarf_lines *d;
+	int r;
+
+	if (!dwarf_lines_present(m) || (!alt && !module_section(m, ".gnu_debugaltlink", &s)))
+		return -ENOENT;
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
+	d->file.fd = d->alt.fd = -1;
 	elf_version(EV_CURRENT);
-	d->fd = m->image ? -1 : fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
-	if (m->image)
-		d->elf = elf_memory((char *)m->image, m->size);
-	else if (d->fd >= 0)
-		d->elf = elf_begin(d->fd, ELF_C_READ, NULL);
-	d->dw = d->elf ? dwarf_begin_elf(d->elf, DWARF_C_READ, NULL) : NULL;
-	if (!d->dw) {
+	r = open_file(m, &d->file);
+	if (!r && alt)
+		r = open_file(alt, &d->alt);
+	if (r) {
 		dwarf_lines_free(d);
-		return -EINVAL;
+		return r;
 	}
+	if (alt)
+		dwarf_setalt(d->file.dw, d->alt.dw);
 	*ret = d;
 	return 0;
 }
@@ -313,9 +337,13 @@ int dwarf_lines_ask(
 	for (unsigned i = 0; i < UNITS_MAX && !r; i++) {
 		struct unit_walk w = {.lookups = lookups};
 
-		if (dwarf_get_units(d->dw, cu, &cu, NULL, &type, &w.unit, NULL) != 0)
+		if (dwarf_get_units(d->file.dw, cu, &cu, NULL, &type, &w.unit, NULL) != 0)
 			break;
-		w.n = type == DW_UT_compile ? take_questions(&w.unit, batch, lookups) : 0;
+		// Of a unit whose functions are in a .dwo the lines are here; a path that the file names is
+		// not opened.
+		w.n = type == DW_UT_compile || type == DW_UT_skeleton
+			      ? take_questions(&w.unit, batch, lookups)
+			      : 0;
 		if (!w.n)
 			continue;
 		qsort(lookups, w.n, sizeof(*lookups), compare_lookup);

@@ -51,8 +51,9 @@ typedef int (*dwarf_answer_fn)(void *arg, const struct dwarf_answer *answer);
 
 /* Has the module DWARF of its own? */
 bool dwarf_lines_present(const struct module *m);
-/* The module must stay open. Return 0, -ENOENT no DWARF, -EFBIG, -EINVAL, -ENOMEM, -errno. */
-int dwarf_lines_open(const struct module *m, struct dwarf_lines **ret);
+/* alt: module_debug_alt()'s, NULL if it has none; without one that it needs there are no lines, since libdw would open
+ * whatever path the file names. Both must stay open. Return 0, -ENOENT no DWARF, -EFBIG, -EINVAL, -ENOMEM, -errno. */
+int dwarf_lines_open(const struct module *m, const struct module *alt, struct dwarf_lines **ret);
 void dwarf_lines_free(struct dwarf_lines *d);
 /* Calls fn for each question that something is known of. Return 0, -ENOMEM, or what fn returned. */
 int dwarf_lines_ask(

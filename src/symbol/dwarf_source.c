@@ -58,7 +58,7 @@ static int take_answer(void *arg, const struct dwarf_answer *a)
 int symbol_source_dwarf(struct symbol_group *g)
 {
 	const struct resolver_config *config = &g->resolver->config;
-	_cleanup_(module_standalone_cleanup) struct module *debug = NULL;
+	_cleanup_(module_standalone_cleanup) struct module *debug = NULL, *alt = NULL;
 	_cleanup_(cleanup_lines) struct dwarf_lines *d = NULL;
 	_cleanup_free_ struct dwarf_question *questions = NULL;
 	struct dwarf_batch batch = {.inlines = config->inlines};
@@ -75,7 +75,9 @@ int symbol_source_dwarf(struct symbol_group *g)
 			return r == -ENOMEM ? r : 0;
 		m = debug;
 	}
-	r = dwarf_lines_open(m, &d);
+	r = symbol_find_alt(g, m, &alt);
+	if (!r || r == -ENODATA)
+		r = dwarf_lines_open(m, alt, &d);
 	if (r)
 		return r == -ENOMEM ? r : 0;
 	questions = calloc(g->n, sizeof(*questions));

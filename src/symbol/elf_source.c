@@ -10,6 +10,7 @@
 #include "symbol/source.h"
 
 #define NAME_BYTES_MAX 16384u
+#define ROOT_MAX 96u // "/proc/PID/root"
 
 /* The module's files that have symbols, best first. */
 struct sources {
@@ -43,28 +44,47 @@ static int path_in_owner(struct symbol_group *g, const struct process *p, struct
 	return buf_append(ret, path, maps_path_len(path, &deleted));
 }
 
+/* Where separate files of the group's module are looked for. root: of ROOT_MAX bytes. Return how many roots are the
+ * process's. */
+static unsigned set_search(struct symbol_group *g, const struct process *p, char *root,
+	struct module_debug_search *ret)
+{
+	unsigned n = 0;
+
+	*ret = (struct module_debug_search){.dirs = g->resolver->config.debug_dirs};
+	if (!ret->dirs)
+		ret->dirs = "/usr/lib/debug";
+	if (p && !p->exit_time) {
+		snprintf(root, ROOT_MAX, "%s/%u/root", g->resolver->processes->proc_root, p->pid);
+		ret->roots[n++] = root;
+	}
+	ret->roots[n] = "";
+	return n;
+}
+
 int symbol_find_debug(struct symbol_group *g, struct module **ret)
 {
-	struct module_debug_search search = {.dirs = g->resolver->config.debug_dirs};
 	_cleanup_buf_ struct buf path = BUF_INIT(MAPS_PATH_MAX);
 	const struct process *p = symbol_owner(g);
-	char root[96];
-	unsigned n = 0;
+	struct module_debug_search search;
+	char root[ROOT_MAX];
+	unsigned n = set_search(g, p, root, &search);
 	int r = path_in_owner(g, p, &path);
 
 	if (r)
 		return r;
 	search.path = buf_str(&path);
-	if (!search.dirs)
-		search.dirs = "/usr/lib/debug";
-	if (p && !p->exit_time) {
-		snprintf(root, sizeof(root), "%s/%u/root", g->resolver->processes->proc_root,
-			p->pid);
-		search.roots[n++] = root;
-	}
-	search.roots[n] = "";
 	r = module_debug_find(g->module, &search, ret);
 	return r == -ENOENT && n == 0 ? -EAGAIN : r;
+}
+
+int symbol_find_alt(struct symbol_group *g, const struct module *m, struct module **ret)
+{
+	struct module_debug_search search;
+	char root[ROOT_MAX];
+
+	set_search(g, symbol_owner(g), root, &search);
+	return module_debug_alt(m, &search, ret);
 }
 
 /* The full table, wherever it is: 1. in the file, 2. in a separate debug file, 3. unpacked from

@@ -59,5 +59,7 @@ int symbol_source_dwarf(struct symbol_group *g); // lines and inlines, when aske
 /* The group's separate debug file, owned by the caller. Return 0, -ENOENT there is none, -EAGAIN none
  * was found but not everywhere was looked, -ENOMEM. */
 int symbol_find_debug(struct symbol_group *g, struct module **ret);
+/* What dwz moved out of m, the group's module or its debug file: module_debug_alt(). */
+int symbol_find_alt(struct symbol_group *g, const struct module *m, struct module **ret);
 
 #endif

@@ -48,7 +48,7 @@ static size_t tell(const uint8_t *data, size_t len)
 		memcpy(image, data, len);
 	if (module_standalone_image(image, len, &m))
 		return 0;
-	if (!dwarf_lines_open(m, &d)) {
+	if (!dwarf_lines_open(m, NULL, &d)) {
 		ask(d, false, &sum);
 		ask(d, true, &sum);
 		dwarf_lines_free(d);

@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -207,6 +208,87 @@ static void dwarf__in_a_separate_file(void **state)
 	module_table_deinit(&fresh.modules);
 }
 
+/* As Debian packs debug information: what several programs share lies in a file beside them. */
+static void dwarf__shared_by_dwz(void **state)
+{
+	struct world *w = *state;
+	uint64_t off, size;
+	char common[80];
+
+	snprintf(common, sizeof(common), "%s/common.debug", w->dir);
+	if (run(w->dir,
+		    (const char *[]){"gcc", "-O2", "-g", "-include", "stdio.h",
+			    "-fno-eliminate-unused-debug-types", "prog.c", "-o", "prog", NULL}) ||
+		run(w->dir, (const char *[]){"cp", "prog", "prog2", NULL}) ||
+		run(w->dir,
+			(const char *[]){"dwz", "-m", common, "-M", common, "prog", "prog2", NULL}))
+		test_skip("no gcc or no dwz");
+	assert_ok(access(common, R_OK));
+	find_outer(w, &off, &size);
+	check_outer(w, off, size);
+}
+
+/* The first byte of outer(): named, and what is known of its line. */
+static void ask_first(struct world *w, struct symbol_query *ret)
+{
+	uint64_t off, size;
+
+	find_outer(w, &off, &size);
+	*ret = (struct symbol_query){
+		.space = SYMBOL_MODULE, .owner = open_program(w)->id, .addr = off};
+	assert_ok(resolver_resolve(&w->r, ret, 1));
+	assert_string_equal(str(w, ret->name), "outer");
+}
+
+/* A file may name any path for it: only a regular file of that build id is ever opened, so this does
+ * not wait for a writer for ever. */
+static void dwarf__shared_by_a_fifo(void **state)
+{
+	struct world *w = *state;
+	struct symbol_query q;
+	char path[96];
+	FILE *f;
+
+	compile(w, "-gdwarf-5");
+	snprintf(path, sizeof(path), "%s/fifo", w->dir);
+	assert_ok(mkfifo(path, 0600));
+	snprintf(path, sizeof(path), "%s/link", w->dir);
+	f = fopen(path, "we");
+	fprintf(f, "%s/fifo%c01234567890123456789", w->dir, 0);
+	fclose(f);
+	if (run(w->dir, (const char *[]){"objcopy", "--add-section", ".gnu_debugaltlink=link",
+				"prog", NULL}))
+		test_skip("no objcopy");
+	ask_first(w, &q);
+	assert_int_equal(q.line, 0);
+}
+
+static void dwarf__compressed(void **state)
+{
+	struct world *w = *state;
+	uint64_t off, size;
+
+	if (run(w->dir,
+		    (const char *[]){"gcc", "-O2", "-g", "-gz=zlib", "prog.c", "-o", "prog", NULL}))
+		test_skip("no gcc");
+	find_outer(w, &off, &size);
+	check_outer(w, off, size);
+}
+
+/* Functions stand in a .dwo that is not opened; the lines are in the file. */
+static void dwarf__split(void **state)
+{
+	struct world *w = *state;
+	struct symbol_query q;
+
+	if (run(w->dir, (const char *[]){
+				"gcc", "-O2", "-g", "-gsplit-dwarf", "prog.c", "-o", "prog", NULL}))
+		test_skip("no gcc");
+	ask_first(w, &q);
+	assert_in_range(q.line, 11, 15);
+	assert_int_equal(q.ninlines, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -215,6 +297,10 @@ int main(void)
 		CASE(dwarf__in_the_file),
 		CASE(dwarf__version_4),
 		CASE(dwarf__in_a_separate_file),
+		CASE(dwarf__shared_by_dwz),
+		CASE(dwarf__shared_by_a_fifo),
+		CASE(dwarf__compressed),
+		CASE(dwarf__split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
