@@ -56,23 +56,13 @@ def config(u):
 
 def bpf_and_anon(pid):
     """What the agent takes: descriptors of BPF, kB of anonymous memory."""
-    bpf = [t for t in links(pid) if "bpf" in t or "perf_event" in t]
+    bpf = [t for t in lib.links(pid) if "bpf" in t or "perf_event" in t]
     anon = sum(int(l.split()[1]) for l in open(f"/proc/{pid}/status") if l.startswith(("RssAnon", "RssShmem")))
     return bpf, anon
 
 
 def resident(pid):
     return next(int(l.split()[1]) for l in open(f"/proc/{pid}/status") if l.startswith("VmRSS"))
-
-
-def links(pid):
-    found = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except OSError:
-            pass
-    return found
 
 
 def test_the_studio_itself_holds_its_rules():

@@ -76,10 +76,13 @@ def in_root(root, *argv, check=True):
 
 
 def profile_of_split(root, *program):
-    """Runs a program in the root for two seconds; the workload outside is seen and named."""
-    lib.start("split", 90)
-    in_root(root, *program, "-o", "/var/lib/gprofiler/out", "-d", "2", "-f", "399", "--no-flamegraph")
-    prof = lib.Profile(os.path.join(root, "var/lib/gprofiler/out/last_profile.col"))
+    """Runs a program in the root; the workload outside is seen and named."""
+    lib.start("split", 300)
+
+    def profile(seconds):
+        in_root(root, *program, "-o", "/var/lib/gprofiler/out", "-d", str(seconds), "-f", "399", "--no-flamegraph")
+        return lib.Profile(os.path.join(root, "var/lib/gprofiler/out/last_profile.col"))
+    prof = lib.until(lambda prof: prof.total(prof.of(lib.comm("split"))) > 50, profile, 2)
     stacks = prof.of(lib.comm("split"))
     assert prof.total([s for s in stacks if "main" in s.frames]) > 0.9 * prof.total(stacks) > 20, stacks[:3]
 

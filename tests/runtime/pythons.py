@@ -43,6 +43,13 @@ def wait_asleep(pid, seconds=60):
     raise AssertionError("process %d did not rest in %d s" % (pid, seconds))
 
 
+def end(p):
+    """Ends a program and closes its pipes."""
+    p.kill()
+    with p:
+        pass
+
+
 def run(cases):
     """cases: (name, function). Prints TAP, returns the exit status."""
     failed = 0

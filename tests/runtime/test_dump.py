@@ -67,10 +67,7 @@ class Held:
         return self
 
     def __exit__(self, *unused):
-        self.p.kill()
-        self.p.wait()
-        self.p.stdin.close()
-        self.p.stdout.close()
+        pythons.end(self.p)
 
 
 def names(thread):
@@ -111,7 +108,7 @@ def check_refusals():
             d = dump(p.pid)
             assert d["runtime"] is None and [t["tid"] for t in d["threads"]] == [p.pid], d
         finally:
-            p.kill()
+            pythons.end(p)
 
 
 def check_rights(python, version):

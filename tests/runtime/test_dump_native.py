@@ -56,9 +56,7 @@ class Target:
         return self
 
     def __exit__(self, *unused):
-        self.p.kill()
-        self.p.wait()
-        self.p.stdout.close()
+        pythons.end(self.p)
 
 
 def workload(name, *args, **kw):

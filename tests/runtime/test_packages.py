@@ -65,10 +65,7 @@ def check(path, version):
             out = subprocess.run([TOOL, str(p.pid), "1", "0"], capture_output=True, text=True, check=True,
                                  timeout=60).stdout
         finally:
-            p.kill()
-            p.wait()
-            p.stdin.close()
-            p.stdout.close()
+            pythons.end(p)
     frames = json.loads(out.splitlines()[0])["frames"]
     got = {os.path.relpath(f[1], site): f[4] for f in frames if f[1].startswith(site)}
     assert got == {

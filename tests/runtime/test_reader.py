@@ -47,10 +47,7 @@ class Target:
         return self
 
     def __exit__(self, *unused):
-        self.p.kill()
-        self.p.wait()
-        self.p.stdin.close()
-        self.p.stdout.close()
+        pythons.end(self.p)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

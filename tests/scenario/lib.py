@@ -8,6 +8,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -203,6 +204,22 @@ def cpu_of(pid):
     """Seconds of the CPU that a process has spent."""
     fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def links(pid):
+    """What its descriptors lead to."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
+
+
+def descriptors(pid):
+    """{kind: how many} of its open descriptors: "file" (those of sampled modules are kept open, up to a cap), "socket" and
+    "pipe", devices and the rest by name."""
+    return dict(collections.Counter("file" if t.startswith("/") and not t.startswith("/dev/") else re.sub(r":\[\d+\]$", "", t)
+                                    for t in links(pid)))
 
 
 def status_of(pid, *keys):

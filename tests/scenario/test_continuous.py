@@ -12,19 +12,6 @@ OUTCOMES = ("idle", "filtered", "kernel_only", "complete", "handoff", "truncated
 WINDOWS = 30
 
 
-def descriptors(pid):
-    """Kinds of open descriptors; files are those of sampled modules (kept open up to a cap) and the log."""
-    kinds = {}
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        kind = "file" if target.startswith("/") and not target.startswith("/dev/") else target.partition(":")[0]
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return kinds
-
-
 def check_no_gap(p, ran):
     """The sum over all windows is what the sampler counted, and each begins where the last one ended."""
     windows = [lib.Profile(path) for path in profiles(p)]
@@ -73,7 +60,7 @@ def test_thirty_windows_lose_nothing_and_take_no_more_memory_than_ten():
         n = lib.log(p).count("Saved collapsed stacks")
         if n > len(seen):
             s = lib.status_of(p.pid, "RssAnon", "RssShmem")
-            seen.append((s["RssAnon"] + s["RssShmem"], descriptors(p.pid)))
+            seen.append((s["RssAnon"] + s["RssShmem"], lib.descriptors(p.pid)))
         time.sleep(0.05)
     finish(p)
     assert len(seen) >= WINDOWS, (len(seen), lib.log(p)[-2000:])

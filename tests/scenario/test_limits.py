@@ -174,17 +174,22 @@ def test_replay_through_the_vdso():
     """The vDSO is in no file and its process is gone: the recording carries it, for its tables and its names."""
     lib.need_root()
     record = os.path.join(lib.env.dir, "record")
-    load = lib.start("syscalls", 60)
-    # Every stack of this rung is walked in user space, in the replay again.
-    prof = lib.gprofiler("-d", 2, "-f", 299, "--source", "ring", "-p", load.pid, "--record", record)
-    load.kill()
-    load.wait()
-    again = replayed_by_nobody(record)
+    load = lib.start("syscalls", 200)
 
     def through(p):
         # Nobody may not see the kernel's names.
         return [s for s in p.of(lib.comm("syscalls"))
                 if any("clock_gettime" in f for f in s.frames) and not s.frames[-1].endswith(("_[k]", "(kernel.kallsyms)"))]
+
+    def profile(seconds):
+        if os.path.exists(record):
+            os.unlink(record)
+        # Every stack of this rung is walked in user space, in the replay again.
+        return lib.gprofiler("-d", seconds, "-f", 299, "--source", "ring", "-p", load.pid, "--record", record)
+    prof = lib.until(lambda prof: prof.total(through(prof)) > 100, profile, 2)
+    load.kill()
+    load.wait()
+    again = replayed_by_nobody(record)
 
     def whole(stacks):
         return [s for s in stacks if s.frames[0] == "_start" and "ask_time" in s.frames]

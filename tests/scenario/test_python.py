@@ -144,18 +144,12 @@ def beside():
     started = {(mode, v): start(v, path, mode, 300, *args, preexec_fn=None if mode == "paths" else lambda: os.nice(5))
                for mode, args in MODES.items() for v, path in chosen() if has_mode(v, mode)}
     for p in started.values():
-        lib.wait_for(f"{p.comm} to run", lambda p=p: p.poll() is not None or cpu_seconds(p.pid) > 0.2, 90)
+        lib.wait_for(f"{p.comm} to run", lambda p=p: p.poll() is not None or lib.cpu_of(p.pid) > 0.2, 90)
 
     def enough(profile):
         return all(total(profile.of(p.comm)) >= (300 if mode == "paths" else 100) for (mode, _), p in started.items() if p.poll() is None)
     profile = lib.gprofiler_until(enough, "-f", 499, seconds=12)
     return Beside(profile, started, {k for k, p in started.items() if p.poll() is not None})
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def comm_of(pid):
@@ -314,7 +308,7 @@ def test_a_process_that_lives_half_a_second():
 def test_no_python():
     version, path = chosen()[-1]
     process = start(version, path, "paths", 200)
-    lib.wait_for("it to run", lambda: cpu_seconds(process.pid) > 0.3, 60)
+    lib.wait_for("it to run", lambda: lib.cpu_of(process.pid) > 0.3, 60)
     p = lib.gprofiler_until(lambda p: total(p.of(process.comm)) > 50, "-f", 199, "--no-python", seconds=2)
     stacks = p.of(process.comm)
     assert p.total(stacks) > 50
@@ -326,7 +320,7 @@ def test_python_without_native_stacks():
     version, path = chosen()[-1]
     process = start(version, path, "paths", 200)
     lib.start("split", 200)
-    lib.wait_for("it to run", lambda: cpu_seconds(process.pid) > 0.3, 60)
+    lib.wait_for("it to run", lambda: lib.cpu_of(process.pid) > 0.3, 60)
     p = lib.gprofiler_until(lambda p: total(p.of(process.comm)) > 100, "-f", 199, "--perf-mode", "disabled", seconds=3)
     stacks = p.of(process.comm)
     truths = [PREFIX + frames for _, frames in PATHS.values()]

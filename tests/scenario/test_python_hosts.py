@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 import lib
-from test_python import chosen, cpu_seconds, python_frames, whole
+from test_python import chosen, python_frames, whole
 
 DEBIAN = "/usr/bin/python3"
 BURN = """
@@ -196,7 +196,7 @@ def begins(frames, truth):
 
 
 def wait_for_burning(process, seconds=0.5):
-    lib.wait_for("it to run", lambda: process.poll() is not None or cpu_seconds(process.pid) > seconds, 60)
+    lib.wait_for("it to run", lambda: process.poll() is not None or lib.cpu_of(process.pid) > seconds, 60)
     assert process.poll() is None, "it has ended"
 
 

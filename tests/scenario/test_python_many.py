@@ -8,7 +8,7 @@ import subprocess
 
 import lib
 import test_python
-from test_python import PREFIX, chosen, cpu_seconds, expect, python_frames, total, whole
+from test_python import PREFIX, chosen, expect, python_frames, total, whole
 
 SERVER = os.path.join(os.path.dirname(test_python.PROGRAM), "fork_server.py")
 PROCESSES, BUSY = 500, 40
@@ -126,7 +126,7 @@ def start_mode(mode, least):
     """In versions that have a module for it: in others the program ends."""
     processes = [test_python.start(v, path, mode, 90) for v, path in chosen(least)]
     for p in processes:
-        lib.wait_for(f"{p.comm} to run", lambda p=p: p.poll() is not None or cpu_seconds(p.pid) > 0.5, 90)
+        lib.wait_for(f"{p.comm} to run", lambda p=p: p.poll() is not None or lib.cpu_of(p.pid) > 0.5, 90)
     return [p for p in processes if p.poll() is None]
 
 

@@ -9,7 +9,7 @@ import time
 
 import lib
 import test_python
-from test_python import PATHS, PREFIX, chosen, cpu_seconds, expect, python_frames, start
+from test_python import PATHS, PREFIX, chosen, expect, python_frames, start
 from test_rungs import open_dir, run_until
 from test_windows import finish, log, profiles, wait_for
 
@@ -19,7 +19,7 @@ YOUNG = ("--min-profiling-duration", 1)
 
 def wait_for_cpu(process, seconds):
     """Until it has used so much: it is up then, and old enough."""
-    wait_for(f"{process.comm} to run", lambda: cpu_seconds(process.pid) > seconds, 60)
+    wait_for(f"{process.comm} to run", lambda: lib.cpu_of(process.pid) > seconds, 60)
 
 
 def text(profile):
@@ -62,9 +62,9 @@ def test_truth_of_every_version():
     for p in started_:
         wait_for_cpu(p, 0.3)
     watch = Watch([p.pid for p in started_])
-    before = {p.pid: cpu_seconds(p.pid) for p in started_}
+    before = {p.pid: lib.cpu_of(p.pid) for p in started_}
     profile = lib.gprofiler("-d", 12, "-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
-    used = {p.pid: cpu_seconds(p.pid) - before[p.pid] for p in started_}
+    used = {p.pid: lib.cpu_of(p.pid) - before[p.pid] for p in started_}
     watch.end()
     assert "through reader" in text(profile), text(profile)
     problems = []
@@ -94,11 +94,11 @@ def test_merged_with_what_was_sampled():
     process = start(version, path, "paths", 200)
     lib.start("split", 200)
     wait_for_cpu(process, 0.3)
-    before, used = cpu_seconds(process.pid), 0
+    before, used = lib.cpu_of(process.pid), 0
 
     def enough(profile):
         nonlocal before, used
-        now = cpu_seconds(process.pid)
+        now = lib.cpu_of(process.pid)
         before, used = now, now - before
         return used > 2 and profile.total(profile.of("workload_split")) > 50
     profile = lib.gprofiler_until(enough, "-f", 199, "--python-mode", "pyspy", *YOUNG, seconds=5)
@@ -215,12 +215,12 @@ def test_threads_and_the_lock():
     process, sleeper = start(version, path, "threads", 200), start(version, path, "part", 200, 0)
     wait_for_cpu(process, 0.3)
     args = ("-f", 99, "--python-mode", "pyspy", "--no-perf", *YOUNG)
-    before, used = cpu_seconds(process.pid), 0
+    before, used = lib.cpu_of(process.pid), 0
 
     def run(seconds):
         nonlocal before, used
         found = lib.at_once(("-d", seconds, *args), ("-d", seconds, *args, "--gil"))
-        now = cpu_seconds(process.pid)
+        now = lib.cpu_of(process.pid)
         before, used = now, now - before
         return found
     found = lib.until(lambda found: used > 2, run, 4)

@@ -157,19 +157,6 @@ def judge(rows):
     assert {r["gprofiler_agent_child_processes"] for r in rows} == {0}
 
 
-def descriptor_kinds(pid):
-    kinds = {}
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        # Files of modules are kept open up to a cap; sockets and the rest are ours to count.
-        kind = "file" if target.startswith("/") else "socket" if target.startswith("socket") else target
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return kinds
-
-
 def mounted(directory):
     os.makedirs(directory)
     r = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", directory], capture_output=True, text=True)
@@ -202,7 +189,7 @@ def soak(directory, studio, trouble):
         while time.monotonic() < end or trouble.counts.get("processes", 0) < 10000:
             assert a.process.poll() is None, a.log()[-3000:]
             rows.append(a.values())
-            kinds.append(descriptor_kinds(a.process.pid))
+            kinds.append(lib.descriptors(a.process.pid))
             results = [os.path.join(directory, n) for n in os.listdir(directory) if n.startswith("profile_")]
             most = max(most, sum(os.stat(p).st_size for p in results if os.path.exists(p)))
             time.sleep(0.5)

@@ -74,10 +74,6 @@ class Screen:
         assert any(ROW.match(line) for line in lines), "no rows: " + repr(self.raw[-2000:])
         return lines
 
-    def wait_for_line(self, start, seconds=30):
-        """A picture with such a line; or the last one."""
-        return self.wait_for_picture(lambda lines: any(line.startswith(start) for line in lines), seconds)
-
     def press(self, keys):
         os.write(self.master, keys.encode())
 
@@ -95,6 +91,10 @@ class Screen:
 def rows(lines):
     """(self, total, pid, rest) of the functions."""
     return [(float(m.group(1)), float(m.group(2)), int(m.group(3)), m.group(4)) for m in map(ROW.match, lines) if m]
+
+
+def last_refresh(r):
+    return r.stdout[r.stdout.rindex("gprofiler top "):]
 
 
 def test_batch_of_a_known_program():
@@ -126,14 +126,14 @@ def test_batch_orders():
     p = python()
     lib.wait_for_cpu(p, 0.3)
     r = top("-b", "-n", 2, "-s", "total", "--rows", 50, "-p", p.pid)
-    table = rows(r.stdout.splitlines()[-51:])
+    table = rows(last_refresh(r).splitlines())
     assert r.returncode == 0 and len(table) > 5 and [x[1] for x in table] == sorted((x[1] for x in table), reverse=True), r
     r = top("-b", "-n", 2, "-s", "process", "--rows", 100000)
     # Each process stands in one piece; one that called exec is two, by name.
-    found = [(x[2], x[3].split("  ", 1)[0]) for x in rows(r.stdout[r.stdout.rindex("gprofiler top "):].splitlines())]
+    found = [(x[2], x[3].split("  ", 1)[0]) for x in rows(last_refresh(r).splitlines())]
     assert len(found) > 10 and sum(a != b for a, b in zip(found, found[1:])) == len(set(found)) - 1, found
     r = top("-b", "-n", 2, "-s", "function", "--rows", 100000)
-    names = [x[3].split("  ", 1)[1].strip() for x in rows(r.stdout[r.stdout.rindex("gprofiler top "):].splitlines())]
+    names = [x[3].split("  ", 1)[1].strip() for x in rows(last_refresh(r).splitlines())]
     assert len(names) > 10 and sum(a != b for a, b in zip(names, names[1:])) == len(set(names)) - 1
 
 
@@ -144,7 +144,7 @@ def test_processes_and_kernel_of_the_machine():
     lib.start("syscalls", 200)
     lib.wait_for_cpu(p, 0.3)
     r = top("-b", "-n", 3, "--rows", 100000)
-    last = r.stdout[r.stdout.rindex("gprofiler top "):]
+    last = last_refresh(r)
     for part in ("_[k]", "_[p]", "w_split", lib.comm("syscalls")):
         assert part in last, (part, last[:3000])
     shares = [float(m) for m in re.findall(r"^ *([0-9.]+)% +\d+  \S", last[:last.index("by self")], re.M)]
@@ -183,7 +183,8 @@ def test_rows_and_keys():
     orders = {}
     for key, word in (("t", "by total"), ("s", "by self"), ("p", "by process"), ("f", "by function")):
         s.press(key)
-        lines = s.wait_for_line(word + ";")
+        # A full one: there may be few functions in a second of a busy machine.
+        lines = s.wait_for_picture(lambda lines: len(lines) == 50 and any(line.startswith(word + ";") for line in lines), 60)
         assert any(line.startswith(word + ";") for line in lines), (key, lines)
         orders[key] = rows(lines)
         assert len(orders[key]) > 5 and len(lines) == 50
