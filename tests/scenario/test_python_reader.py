@@ -3,6 +3,7 @@
 chosen, how it is merged with what was sampled, and when it takes over."""
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -194,11 +195,13 @@ def test_young_and_spawned_processes():
     lib.need_root()
     version, path = chosen()[-1]
     args = ("-d", 300, "-f", 99, "--python-mode", "pyspy", "--no-perf", "--min-profiling-duration", 2)
-    start(version, path, "deep", 200, 20)	# who is read from the first: its sample says that the window has begun
     without = lib.start_gprofiler(*args, out="without")
     with_them = lib.start_gprofiler(*args, "--profile-spawned-processes", out="with")
     for g in (without, with_them):
-        wait_for("the window", lambda g=g: "First sample" in log(g))
+        wait_for("sampling", lambda g=g: "through reader" in log(g))
+        # Answered by the loop, which runs when the window has begun.
+        g.send_signal(signal.SIGHUP)
+        wait_for("the window", lambda g=g: "Log file reopened" in log(g))
     late = start(version, path, "paths", 200)
     time.sleep(3)	# it is old enough then
     lib.wait_for_cpu(late, 1)
