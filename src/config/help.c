@@ -49,7 +49,7 @@ static void append_metavar(struct buf *out, const struct option_row *named)
 	}
 	buf_append_char(out, ' ');
 	while (option_values_next(&w)) {
-		if (!w.first || w.not_yet)
+		if (!w.first || w.not_yet || w.later)
 			continue;
 		buf_printf(out, "%s%s", separator, w.text);
 		separator = row->type == OPTION_TYPE_ENUM ? "|" : ",";
@@ -128,13 +128,13 @@ static bool shown(const struct option_row *row)
 {
 	struct option_value_walk w = {.pos = option_rows[row->target].values};
 
-	if (row->flags & (OPTION_HIDDEN | OPTION_NOT_YET | OPTION_ACCEPTED))
+	if (row->flags & (OPTION_HIDDEN | OPTION_NOT_YET | OPTION_ACCEPTED | OPTION_LATER))
 		return false;
 	// A mode with nothing but "disabled" to choose is an off-switch.
 	if (option_rows[row->target].type != OPTION_TYPE_ENUM)
 		return true;
 	for (unsigned n = 0; option_values_next(&w);) {
-		n += w.first && !w.not_yet;
+		n += w.first && !w.not_yet && !w.later;
 		if (n > 1)
 			return true;
 	}
@@ -250,7 +250,7 @@ static void man_option(struct buf *out, const struct option_row *row)
 	append_roff(out, buf_str(&text));
 	if (row->flags & OPTION_NOT_YET)
 		buf_append_str(out, ". Not in this version.");
-	else if (row->flags & OPTION_ACCEPTED)
+	else if (row->flags & (OPTION_ACCEPTED | OPTION_LATER))
 		buf_append_str(out, ". Accepted, without effect in this version.");
 	buf_append_char(out, '\n');
 }

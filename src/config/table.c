@@ -6,6 +6,7 @@
 #define REF OPTION_REF
 #define NOT_YET OPTION_NOT_YET
 #define ACCEPTED OPTION_ACCEPTED
+#define LATER OPTION_LATER
 #define SECRET OPTION_SECRET
 #define HIDDEN OPTION_HIDDEN
 #define CLI OPTION_CLI
@@ -109,14 +110,15 @@ bool option_values_next(struct option_value_walk *w)
 		w->first = true;
 		w->index = 0;
 	}
-	n = strcspn(w->pos, ",|!");
+	n = strcspn(w->pos, ",|!~");
 	if (n == 0 || n >= sizeof(w->text))
 		return false;
 	memcpy(w->text, w->pos, n);
 	w->text[n] = 0;
 	// The mark stands behind the first spelling and holds for the value.
 	w->not_yet = w->pos[n] == '!' || (!w->first && w->not_yet);
-	w->pos += n + (w->pos[n] == '!');
+	w->later = w->pos[n] == '~' || (!w->first && w->later);
+	w->pos += n + (w->pos[n] == '!' || w->pos[n] == '~');
 	return true;
 }
 

@@ -28,6 +28,7 @@ enum option_flags {
 	OPTION_CLI = 1 << 5,
 	OPTION_LIVE = 1 << 6,
 	OPTION_OPTARG = 1 << 7,
+	OPTION_LATER = 1 << 8,
 };
 
 enum option_group {
@@ -73,11 +74,11 @@ extern const struct option_row option_rows[OPTION_COUNT];
 extern const struct option_group_row option_groups[OPTION_GROUP_COUNT];
 
 /* The next of a row's values: 0 or more spellings. Walks `*pos` (start with row->values) and writes
- * one spelling; *ret_index counts values, not spellings; *ret_not_yet: marked "!". False at the end. */
+ * one spelling; `index` counts values, not spellings. False at the end. */
 struct option_value_walk {
 	const char *pos;
 	unsigned index; // of `text`
-	bool not_yet;
+	bool not_yet, later; // marked "!", "~"
 	bool first; // the spelling shown to people
 	char text[40];
 };

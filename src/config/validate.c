@@ -8,20 +8,21 @@
 
 #define TOP_AT_TERMINAL 20
 #define ALLOC_INTERVAL (2u << 20)
+#define NAMES_MAX 2048
 
 /* The verbs of the reference that have no counterpart yet. */
 static const char *const verbs_not_yet[] = {"extract-resources"};
 
-/* The spelling of an ENUM's value, and whether it is of this version. */
-static bool enum_not_yet(
+/* The spelling of an ENUM's value, and its marks. False for a row of another type. */
+static bool enum_value(
 	const struct options *o, const struct option_row *row, struct option_value_walk *w)
 {
-	int i = *(const int *)((const char *)o + row->offset);
-
+	if (row->type != OPTION_TYPE_ENUM)
+		return false;
 	*w = (struct option_value_walk){.pos = row->values};
 	while (option_values_next(w))
-		if (w->index == (unsigned)i)
-			return w->not_yet;
+		if (w->index == (unsigned)*(const int *)((const char *)o + row->offset))
+			return true;
 	return false;
 }
 
@@ -38,7 +39,7 @@ static int refuse_not_yet(const struct options *o, struct buf *why)
 		// running there.
 		if (o->verb && o->origin[i] != OPTION_FROM_COMMAND_LINE)
 			continue;
-		if (row->type == OPTION_TYPE_ENUM && enum_not_yet(o, row, &w)) {
+		if (enum_value(o, row, &w) && w.not_yet) {
 			buf_printf(why, "--%s %s is not in this version (leave it out)", row->name,
 				w.text);
 			return 1;
@@ -110,6 +111,9 @@ static int validate_together(const struct options *o, struct buf *why)
 		text = "--alloc-interval is only allowed with --mode allocation";
 	else if (options_given(o, OPTION_frequency) && o->mode != OPTION_MODE_CPU)
 		text = "-f/--profiling-frequency is only allowed with --mode cpu";
+	else if (!option_is_default(o, OPTION_nodejs_mode) && o->perf_mode != OPTION_PERF_FP &&
+		 o->perf_mode != OPTION_PERF_SMART)
+		text = "--nodejs-mode perf and attach-maps need --perf-mode fp or smart";
 	else if (o->publish_metrics && (!o->metrics_server_url || !o->metrics_server_url[0]))
 		text = "--enable-publish-metrics requires --metrics-server-url (tcp://host[:port])";
 	else if (o->pids.len && o->profile_spawned)
@@ -147,6 +151,30 @@ static int fill_in(struct options *o)
 	return 0;
 }
 
+/* What asks for a runtime that is not there yet stops no fleet; it is named once, in one line. */
+static int warn_of_later(struct options *o)
+{
+	_cleanup_buf_ struct buf names = BUF_INIT(NAMES_MAX);
+
+	for (unsigned i = 0; i < OPTION_COUNT; i++) {
+		const struct option_row *row = &option_rows[i];
+		struct option_value_walk w;
+
+		if (row->target != i || option_is_default(o, i))
+			continue;
+		if (row->flags & OPTION_LATER)
+			buf_printf(&names, "%s--%s", names.len ? ", " : "", row->name);
+		else if (enum_value(o, row, &w) && w.later)
+			buf_printf(&names, "%s--%s %s", names.len ? ", " : "", row->name, w.text);
+	}
+	return names.len
+		       ? option_warn(o,
+				 "No effect yet in this version: %s. These runtimes are profiled "
+				 "by their native stacks, and by perf maps and jitdumps that exist",
+				 buf_str(&names))
+		       : 0;
+}
+
 static int warn_about(struct options *o)
 {
 	static const enum option_id gone[] = {OPTION_spark_sample_period,
@@ -157,7 +185,7 @@ static int warn_about(struct options *o)
 		if (!option_is_default(o, gone[i]))
 			r = option_warn(
 				o, "--%s has no effect any more", option_rows[gone[i]].name);
-	return r;
+	return r ? r : warn_of_later(o);
 }
 
 int option_validate(struct options *o, struct buf *why)

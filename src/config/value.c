@@ -521,7 +521,7 @@ bool options_has_value(enum option_id id, int value)
 
 	while (option_values_next(&w))
 		if (w.index == (unsigned)value)
-			return !w.not_yet;
+			return !w.not_yet && !w.later;
 	return false;
 }
 

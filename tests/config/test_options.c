@@ -8,7 +8,7 @@
 #include "config/options.h"
 #include "config/table.h"
 
-#define WORDS_MAX 16
+#define WORDS_MAX 20
 
 /* One parse: a command line split at blanks, an environment, files. */
 struct run {
@@ -503,8 +503,8 @@ static void environment__flags_are_booleans(void **state)
 /* gprofiler check in a pod whose environment is the agent's. */
 static void verbs__run_beside_the_agents_settings(void **state)
 {
-	char hserr[] = "GPROFILER_JAVA_FULL_HSERR=true", java[] = "GPROFILER_JAVA_MODE=ap";
-	char *const env[] = {hserr, java, NULL};
+	char mode[] = "GPROFILER_MODE=allocation", java[] = "GPROFILER_JAVA_MODE=ap";
+	char *const env[] = {mode, java, NULL};
 	struct run r;
 
 	(void)state;
@@ -514,7 +514,7 @@ static void verbs__run_beside_the_agents_settings(void **state)
 	run_start_with(&r, "-o x", env, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
 	run_end(&r);
-	assert_refused("--java-full-hserr check", "--java-full-hserr is not in this version");
+	assert_refused("--mode allocation check", "--mode allocation is not in this version");
 }
 
 static void secrets__are_never_printed(void **state)
@@ -585,6 +585,41 @@ static void text__version_help_and_man(void **state)
 	run_end(&r);
 }
 
+/* What is said once in the log of a line that is taken; "" nothing. */
+static void assert_said(const char *line, const char *want)
+{
+	struct run r;
+	const char *said = "";
+
+	run_start(&r, line);
+	if (r.result != OPTIONS_RUN)
+		fail_msg("%s: %s", line, buf_str(&r.text));
+	vec_foreach (text, &r.o.warnings)
+		if (strstr(*text, "No effect yet"))
+			said = *text;
+	if (want[0] ? !strstr(said, want) : said[0])
+		fail_msg("%s: \"%s\", not \"%s\"", line, said, want);
+	run_end(&r);
+}
+
+/* A runtime that is not there yet stops no fleet: its flags are taken, and named in one line. */
+static void later__is_taken_and_said_once(void **state)
+{
+	(void)state;
+	assert_said("-o x --java-mode ap --java-async-profiler-mode cpu --java-safemode=all "
+		    "--php-mode phpspy --ruby-mode rbspy --dotnet-mode=dotnet-trace "
+		    "--nodejs-mode attach-maps",
+		"No effect yet in this version: --java-mode ap, --java-async-profiler-mode cpu, "
+		"--java-safemode, --php-mode phpspy, --ruby-mode rbspy, --dotnet-mode "
+		"dotnet-trace, --nodejs-mode attach-maps. ");
+	assert_said("-o x --java-mode ap --no-java --no-php --ruby-mode none", "");
+	assert_said("-o x --java-line-numbers line-of-function", "--java-line-numbers line-of");
+	// perf maps and jitdumps are what this mode of the reference reads.
+	assert_said("-o x --nodejs-mode perf", "");
+	assert_refused("-o x --nodejs-mode perf --perf-mode dwarf", "need --perf-mode fp or smart");
+	assert_refused("-o x --nodejs-mode attach-maps --no-perf", "need --perf-mode fp or smart");
+}
+
 /* Every flag of the reference (gprofiler-agent.md 1.2, 1.3) and what becomes of it. */
 static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 {
@@ -635,15 +670,16 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--php-mode disabled", "--no-php", "--php-proc-filter x", "--ruby-mode none",
 		"--no-ruby", "--dotnet-mode disabled", "--no-dotnet",
 		// Without dwarf's limit of 100 Hz.
-		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf"};
-	static const char *const refused[] = {"--mode allocation",
-		"--mode allocation --alloc-interval 1mb", "--nodejs-mode perf",
-		"--nodejs-mode attach-maps", "--java-mode ap", "--java-async-profiler-mode cpu",
-		"--java-async-profiler-mode alloc", "--java-async-profiler-safemode 1",
-		"--java-async-profiler-features comptask", "--java-async-profiler-args x",
-		"--java-full-hserr", "--java-include-method-modifiers",
-		"--java-line-numbers line-of-function", "--php-mode phpspy", "--ruby-mode rbspy",
-		"--dotnet-mode dotnet-trace"};
+		"-f 999 --perf-mode smart", "-f 999 --perf-mode dwarf",
+		// Of runtimes that are not there yet.
+		"--nodejs-mode perf", "--nodejs-mode attach-maps", "--java-mode ap",
+		"--java-async-profiler-mode cpu", "--java-async-profiler-mode alloc",
+		"--java-async-profiler-safemode 1", "--java-async-profiler-features comptask",
+		"--java-async-profiler-args x", "--java-full-hserr",
+		"--java-include-method-modifiers", "--java-line-numbers line-of-function",
+		"--php-mode phpspy", "--ruby-mode rbspy", "--dotnet-mode dotnet-trace"};
+	static const char *const refused[] = {
+		"--mode allocation", "--mode allocation --alloc-interval 1mb"};
 	char line[256];
 
 	(void)state;
@@ -676,6 +712,7 @@ int main(void)
 		cmocka_unit_test(verbs__run_beside_the_agents_settings),
 		cmocka_unit_test(secrets__are_never_printed),
 		cmocka_unit_test(text__version_help_and_man),
+		cmocka_unit_test(later__is_taken_and_said_once),
 		cmocka_unit_test(reference__every_flag_is_taken_or_refused_by_name),
 	};
 

@@ -54,13 +54,14 @@ def test_every_flag_is_answered_as_the_table_says():
 
 
 def test_every_flag_of_the_reference_is_in_the_table():
-    names, accepted = set(), set()
+    names, accepted, later = set(), set(), set()
     for line in open(ROWS, encoding="utf-8"):
         if re.match(r"(OPT|ALIAS)\(", line) and re.search(r"\bREF\b", line):
             name = re.search(r'"([a-z0-9-]+)"', line)[1]
             names.add(name)
-            if re.search(r"\bACCEPTED\b", line):
+            if re.search(r"\b(ACCEPTED|LATER)\b", line):
                 accepted.add(name)
+            later |= {f"--{name} {v}" for v in re.findall(r"([a-z-]+)~", line)}
     said = {flag for example, _ in rows() for flag in re.findall(r"--([a-z0-9-]+)", example)}
     missing = sorted(names - said - {"help"})
     unknown = sorted(said - names)
@@ -70,7 +71,16 @@ def test_every_flag_of_the_reference_is_in_the_table():
     for example, word in rows():
         first = re.match(r"--([a-z0-9-]+)", example)
         if first and word != "refused":
-            assert (word == "accepted") == (first[1] in accepted), f"{example} is not {word}: see options.def"
+            assert (word == "accepted") == (first[1] in accepted or example in later), f"{example} is not {word}: see options.def"
+
+
+def test_what_has_no_effect_yet_is_named_once():
+    """A deployment that asks for every runtime is profiled all the same, and one line says what it does not get."""
+    lib.need_root()
+    prof = lib.gprofiler("-d", 1, "--java-mode", "ap", "--php-mode", "phpspy", "--ruby-mode", "rbspy", "--no-dotnet")
+    said = [l for l in lib.log(prof.process).splitlines() if "No effect yet" in l]
+    assert len(said) == 1 and "--java-mode ap, --php-mode phpspy, --ruby-mode rbspy." in said[0], said
+    assert "] ERROR: " not in lib.log(prof.process) and prof.ledger["entries"] > 0
 
 
 if __name__ == "__main__":
