@@ -344,28 +344,18 @@ int identities_get(struct identities *ids, uint32_t uid, struct identity_texts *
 	return ret->appid.bad || ret->metadata.bad ? -ENOMEM : 0;
 }
 
-static uint32_t move_text(struct intern *to, const struct intern *from, uint32_t id)
-{
-	size_t len = 0;
-	const char *s = intern_get(from, id, &len);
-	uint32_t moved;
-
-	return id && intern_add(to, s, len, &moved) == 0 ? moved : 0;
-}
-
 /* Nothing is removed from an intern: what is still in use moves to a fresh one. */
 static void compact_texts(struct identities *ids)
 {
 	struct intern fresh;
 
-	if (!ids->full && ids->texts.len < TEXTS_MAX / 4 * 3 &&
-		ids->texts.bytes_len < TEXTS_BYTES_MAX / 4 * 3)
+	if (!ids->full && !intern_is_stale(&ids->texts))
 		return;
 	intern_init(&fresh, TEXTS_MAX, TEXTS_BYTES_MAX);
 	vec_foreach (i, &ids->all) {
-		i->appid = move_text(&fresh, &ids->texts, i->appid);
-		i->metadata = move_text(&fresh, &ids->texts, i->metadata);
-		i->container = move_text(&fresh, &ids->texts, i->container);
+		intern_move(&fresh, &ids->texts, i->appid, &i->appid);
+		intern_move(&fresh, &ids->texts, i->metadata, &i->metadata);
+		intern_move(&fresh, &ids->texts, i->container, &i->container);
 	}
 	intern_deinit(&ids->texts);
 	ids->texts = fresh;

@@ -7,6 +7,7 @@
 #include "bpf/abi/record.h"
 
 #define MET_MAX 65536
+#define MET_SWEEP_MIN 1024
 #define LOOPS_MAX 1024
 #define MAPS_OF_A_PROGRAM 4 // itself, dynamic loader, C library, vDSO
 
@@ -144,6 +145,26 @@ void runtimes_forget(struct runtimes *r, struct process *p)
 			met = true;
 	if (met)
 		runtime_forget(r->set, p);
+}
+
+void runtimes_sweep(struct runtimes *r)
+{
+	struct map fresh;
+	int e = 0;
+
+	if (r->met.len < MAX(2 * r->met_left, (size_t)MET_SWEEP_MIN))
+		return;
+	map_init(&fresh, MET_MAX);
+	map_foreach (slot, &r->met)
+		if (!e && process_table_by_uid(r->processes, (uint32_t)(slot->key >> 32)))
+			e = map_set(&fresh, slot->key, slot->value);
+	if (e) {
+		map_deinit(&fresh);
+		return;
+	}
+	map_deinit(&r->met);
+	r->met = fresh;
+	r->met_left = fresh.len;
 }
 
 int runtimes_changed(struct runtimes *r, struct process *p)

@@ -18,6 +18,7 @@ struct runtimes {
 	struct process_table *processes;
 	struct runtime_frames frames;
 	struct map met; // {process uid, module}
+	size_t met_left; // of which were there after the last sweep
 	struct map loops; // modules with an interpreter's loop
 	bool only; // emit nothing but processes of interpreters: native stacks are off
 };
@@ -36,6 +37,8 @@ int runtimes_learn(struct runtimes *r, struct process *p, const uint64_t *native
 int runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child);
 /* p ended: at once if by exec, since another process has its pid then. */
 void runtimes_forget(struct runtimes *r, struct process *p);
+/* Forgets what was met of processes that the table has swept; without memory for it later. */
+void runtimes_sweep(struct runtimes *r);
 /* Mappings of p changed, or it ended. */
 int runtimes_changed(struct runtimes *r, struct process *p);
 

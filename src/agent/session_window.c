@@ -158,6 +158,7 @@ int session_window_done(struct session *s)
 	s->overflow_records = 0;
 	runtime_frames_clear(&s->runtimes.frames);
 	process_table_sweep(&s->processes);
+	runtimes_sweep(&s->runtimes);
 	identities_sweep(s->identities, &s->processes);
 	if (!r)
 		r = process_table_sweep_modules(&s->processes, drop_module, s->unwind);

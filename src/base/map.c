@@ -8,6 +8,7 @@
 #include "base/vec.h"
 
 #define MAP_MIN_SLOTS 16
+#define STALE_MIN 512u // items: fewer are not worth the moving
 
 uint64_t hash_u64(uint64_t x)
 {
@@ -154,6 +155,24 @@ void intern_clear(struct intern *t)
 	t->len = 0;
 	if (t->slots)
 		memset(t->slots, 0, t->nslots * sizeof(*t->slots));
+}
+
+bool intern_is_stale(const struct intern *t)
+{
+	return t->len >= MAX(2 * t->kept, MIN(t->cap / 2, STALE_MIN)) ||
+	       t->bytes_len >= t->bytes_cap / 4 * 3;
+}
+
+int intern_move(struct intern *to, const struct intern *from, uint32_t id, uint32_t *ret_id)
+{
+	size_t len;
+	const void *data = intern_get(from, id, &len);
+	int r;
+
+	*ret_id = 0;
+	r = id ? intern_add(to, data, len, ret_id) : 0;
+	to->kept = to->len;
+	return r;
 }
 
 static uint32_t *intern_slot(const struct intern *t, const void *data, size_t len, uint64_t hash)

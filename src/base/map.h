@@ -52,6 +52,7 @@ struct intern {
 	uint32_t len, items_size, cap;
 	uint32_t *slots; // id or 0
 	uint32_t nslots;
+	uint32_t kept; // items that were moved here from an older one
 };
 
 /* At most `cap` items and `bytes_cap` (<= 4 GiB - 1) bytes. */
@@ -63,6 +64,11 @@ void intern_clear(struct intern *t);
 int intern_add(struct intern *t, const void *data, size_t len, uint32_t *ret_id);
 /* The id, or 0 if absent. */
 uint32_t intern_find(const struct intern *t, const void *data, size_t len);
+/* True once it is worthwhile to move what is still in use to a fresh one: it holds twice what it began with
+ * (and not just a few), or is nearly full. So what came and went takes no more room than what is there. */
+bool intern_is_stale(const struct intern *t);
+/* The same bytes in another one; id 0 stays 0. Sets to->kept. Return as intern_add(); *ret_id is 0 then. */
+int intern_move(struct intern *to, const struct intern *from, uint32_t id, uint32_t *ret_id);
 /* Bytes of an id; dies at the next intern_add. An unknown id yields "" and length 0. */
 const void *intern_get(const struct intern *t, uint32_t id, size_t *ret_len);
 static inline const char *intern_str(const struct intern *t, uint32_t id)

@@ -15,7 +15,7 @@
 
 #define DELETED " (deleted)"
 #define PATH_BYTES_MEAN 256u // cap of the path store, a module
-#define SWEEP_MIN 2048u // modules, 2 MB with all that belongs to them
+#define SWEEP_MIN 512u // modules, a descriptor and 1 KB and more each
 
 /* What identities are interned as: no padding. */
 struct identity {
@@ -262,15 +262,6 @@ bool module_table_wants_sweep(const struct module_table *t)
 	return t->by_id.len >= t->sweep_at;
 }
 
-static int move_text(struct intern *to, const struct intern *from, uint32_t id, uint32_t *ret)
-{
-	size_t len;
-	const char *text = intern_get(from, id, &len);
-
-	*ret = 0;
-	return id ? intern_add(to, text, len, ret) : 0;
-}
-
 /* Identities and paths of what is still there, in `fresh`. */
 static int move_names(const struct module_table *t, struct module_table *fresh)
 {
@@ -278,7 +269,7 @@ static int move_names(const struct module_table *t, struct module_table *fresh)
 	int r = 0;
 
 	map_foreach (slot, &t->by_id) {
-		r = move_text(&fresh->strings, &t->strings, module_of(slot)->path, &id);
+		r = intern_move(&fresh->strings, &t->strings, module_of(slot)->path, &id);
 		if (r)
 			return r;
 	}
@@ -291,7 +282,7 @@ static int move_names(const struct module_table *t, struct module_table *fresh)
 			continue;
 		memcpy(&key, intern_get(&t->keys, (uint32_t)slot->key, &len), sizeof(key));
 		if (key.kind == IDENTITY_PATH)
-			r = move_text(&fresh->strings, &t->strings, key.len, &key.len);
+			r = intern_move(&fresh->strings, &t->strings, key.len, &key.len);
 		if (!r)
 			r = bind(fresh, &key, m);
 		if (r)
@@ -314,7 +305,7 @@ static void compact(struct module_table *t)
 	map_foreach (slot, &t->by_id) {
 		struct module *m = module_of(slot);
 
-		move_text(&fresh.strings, &t->strings, m->path, &m->path);
+		intern_move(&fresh.strings, &t->strings, m->path, &m->path);
 	}
 	intern_deinit(&t->keys);
 	intern_deinit(&t->strings);

@@ -9,8 +9,6 @@
 #include "base/clock.h"
 
 /* The table of paths is rebuilt at a sweep when three quarters of it are used. */
-#define STRINGS_COMPACT_AT (PROCESS_STRINGS_MAX / 4 * 3)
-#define STRINGS_BYTES_COMPACT_AT (PROCESS_STRINGS_BYTES / 4 * 3)
 #define EVICT_STEP 1024 // ended processes
 #define RESYNC_INTERVAL_NS (100 * NSEC_PER_MSEC)
 
@@ -377,31 +375,22 @@ static void sweep_lost(struct process_table *t)
 	t->swept_epoch = t->lost_epoch;
 }
 
-static uint32_t move_string(struct intern *to, const struct intern *from, uint32_t id)
-{
-	size_t len;
-	const char *s = intern_get(from, id, &len);
-	uint32_t moved;
-
-	return id && intern_add(to, s, len, &moved) == 0 ? moved : 0;
-}
-
 /* Nothing is ever removed from an intern, and JIT libraries with random names come and go: what the
  * remaining processes use is moved to a fresh one. */
 static void compact_strings(struct process_table *t)
 {
 	struct intern fresh;
 
-	if (t->strings.len < STRINGS_COMPACT_AT && t->strings.bytes_len < STRINGS_BYTES_COMPACT_AT)
+	if (!intern_is_stale(&t->strings))
 		return;
 	intern_init(&fresh, PROCESS_STRINGS_MAX, PROCESS_STRINGS_BYTES);
 	map_foreach (slot, &t->by_uid) {
 		struct process *p = pointer(&slot->value);
 
-		p->cgroup_path = move_string(&fresh, &t->strings, p->cgroup_path);
-		p->container = move_string(&fresh, &t->strings, p->container);
+		intern_move(&fresh, &t->strings, p->cgroup_path, &p->cgroup_path);
+		intern_move(&fresh, &t->strings, p->container, &p->container);
 		vec_foreach (m, &p->maps)
-			m->path = move_string(&fresh, &t->strings, m->path);
+			intern_move(&fresh, &t->strings, m->path, &m->path);
 	}
 	intern_deinit(&t->strings);
 	t->strings = fresh;

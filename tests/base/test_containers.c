@@ -102,6 +102,49 @@ static void intern__same_bytes_same_id(void **state)
 	intern_deinit(&t);
 }
 
+/* What comes and goes takes no more room than what stays: moved whenever it is stale, no table holds more than
+ * twice what is in use, or a few. */
+static void intern__stale_ones_are_moved(void **state)
+{
+	struct intern t, fresh;
+	uint32_t kept[700], id, most = 0;
+	char text[32];
+
+	(void)state;
+	intern_init(&t, 1 << 17, 16 << 20);
+	assert_false(intern_is_stale(&t));
+	for (unsigned i = 0; i < 700; i++) {
+		int n = snprintf(text, sizeof(text), "stays %u", i);
+
+		assert_ok(intern_add(&t, text, (size_t)n, &kept[i]));
+	}
+	for (unsigned i = 0; i < 100000; i++) {
+		int n = snprintf(text, sizeof(text), "passes %u", i);
+
+		assert_ok(intern_add(&t, text, (size_t)n, &id));
+		most = MAX(most, t.len);
+		if (!intern_is_stale(&t))
+			continue;
+		intern_init(&fresh, t.cap, t.bytes_cap);
+		for (unsigned k = 0; k < ARRAY_SIZE(kept); k++)
+			assert_ok(intern_move(&fresh, &t, kept[k], &kept[k]));
+		assert_ok(intern_move(&fresh, &t, 0, &id));
+		assert_int_equal(id, 0);
+		intern_deinit(&t);
+		t = fresh;
+		assert_false(intern_is_stale(&t));
+	}
+	assert_true(most <= 1400);
+	assert_string_equal(intern_str(&t, kept[699]), "stays 699");
+	// Without room the id is none, and that is said.
+	intern_init(&fresh, 1, 64);
+	assert_ok(intern_move(&fresh, &t, kept[0], &id));
+	assert_int_equal(intern_move(&fresh, &t, kept[1], &id), -ENOSPC);
+	assert_int_equal(id, 0);
+	intern_deinit(&fresh);
+	intern_deinit(&t);
+}
+
 /* Both halves count, ids are dense and in the order of arrival, and the cap changes nothing. */
 static void pairs__same_pair_same_id(void **state)
 {
@@ -148,6 +191,7 @@ int main(void)
 		cmocka_unit_test(map__matches_model_under_churn),
 		cmocka_unit_test(map__cap_is_counted_not_passed),
 		cmocka_unit_test(intern__same_bytes_same_id),
+		cmocka_unit_test(intern__stale_ones_are_moved),
 		cmocka_unit_test(pairs__same_pair_same_id),
 	};
 
