@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -47,8 +48,19 @@ static uint64_t limit_in(const char *root, const char *group, int len, const cha
 	return number_in(path, "");
 }
 
-/* What our own cgroup allows, by the usual mount points; 0 no limit. */
-static uint64_t own_limit(void)
+/* Takes the file where it is there: the root of v2 has none, and a name that is too long is none. */
+static void set_events(
+	char *ret, size_t size, const char *root, const char *group, int len, const char *name)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s%.*s/%s", root, len, group, name);
+
+	if (n > 0 && (size_t)n < size && access(path, R_OK) == 0)
+		memcpy(ret, path, (size_t)n + 1);
+}
+
+/* What our own cgroup allows, by the usual mount points; 0 no limit. ret_events: where its troubles are counted. */
+static uint64_t own_limit(char *ret_events, size_t size)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
 	uint64_t least = 0;
@@ -64,11 +76,15 @@ static uint64_t own_limit(void)
 		if (!path)
 			break;
 		len = (int)strcspn(path, "\n");
-		if (!strncmp(line, "0::", 3))
+		if (!strncmp(line, "0::", 3)) {
 			limit = limit_in("/sys/fs/cgroup", path, len, "memory.max");
-		else if (memmem(line, (size_t)(path - line), ":memory:", 8))
+			set_events(ret_events, size, "/sys/fs/cgroup", path, len, "memory.events");
+		} else if (memmem(line, (size_t)(path - line), ":memory:", 8)) {
 			limit = limit_in(
 				"/sys/fs/cgroup/memory", path, len, "memory.limit_in_bytes");
+			set_events(ret_events, size, "/sys/fs/cgroup/memory", path, len,
+				"memory.failcnt");
+		}
 		if (limit && (!least || limit < least))
 			least = limit;
 	}
@@ -77,7 +93,7 @@ static uint64_t own_limit(void)
 
 void governor_init(struct governor *g, const struct options *o)
 {
-	uint64_t own = own_limit();
+	uint64_t own;
 
 	*g = (struct governor){
 		.max_memory = o->max_memory,
@@ -85,6 +101,7 @@ void governor_init(struct governor *g, const struct options *o)
 		.max_cpu = o->continuous ? (double)o->max_cpu : 0,
 		.may_shed = o->memory_management,
 	};
+	own = own_limit(g->events, sizeof(g->events));
 	own = (uint64_t)((double)own * OWN_LIMIT_SHARE);
 	if (own && (!g->max_memory || own < g->max_memory)) {
 		g->max_memory = own;
@@ -93,7 +110,19 @@ void governor_init(struct governor *g, const struct options *o)
 	}
 }
 
-void governor_read(struct governor_reading *ret, uint64_t bpf)
+/* Of memory.events the times that it was throttled or reclaimed from; memory.failcnt is one number. */
+static uint64_t times_squeezed(const char *path)
+{
+	size_t n = strlen(path);
+
+	if (!n)
+		return 0;
+	if (n > 8 && !strcmp(path + n - 8, ".failcnt"))
+		return number_in(path, "");
+	return number_in(path, "high ") + number_in(path, "max ");
+}
+
+void governor_read(const struct governor *g, struct governor_reading *ret, uint64_t bpf)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
 	const char *at;
@@ -106,6 +135,7 @@ void governor_read(struct governor_reading *ret, uint64_t bpf)
 		.anon = (number_in("/proc/self/status", "RssAnon:") +
 				number_in("/proc/self/status", "RssShmem:"))
 			<< 10,
+		.squeezed = times_squeezed(g->events),
 	};
 	fs_read_file("/proc/pressure/memory", &text);
 	at = strstr(buf_str(&text), "full avg10=");
@@ -156,9 +186,10 @@ static void step(struct governor *g, const struct governor_reading *r, enum gove
 		how = LOG_LEVEL_DEBUG;
 	log_line(how, LOGGER,
 		"Sampling goes on at another level: %s (own memory %llu MB of %llu, own CPU %.1f %% "
-		"of %.0f, memory pressure %.1f %%)",
+		"of %.0f, memory pressure %.1f %%, own cgroup at its limit %llu times)",
 		level_names[to], (unsigned long long)(r->anon + r->bpf) >> 20,
-		(unsigned long long)g->max_memory >> 20, g->cpu, g->max_cpu, r->pressure);
+		(unsigned long long)g->max_memory >> 20, g->cpu, g->max_cpu, r->pressure,
+		(unsigned long long)r->squeezed);
 	g->level = to;
 	g->stepped = r->now;
 }
@@ -184,20 +215,22 @@ enum governor_level governor_decide(struct governor *g, const struct governor_re
 {
 	uint64_t memory = now->anon + now->bpf;
 	bool over_memory = g->max_memory && memory > g->max_memory;
+	bool squeezed = g->last.now && now->squeezed > g->last.squeezed;
+	bool scarce = now->pressure >= PRESSURE_MAX || squeezed;
 	bool over_cpu, room;
 	enum governor_level next = g->level;
 
 	measure(g, now);
 	over_cpu = g->max_cpu > 0 && g->cpu > g->max_cpu;
 	room = (!g->max_memory || (double)memory < EASE_AT * (double)g->max_memory) &&
-	       (g->max_cpu <= 0 || g->cpu < EASE_AT * g->max_cpu) && now->pressure < PRESSURE_MAX;
+	       (g->max_cpu <= 0 || g->cpu < EASE_AT * g->max_cpu) && !scarce;
 	if ((over_memory || over_cpu) && now->now - g->stepped >= STEP_NS) {
 		// Dropped caches save no CPU.
 		next = over_cpu					  ? MAX(g->level + 1, GOVERNOR_HALF)
 		       : !g->may_shed && g->level < GOVERNOR_SHED ? GOVERNOR_HALF
 								  : g->level + 1;
-	} else if (now->pressure >= PRESSURE_MAX && g->may_shed && g->level == GOVERNOR_FULL) {
-		next = GOVERNOR_SHED; // the machine's need, not ours
+	} else if (scarce && g->may_shed && g->level == GOVERNOR_FULL) {
+		next = GOVERNOR_SHED; // the machine's need, or our neighbours' in the cgroup, not ours
 	} else if (room && g->level && now->now - g->stepped >= EASE_NS) {
 		next = g->level - 1;
 	}

@@ -3,7 +3,8 @@
  * much (REQUIREMENTS R7).
  *
  * Read once a second: anonymous memory and that of BPF maps and rings against --max-memory (or what
- * the agent's own cgroup allows, if that is less), CPU against --max-cpu. Steps, one at a time: caches
+ * the agent's own cgroup allows, if that is less), CPU against --max-cpu; and whether the machine or that
+ * cgroup is short of memory, which costs the caches and no more. Steps, one at a time: caches
  * are dropped, the rate is halved three times (samples then count for more), sampling pauses. Back the
  * same way once there is room. Decisions are pure; the one who owns the session carries them out. */
 #ifndef GP_AGENT_GOVERNOR_H
@@ -30,6 +31,7 @@ struct governor_reading {
 	uint64_t cpu_ns; // of the process since its start
 	uint64_t anon, resident, bpf; // bytes: RssAnon + RssShmem, VmRSS, maps and rings
 	double pressure; // percent of time all tasks waited for memory (PSI full avg10), 0 unknown
+	uint64_t squeezed; // times that our own cgroup was at its limit, 0 unknown
 };
 
 /* What happened in a window. */
@@ -44,6 +46,7 @@ struct governor {
 	uint64_t max_memory; // bytes, 0 none
 	double max_cpu; // percent of one CPU, 0 none
 	bool may_shed;
+	char events[256]; // file that counts those times: memory.events or memory.failcnt; "" none
 	enum governor_level level;
 	struct governor_reading last, window_start;
 	double cpu; // percent of one CPU, smoothed over half a minute
@@ -54,7 +57,7 @@ struct governor {
 
 void governor_init(struct governor *g, const struct options *o);
 /* Reads what the process takes; bpf is known to the session. */
-void governor_read(struct governor_reading *ret, uint64_t bpf);
+void governor_read(const struct governor *g, struct governor_reading *ret, uint64_t bpf);
 /* The level from now on; a change is logged with its numbers and counted. */
 enum governor_level governor_decide(struct governor *g, const struct governor_reading *now);
 /* By how much the rate is divided at a level; 0: paused. */

@@ -555,7 +555,7 @@ void sampler_govern(struct sampler *m)
 	struct governor_reading now;
 	int r;
 
-	governor_read(&now, m->s ? session_capture_memory(m->s) : 0);
+	governor_read(&m->governor, &now, m->s ? session_capture_memory(m->s) : 0);
 	level = governor_decide(&m->governor, &now);
 	if (level == before || !m->s)
 		return;

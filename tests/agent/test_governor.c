@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The governor's decisions, from readings as they might come second by second. */
-#include "tests/harness.h"
+#include "tests/scratch.h"
 
 #include "agent/governor.h"
 #include "base/clock.h"
@@ -104,6 +104,47 @@ static void governor__pressure_of_the_machine_drops_caches_only(void **state)
 	assert_int_equal(pass(&run, 20, 10 * MB, 1), GOVERNOR_FULL);
 }
 
+/* The agent's cgroup is at its limit again and again, whoever fills it. */
+static void governor__a_full_cgroup_drops_caches_only(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 100 * MB, 5);
+	// What was before we came is not news.
+	run.r.squeezed = 70;
+	assert_int_equal(pass(&run, 100, 10 * MB, 1), GOVERNOR_FULL);
+	for (unsigned i = 0; i < 100; i++) {
+		run.r.squeezed++;
+		assert_int_equal(pass(&run, 1, 10 * MB, 1), GOVERNOR_SHED);
+	}
+	assert_int_equal(pass(&run, 20, 10 * MB, 1), GOVERNOR_FULL);
+	run.g.may_shed = false;
+	run.r.squeezed++;
+	assert_int_equal(pass(&run, 1, 10 * MB, 1), GOVERNOR_FULL);
+}
+
+static void governor__reads_how_full_its_cgroup_is(void **state)
+{
+	struct governor g = {0};
+	struct governor_reading r;
+	char dir[SCRATCH_DIR];
+
+	(void)state;
+	scratch_begin(dir, "governor");
+	governor_read(&g, &r, 0);
+	assert_int_equal(r.squeezed, 0);
+	scratch_put(dir, "/memory.events", "low 5\nhigh 30\nmax 12\noom 1\noom_kill 1\n");
+	snprintf(g.events, sizeof(g.events), "%s/memory.events", dir);
+	governor_read(&g, &r, 0);
+	assert_int_equal(r.squeezed, 42);
+	scratch_put(dir, "/memory.failcnt", "17\n");
+	snprintf(g.events, sizeof(g.events), "%s/memory.failcnt", dir);
+	governor_read(&g, &r, 0);
+	assert_int_equal(r.squeezed, 17);
+	scratch_end(dir);
+}
+
 static void governor__caches_may_be_kept(void **state)
 {
 	struct run run;
@@ -125,10 +166,11 @@ static void governor__divisors(void **state)
 
 static void governor__reads_itself(void **state)
 {
+	struct governor g = {0};
 	struct governor_reading r;
 
 	(void)state;
-	governor_read(&r, 7);
+	governor_read(&g, &r, 7);
 	assert_true(r.anon > 0 && r.anon <= r.resident);
 	assert_true(r.cpu_ns > 0);
 	assert_int_equal(r.bpf, 7);
@@ -141,6 +183,8 @@ int main(void)
 		cmocka_unit_test(governor__memory_goes_step_by_step_and_back),
 		cmocka_unit_test(governor__cpu_is_a_mean_and_its_start_is_free),
 		cmocka_unit_test(governor__pressure_of_the_machine_drops_caches_only),
+		cmocka_unit_test(governor__a_full_cgroup_drops_caches_only),
+		cmocka_unit_test(governor__reads_how_full_its_cgroup_is),
 		cmocka_unit_test(governor__caches_may_be_kept),
 		cmocka_unit_test(governor__divisors),
 		cmocka_unit_test(governor__reads_itself),
