@@ -125,10 +125,11 @@ def test_a_profile_of_this_machine():
     assert u.samples == prof.total() > 0
     assert u.header.pop("flamegraph_html").lower().startswith("<!doctype html>")
     assert dict(u.header, flamegraph_html=None) == prof.header and u.header["metadata"]["continuous"] is False
-    assert set(u.body) == {"start_time", "end_time", "hostname", "profile", "cpu_avg", "mem_avg", "spawn_time", "gpid"}
+    assert set(u.body) == lib.documented("Upload", "body")
     assert u.body["gpid"] == "" and u.body["hostname"] == os.uname().nodename
     assert S.naive_time(u.body["spawn_time"]) <= S.naive_time(u.body["start_time"]) < S.naive_time(u.body["end_time"])
-    assert set(u.query) == {"key", "service", "hostname", "timestamp", "version", "__path"}
+    assert set(u.query) == lib.documented("Requests with a token", "query") | {"__path"}
+    assert not lib.documented("Requests with a token", "header") - set(u.headers)
     assert u.query["service"] == SERVICE and u.query["version"].count(".") == 2 and S.naive_time(u.query["timestamp"])
     assert int(u.headers["Content-Length"]) == u.compressed and u.headers["Content-Encoding"] == "gzip"
     assert "application/json" in u.headers["Content-Type"]
@@ -575,15 +576,14 @@ def test_log_lines_go_to_the_server():
     headers, body = studio.logs[0]
     assert headers["X-Token"] == studio.token and headers["X-Application-Name"] == "gprofiler"
     assert int(headers["Content-Length"]) > 0 and headers["Content-Encoding"] == "gzip"
-    assert set(body) == {"batch_id", "metadata", "lost_logs_count", "logs"} and body["lost_logs_count"] == 0
+    assert set(body) == lib.documented("Log batch", "batch") and body["lost_logs_count"] == 0
     assert set(body["metadata"]) == {"run_id", "gprofiler_version", "service_name", "hostname"}
     assert len(body["batch_id"]) == 32 and len(body["metadata"]["run_id"]) == 36
     assert [line["text"]["serial_no"] for line in lines] == list(range(len(lines)))
     for line in lines:
-        assert set(line) == {"severity", "timestamp", "text"} and line["severity"] in range(1, 7)
+        assert set(line) == lib.documented("Log batch", "line") and line["severity"] in range(1, 7)
         assert abs(line["timestamp"] / 1000 - time.time()) < 600
-        assert set(line["text"]) == {"logger_name", "serial_no", "message", "truncated", "lineno", "pathname", "funcname",
-                                     "thread", "timestamp", "exception", "extra"}
+        assert set(line["text"]) == lib.documented("Log batch", "text")
         assert S.naive_time(line["text"]["timestamp"]) and "cycle_id" in line["text"]["extra"]
     local = prof.process.log
     texts = [(line["severity"], line["text"]["message"]) for line in lines]

@@ -90,9 +90,8 @@ def test_idle_until_told_and_idle_after_stop():
     bpf, idle = bpf_and_anon(p.pid)
     assert not bpf, bpf
     assert "Sampling" not in log(p) and not studio.uploads
-    assert set(body) == {"ip_address", "hostname", "service_name", "last_command_id", "status", "timestamp",
-                         "received_command_ids", "executed_command_ids", "perf_supported_events", "agent_version",
-                         "run_mode", "namespace", "pod_name", "containers"}
+    assert set(body) == lib.documented("Heartbeat", "body")
+    assert all(set(c) == lib.documented("Heartbeat", "container") for c in body["containers"])
     assert body["hostname"] == os.uname().nodename and body["service_name"] == SERVICE and body["status"] == "active"
     assert body["last_command_id"] is None and body["received_command_ids"] == [] == body["executed_command_ids"]
     assert body["perf_supported_events"] == sorted(body["perf_supported_events"]) and body["namespace"] is None
@@ -101,6 +100,7 @@ def test_idle_until_told_and_idle_after_stop():
     assert not studio.refused, studio.refused
     command = studio.order(continuous=True, duration=2, frequency=99, profiling_mode="cpu")
     told = completed(studio, command)
+    assert set(told) == lib.documented("Completion", "body")
     assert told["status"] == "completed" and told["error_message"] is None and told["results_path"] is None
     wait_for("two windows", lambda: len(studio.uploads) >= 2)
     u = studio.uploads[0]
@@ -270,6 +270,9 @@ def test_commands_that_fail_say_why():
     assert completed(studio, command)["status"] == "completed", completed(studio, command)
     wait_for("the upload", lambda: studio.uploads)
     assert config(studio.uploads[0])["skip_system_profilers_above"] == "1500"
+    given = studio.command[1]["combined_config"]
+    assert set(given) - {"command_type"} <= lib.documented("Command", "combined_config")
+    assert set(given["profiler_configs"]) == lib.documented("Command", "profiler_configs")
     # Counters of the hardware were asked for: they are there, or the log says why not.
     assert isinstance(studio.uploads[0].header["hwmetrics"], dict) or "ardware counters" in log(p)
     end(p)

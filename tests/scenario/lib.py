@@ -88,6 +88,21 @@ def start(name, *args, **kw):
     return env.start(link, *args, **kw)
 
 
+def documented(heading, column):
+    """What docs/compatibility.md lists of the wire: names in the first cells of a table, by its heading and the title of
+    that column."""
+    doc = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "compatibility.md")
+    text = open(doc, encoding="utf-8").read().partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    names, title = set(), None
+    for line, after in zip(text.splitlines(), text.splitlines()[1:] + [""]):
+        cell = line.split("|")[1].strip(" `") if line.startswith("|") else None
+        title = cell if after.startswith("|---") else title if cell else None
+        if title == column and cell != column and not cell.startswith("-"):
+            names.add(cell)
+    assert names, (heading, column)
+    return names
+
+
 def comm(name):
     return ("w_" + name)[:15]
 

@@ -217,10 +217,15 @@ def test_metrics_of_failed_uploads():
         time.sleep(0.05)
     host.shutdown()
     assert server.lines, "no metric came"
+    assert tags(server.lines[0]) <= lib.documented("Metrics", "tag")
     assert re.fullmatch(
         r"put gprofiler\.api_client\.upload_error\.error \d+ 1 service=svc hostname=\S+ component=api_client "
         r"severity=error metric_type=counter os_type=linux python_version=\S+ run_id=[0-9a-f-]{36} cycle_id=none "
         r"method_name=\S+ error_category=upload_api_error\n", server.lines[0]), server.lines
+
+
+def tags(line):
+    return {word.partition("=")[0] for word in line.split()[4:]}
 
 
 def published(server):
@@ -246,6 +251,7 @@ def test_metrics_of_heartbeats():
     assert re.fullmatch(base % ("failure", " status_code=503"), server.lines[1]), server.lines
     assert re.fullmatch(base % ("failure", r" error=\S+"), server.lines[-1]), server.lines
     assert not any("very-secret" in line for line in server.lines), server.lines
+    assert set().union(*map(tags, server.lines)) <= lib.documented("Metrics", "tag")
 
 
 def test_metrics_of_profilers_that_fail():

@@ -2,6 +2,8 @@
 """Continuous runs: how they begin and end, and what they leave (what they lose and take: test_continuous.py)."""
 import glob
 import os
+import resource
+import shutil
 import signal
 import stat
 import time
@@ -39,6 +41,44 @@ def test_sigterm_writes_the_running_window():
     assert prof.total(prof.of("workload_split")) > ran * 199 * 0.8, (prof.total(), ran)
     assert os.path.exists(os.path.join(p.out, "last_flamegraph.html"))
     assert open(os.path.join(p.out, "pid")).read() == str(p.pid)
+
+
+def core_limit(p):
+    line = next(l for l in open(f"/proc/{p.pid}/limits") if l.startswith("Max core file size"))
+    return line.split()[4:6]
+
+
+def test_core_files_are_off_unless_they_are_wanted():
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    ours = ["unlimited" if n == resource.RLIM_INFINITY else str(n) for n in limits]
+    for args, want in (((), ["0", "0"]), (("--dont-disable-core-files",), ours)):
+        p = lib.start_gprofiler("-c", "-d", 600, "-f", 49, "--no-flamegraph", *args)
+        started(p)
+        assert core_limit(p) == want, (args, core_limit(p), want)
+        finish(p)
+
+
+def test_outside_the_initial_pid_namespace():
+    """gprofiler-agent.md 2.1: two lines on standard error, status 1, and nothing was begun."""
+    lib.need_root()
+    inside = ["unshare", "-p", "-f", "--mount-proc"]
+    p = lib.gprofiler("-d", 1, "-f", 49, expect=1, prefix=inside)
+    assert p.stderr_text == ("Please run me in the init PID namespace! In Docker, make sure you pass '--pid=host'.\n"
+                             "You can disable this check with --disable-pidns-check.\n"), p.stderr_text
+    assert not profiles(p)
+    p = lib.start_gprofiler("-d", 1, "-f", 49, "--no-flamegraph", "--disable-pidns-check", prefix=inside, out="unchecked")
+    out, err = p.communicate(timeout=60)
+    assert "init PID namespace" not in err and "Running gProfiler" in out, (out, err)
+
+
+def test_a_lock_that_cannot_be_had():
+    """What is no other agent: an error, as a container without privileges gives the reference."""
+    strace = shutil.which("strace")
+    if not strace:
+        lib.skip("strace is absent")
+    p = lib.gprofiler("-d", 1, "-f", 49, expect=1, prefix=[strace, "-o", "/dev/null", "-e", "trace=bind", "-e", "inject=bind:error=EPERM:when=1"])
+    assert "Could not acquire gProfiler's lock due to an error. Are you running gProfiler in privileged mode?\n" in p.stderr_text, p.stderr_text
+    assert not profiles(p)
 
 
 def test_the_controller_ends_it():
