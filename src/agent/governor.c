@@ -91,23 +91,24 @@ static uint64_t own_limit(char *ret_events, size_t size)
 	return least;
 }
 
+void governor_set_limits(struct governor *g, const struct options *o)
+{
+	g->max_memory = o->max_memory;
+	// A single run is short: most of it is the work of its beginning and end.
+	g->max_cpu = o->continuous || o->heartbeat_server ? (double)o->max_cpu : 0;
+	if (g->own_limit && (!g->max_memory || g->own_limit < g->max_memory))
+		g->max_memory = g->own_limit;
+}
+
 void governor_init(struct governor *g, const struct options *o)
 {
-	uint64_t own;
-
-	*g = (struct governor){
-		.max_memory = o->max_memory,
-		// A single run is short: most of it is the work of its beginning and end.
-		.max_cpu = o->continuous ? (double)o->max_cpu : 0,
-		.may_shed = o->memory_management,
-	};
-	own = own_limit(g->events, sizeof(g->events));
-	own = (uint64_t)((double)own * OWN_LIMIT_SHARE);
-	if (own && (!g->max_memory || own < g->max_memory)) {
-		g->max_memory = own;
+	*g = (struct governor){.may_shed = o->memory_management};
+	g->own_limit =
+		(uint64_t)((double)own_limit(g->events, sizeof(g->events)) * OWN_LIMIT_SHARE);
+	governor_set_limits(g, o);
+	if (g->own_limit && g->max_memory == g->own_limit)
 		log_info(LOGGER, "The limit of our own cgroup counts: %llu MB of memory",
-			(unsigned long long)own >> 20);
-	}
+			(unsigned long long)g->own_limit >> 20);
 }
 
 /* Of memory.events the times that it was throttled or reclaimed from; memory.failcnt is one number. */

@@ -45,6 +45,7 @@ struct governor_marks {
 struct governor {
 	uint64_t max_memory; // bytes, 0 none
 	double max_cpu; // percent of one CPU, 0 none
+	uint64_t own_limit; // bytes of our cgroup's, 0 none
 	bool may_shed;
 	char events[256]; // file that counts those times: memory.events or memory.failcnt; "" none
 	enum governor_level level;
@@ -56,6 +57,8 @@ struct governor {
 };
 
 void governor_init(struct governor *g, const struct options *o);
+/* Other limits from now on: --max-memory and --max-cpu, within what the own cgroup allows. */
+void governor_set_limits(struct governor *g, const struct options *o);
 /* Reads what the process takes; bpf is known to the session. */
 void governor_read(const struct governor *g, struct governor_reading *ret, uint64_t bpf);
 /* The level from now on; a change is logged with its numbers and counted. */

@@ -19,6 +19,7 @@
 #define FINISH_NS (1800 * NSEC_PER_MSEC)
 
 #define OBEY_NS (100 * NSEC_PER_MSEC) // how often it is asked for commands
+#define CHANGED_MAX 4096
 #define TRIMS 15 // times that memory is given back after sampling ended, one a second
 
 static int write_now(void *arg, struct finished *f)
@@ -308,6 +309,23 @@ static void show(struct windows *w)
 	watch_look(w->config->watch, &now);
 }
 
+/* Files may say other things by now. What cannot be read leaves all as it is. */
+static void reload(struct windows *w)
+{
+	_cleanup_buf_ struct buf changed = BUF_INIT(CHANGED_MAX), why = BUF_INIT(CHANGED_MAX);
+	int r = options_reload(&w->live, &changed, &why);
+
+	if (r) {
+		log_warning(LOGGER, "Options stay as they are: %s",
+			r < 0 ? strerror(-r) : buf_str(&why));
+		return;
+	}
+	if (changed.len)
+		log_info(LOGGER, "Options are others from now on: %s", buf_str(&changed));
+	log_set_verbose(w->live.verbose);
+	governor_set_limits(&w->sampler.governor, &w->live);
+}
+
 /* Once a second. True: the run ends. */
 static bool look_around(struct windows *w)
 {
@@ -319,6 +337,7 @@ static bool look_around(struct windows *w)
 			log_warning(LOGGER, "The log file could not be reopened");
 		else
 			log_info(LOGGER, "Log file reopened");
+		reload(w);
 		watch_reloaded(c->watch);
 	}
 	if (c->controller && !process_identity_lives(c->controller)) {
@@ -466,6 +485,11 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	int r = 0;
 
 	*ret_abandoned = false;
+	r = options_copy(&w.live, o);
+	if (r) {
+		job_free(config->first);
+		return r;
+	}
 	sampler_init(&w.sampler, o);
 	if (config->machine)
 		w.sampler.external = &config->machine->external;
@@ -476,6 +500,7 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 		r = worker_new(write_now, NULL, &w.worker);
 	if (r) {
 		job_free(config->first);
+		options_deinit(&w.live);
 		return r;
 	}
 	r = begin(&w);
@@ -499,6 +524,7 @@ int windows_run(const struct windows_config *config, bool *ret_abandoned)
 	for (unsigned i = 0; i < JOB_SLOTS; i++)
 		job_free(w.jobs[i]);
 	sampler_deinit(&w.sampler);
+	options_deinit(&w.live);
 	*ret_abandoned = !end_worker(&w);
 	return r;
 }

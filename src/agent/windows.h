@@ -22,7 +22,7 @@
 /* Set by signals. */
 struct windows_signals {
 	volatile sig_atomic_t stop; // SIGINT, SIGTERM: the run ends; SIGCHLD: the command may have
-	volatile sig_atomic_t hangup; // SIGHUP: logs are reopened
+	volatile sig_atomic_t hangup; // SIGHUP: logs are reopened, config files read again
 };
 
 struct windows_config {

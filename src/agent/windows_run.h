@@ -14,6 +14,7 @@
 
 struct windows {
 	const struct windows_config *config;
+	struct options live; // the command line's, with what files said at the last SIGHUP
 	struct sampler sampler;
 	struct worker *worker; // NULL in a single run
 	struct job *jobs[JOB_SLOTS];

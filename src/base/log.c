@@ -97,6 +97,13 @@ int log_open(const struct log_config *config)
 	return r;
 }
 
+void log_set_verbose(bool verbose)
+{
+	pthread_mutex_lock(&sink.lock);
+	sink.verbose = verbose;
+	pthread_mutex_unlock(&sink.lock);
+}
+
 int log_reopen(void)
 {
 	int r = 0;

@@ -33,6 +33,8 @@ struct log_config {
 
 /* Opens the file (parents are created). Return 0 or -errno: the console works even then. */
 int log_open(const struct log_config *config);
+/* Whether the console shows DEBUG too, from now on. */
+void log_set_verbose(bool verbose);
 /* Closes and reopens the file by name, for external rotation. */
 int log_reopen(void);
 void log_close(void);

@@ -119,6 +119,25 @@ static bool was_given(const struct option_givens *given, enum option_id id)
 	return false;
 }
 
+int options_reload(struct options *o, struct buf *changed, struct buf *why)
+{
+	_cleanup_options_ struct options now;
+	int r = option_defaults(&now, why);
+
+	if (!r && o->system_file && *o->system_file)
+		r = apply_file(&now, o->system_file, true, why);
+	if (!r && o->config && *o->config)
+		r = apply_file(&now, o->config, false, why);
+	for (unsigned i = 0; !r && i < OPTION_COUNT; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (row->target == i && row->flags & OPTION_LIVE &&
+			o->origin[i] <= OPTION_FROM_FILE)
+			option_take(o, &now, i, changed);
+	}
+	return r;
+}
+
 static int apply_layers(struct options *o, const struct option_givens *given,
 	const struct options_input *in, struct buf *why)
 {
@@ -166,6 +185,7 @@ int options_parse(
 
 	option_givens_init(&given, GIVEN_MAX);
 	r = option_defaults(o, &why);
+	o->system_file = in->system_file;
 	if (!r)
 		r = option_cmdline_scan(o, argc, argv, &given, &why);
 	if (!r && (was_given(&given, OPTION_help) || was_given(&given, OPTION_version) ||

@@ -99,6 +99,7 @@ struct options {
 	struct option_list warnings; // sentences to log once the log is open
 	const char *verb; // first word that is no option, or NULL
 	struct option_list args; // verb and the words after it; args.data[0] == verb
+	const char *system_file; // as it was read, not owned; NULL: none
 	char **command; // what follows "--" without a verb; points into argv, NULL-terminated, or NULL
 	int command_argc;
 };
@@ -125,6 +126,10 @@ struct options_input {
 int options_parse(
 	struct options *o, int argc, char **argv, const struct options_input *in, struct buf *text);
 void options_deinit(struct options *o);
+/* What the config files say now of options that may change while running (LIVE), where neither the environment nor
+ * the command line said more. changed: their names and new values, "" if none. Return 0; 1 with the reason in why,
+ * and *o as it was; -ENOMEM. */
+int options_reload(struct options *o, struct buf *changed, struct buf *why);
 /* A copy with texts and lists of its own; its verb and command are from's, which must outlive it. ret is
  * overwritten. Return 0 or -ENOMEM (then ret is empty). */
 int options_copy(struct options *ret, const struct options *from);

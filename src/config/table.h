@@ -95,6 +95,9 @@ int option_assign(struct options *o, enum option_id id, const char *text, enum o
 	struct buf *why);
 /* Makes *o hold every row's default. Return as option_assign(). */
 int option_defaults(struct options *o, struct buf *why);
+/* Takes a number or a flag, and where it came from, from another one; a change is appended as "name = value". */
+void option_take(
+	struct options *o, const struct options *from, enum option_id id, struct buf *changed);
 /* True if the field holds its default. */
 bool option_is_default(const struct options *o, enum option_id id);
 /* true/yes/on/1 and false/no/off/0, any case. Return 0, -EINVAL. */

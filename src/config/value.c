@@ -500,6 +500,7 @@ int options_copy(struct options *ret, const struct options *from)
 				(char *)ret + row->offset, (const char *)from + row->offset, row);
 	}
 	memcpy(ret->origin, from->origin, sizeof(ret->origin));
+	ret->system_file = from->system_file;
 	ret->verb = from->verb;
 	ret->command = from->command;
 	ret->command_argc = from->command_argc;
@@ -562,6 +563,21 @@ static void value_append(const struct options *o, const struct option_row *row, 
 			buf_printf(out, "%s%s", out->len ? "," : "", *item);
 		break;
 	}
+}
+
+void option_take(
+	struct options *o, const struct options *from, enum option_id id, struct buf *changed)
+{
+	const struct option_row *row = &option_rows[id];
+	_cleanup_buf_ struct buf before = BUF_INIT(64), after = BUF_INIT(64);
+
+	value_append(o, row, &before);
+	value_append(from, row, &after);
+	o->origin[id] = from->origin[id];
+	if (!strcmp(buf_str(&before), buf_str(&after)))
+		return;
+	copy_field((char *)o + row->offset, (const char *)from + row->offset, row);
+	buf_printf(changed, "%s%s = %s", changed->len ? ", " : "", row->name, buf_str(&after));
 }
 
 bool option_is_default(const struct options *o, enum option_id id)

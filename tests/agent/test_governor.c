@@ -145,6 +145,29 @@ static void governor__reads_how_full_its_cgroup_is(void **state)
 	scratch_end(dir);
 }
 
+/* A single run is short; what may be told to go on for months is held to its share of the CPU. */
+static void governor__who_is_held_to_a_share_of_the_cpu(void **state)
+{
+	struct governor g = {.own_limit = 50 * MB};
+	struct options o = {.max_cpu = 7, .max_memory = 100 * MB};
+
+	(void)state;
+	governor_set_limits(&g, &o);
+	assert_true(g.max_cpu == 0);
+	assert_int_equal(g.max_memory, 50 * MB);
+	o.continuous = true;
+	o.max_memory = 20 * MB;
+	governor_set_limits(&g, &o);
+	assert_true(g.max_cpu == 7);
+	assert_int_equal(g.max_memory, 20 * MB);
+	o.continuous = false;
+	o.heartbeat_server = true;
+	o.max_memory = 0;
+	governor_set_limits(&g, &o);
+	assert_true(g.max_cpu == 7);
+	assert_int_equal(g.max_memory, 50 * MB);
+}
+
 static void governor__caches_may_be_kept(void **state)
 {
 	struct run run;
@@ -185,6 +208,7 @@ int main(void)
 		cmocka_unit_test(governor__pressure_of_the_machine_drops_caches_only),
 		cmocka_unit_test(governor__a_full_cgroup_drops_caches_only),
 		cmocka_unit_test(governor__reads_how_full_its_cgroup_is),
+		cmocka_unit_test(governor__who_is_held_to_a_share_of_the_cpu),
 		cmocka_unit_test(governor__caches_may_be_kept),
 		cmocka_unit_test(governor__divisors),
 		cmocka_unit_test(governor__reads_itself),

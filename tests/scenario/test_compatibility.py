@@ -74,6 +74,19 @@ def test_every_flag_of_the_reference_is_in_the_table():
             assert (word == "accepted") == (first[1] in accepted or example in later), f"{example} is not {word}: see options.def"
 
 
+def test_what_is_said_to_be_tested_is():
+    """docs/acceptance.md names tests; `*.py` are files, there or here."""
+    there = set()
+    for directory, _, files in os.walk(os.path.join(ROOT, "tests")):
+        for name in files:
+            if name.endswith((".py", ".c")):
+                text = open(os.path.join(directory, name), encoding="utf-8").read()
+                there |= set(re.findall(r"(?:def|void) ((?:test_|[a-z_0-9]+__)[a-z_0-9]+)\(", text))
+    named = re.findall(r"`((?:test_[a-z_0-9]+|[a-z]\w*__\w+))`", open(os.path.join(ROOT, "docs", "acceptance.md"), encoding="utf-8").read())
+    assert len(named) > 50, len(named)
+    assert not set(named) - there, sorted(set(named) - there)
+
+
 def test_what_has_no_effect_yet_is_named_once():
     """A deployment that asks for every runtime is profiled all the same, and one line says what it does not get."""
     lib.need_root()

@@ -114,15 +114,40 @@ def test_heartbeat_file():
     finish(p)
 
 
-def test_sighup_reopens_the_log():
-    p = lib.start_gprofiler("-c", "-d", 1, "-f", 49, "--no-flamegraph")
+def test_sighup_reopens_the_log_and_reads_the_files_again():
+    config = os.path.join(lib.env.dir, "config")
+
+    def say(text):
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(text)
+        p.send_signal(signal.SIGHUP)
+
+    with open(config, "w", encoding="utf-8") as f:
+        f.write("max-cpu = 50\nmax-memory = 200mb\nprofiling-duration = 600\n")
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", 49, "--no-flamegraph", "--config", config, "--max-memory", "100mb")
     started(p)
     path = os.path.join(p.out, "log")
     os.rename(path, path + ".old")
     p.send_signal(signal.SIGHUP)
     wait_for("a new log", lambda: "Log file reopened" in log(p))
     wait_for("windows in it", lambda: "Saved collapsed" in log(p))
-    finish(p)
+    assert "Options are others" not in log(p)
+    # What the command line says holds, and what needs a restart is left alone.
+    say("max-cpu = 0\nmax-memory = 1mb\nverbose = true\nprofiling-duration = 5\n")
+    wait_for("the new ones", lambda: "Options are others from now on: " in log(p))
+    said = next(l for l in log(p).splitlines() if "Options are others" in l)
+    assert said.split("now on: ")[1] == "max-cpu = 0, verbose = true", said
+    # A file with a mistake changes nothing, and neither does one that is gone.
+    say("max-cpu = many\n")
+    wait_for("the mistake", lambda: "Options stay as they are: " in log(p) and "max-cpu" in log(p).split("Options stay as they are: ")[1])
+    os.unlink(config)
+    p.send_signal(signal.SIGHUP)
+    wait_for("the absence", lambda: log(p).count("Options stay as they are: ") == 2)
+    n = len(profiles(p))
+    wait_for("windows go on", lambda: len(profiles(p)) >= n + 2)
+    p.send_signal(signal.SIGTERM)
+    out, _ = p.communicate(timeout=30)
+    assert p.returncode == 0 and "] DEBUG: " in out and "] ERROR: " not in out, out[-2000:]
 
 
 if __name__ == "__main__":
