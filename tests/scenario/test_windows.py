@@ -52,7 +52,7 @@ def test_core_files_are_off_unless_they_are_wanted():
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     ours = ["unlimited" if n == resource.RLIM_INFINITY else str(n) for n in limits]
     for args, want in (((), ["0", "0"]), (("--dont-disable-core-files",), ours)):
-        p = lib.start_gprofiler("-c", "-d", 600, "-f", 49, "--no-flamegraph", *args)
+        p = lib.start_gprofiler("-c", "-d", 600, "-f", 49, "--no-flamegraph", *args, out=f"out{len(args)}")
         started(p)
         assert core_limit(p) == want, (args, core_limit(p), want)
         finish(p)
