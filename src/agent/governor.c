@@ -49,18 +49,19 @@ static uint64_t limit_in(const char *root, const char *group, int len, const cha
 }
 
 /* Takes the file where it is there: the root of v2 has none, and a name that is too long is none. */
-static void set_events(
-	char *ret, size_t size, const char *root, const char *group, int len, const char *name)
+static void set_events(char ret[static GOVERNOR_PATH], const char *root, const char *group, int len,
+	const char *name)
 {
 	char path[PATH_MAX];
 	int n = snprintf(path, sizeof(path), "%s%.*s/%s", root, len, group, name);
 
-	if (n > 0 && (size_t)n < size && access(path, R_OK) == 0)
+	if (n > 0 && (size_t)n < GOVERNOR_PATH && access(path, R_OK) == 0)
 		memcpy(ret, path, (size_t)n + 1);
 }
 
-/* What our own cgroup allows, by the usual mount points; 0 no limit. ret_events: where its troubles are counted. */
-static uint64_t own_limit(char *ret_events, size_t size)
+/* What our own cgroup allows, by the usual mount points; 0 no limit. ret_events: where it is counted how
+ * often that was reached. */
+static uint64_t own_limit(char ret_events[static GOVERNOR_PATH])
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
 	uint64_t least = 0;
@@ -78,12 +79,12 @@ static uint64_t own_limit(char *ret_events, size_t size)
 		len = (int)strcspn(path, "\n");
 		if (!strncmp(line, "0::", 3)) {
 			limit = limit_in("/sys/fs/cgroup", path, len, "memory.max");
-			set_events(ret_events, size, "/sys/fs/cgroup", path, len, "memory.events");
+			set_events(ret_events, "/sys/fs/cgroup", path, len, "memory.events");
 		} else if (memmem(line, (size_t)(path - line), ":memory:", 8)) {
 			limit = limit_in(
 				"/sys/fs/cgroup/memory", path, len, "memory.limit_in_bytes");
-			set_events(ret_events, size, "/sys/fs/cgroup/memory", path, len,
-				"memory.failcnt");
+			set_events(
+				ret_events, "/sys/fs/cgroup/memory", path, len, "memory.failcnt");
 		}
 		if (limit && (!least || limit < least))
 			least = limit;
@@ -103,8 +104,7 @@ void governor_set_limits(struct governor *g, const struct options *o)
 void governor_init(struct governor *g, const struct options *o)
 {
 	*g = (struct governor){.may_shed = o->memory_management};
-	g->own_limit =
-		(uint64_t)((double)own_limit(g->events, sizeof(g->events)) * OWN_LIMIT_SHARE);
+	g->own_limit = (uint64_t)((double)own_limit(g->events) * OWN_LIMIT_SHARE);
 	governor_set_limits(g, o);
 	if (g->own_limit && g->max_memory == g->own_limit)
 		log_info(LOGGER, "The limit of our own cgroup counts: %llu MB of memory",

@@ -16,6 +16,8 @@
 #include "base/json.h"
 #include "config/options.h"
 
+#define GOVERNOR_PATH 256
+
 enum governor_level {
 	GOVERNOR_FULL,
 	GOVERNOR_SHED, // caches are dropped as often as may be
@@ -47,7 +49,7 @@ struct governor {
 	double max_cpu; // percent of one CPU, 0 none
 	uint64_t own_limit; // bytes of our cgroup's, 0 none
 	bool may_shed;
-	char events[256]; // file that counts those times: memory.events or memory.failcnt; "" none
+	char events[GOVERNOR_PATH]; // file that counts those times: memory.events or memory.failcnt; "" none
 	enum governor_level level;
 	struct governor_reading last, window_start;
 	double cpu; // percent of one CPU, smoothed over half a minute

@@ -11,6 +11,7 @@
 #include "agent/windows_run.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/resident.h"
 
 #define LOGGER "gprofiler"
 #define TICK_NS NSEC_PER_SEC // how often the world is looked at
@@ -401,7 +402,7 @@ static void give_back(struct windows *w)
 	if (any(w))
 		w->trims = TRIMS;
 	else if (w->trims && w->trims--)
-		malloc_trim(0);
+		resident_empty_cache();
 }
 
 static int loop(struct windows *w)
