@@ -69,6 +69,6 @@ void resident_empty_cache(void)
 
 void resident_give_back(void)
 {
-	malloc_trim(0);
+	resident_empty_cache();
 	dl_iterate_phdr(drop_segments, NULL);
 }

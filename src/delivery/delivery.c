@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/resident.h"
 #include "base/thread.h"
 #include "delivery/pack.h"
 #include "delivery/queue.h"
@@ -257,7 +257,7 @@ static void rest(struct delivery *d)
 	d->connected = false;
 	pthread_mutex_unlock(&d->lock);
 	studio_rest(d->studio);
-	malloc_trim(0);
+	resident_empty_cache();
 	pthread_mutex_lock(&d->lock);
 }
 
