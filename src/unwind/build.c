@@ -263,7 +263,7 @@ static uint64_t init_after(const struct run *r, uint64_t start, uint64_t end)
 }
 
 /* Analyses the gap's code with what lies around it; the second gap of a page asks for the rest of it.
- * Return 0 or -ENOMEM; without code nothing is known. */
+ * Return 0, 1: not now, or -ENOMEM; without code nothing is known. */
 static int analyse(struct run *r, uint64_t start, uint64_t end)
 {
 	bool init = init_after(r, start, start + 1) == start;
@@ -271,6 +271,9 @@ static int analyse(struct run *r, uint64_t start, uint64_t end)
 	const uint8_t *code;
 	uint64_t off;
 
+	// A page of it takes some ms, twenty times what a hand-off does that it might save.
+	if (b->ahead)
+		return 1;
 	if (start >= b->flow_start && end <= b->flow_end && (!init || start == b->flow_start))
 		return 0;
 	if (b->flow_end > b->flow_start && !init)

@@ -61,6 +61,7 @@ struct builder {
 	struct page_rows rows;
 	struct flow flow; // of the page being made
 	uint64_t flow_start, flow_end; // virtual addresses
+	bool ahead; // the page is made before it is missed: not if that takes long
 	struct build_rule_slot cache[BUILD_RULES_CACHED];
 	int error; // of a source that could not be read
 };
@@ -74,8 +75,9 @@ void builder_drop(struct builder *b);
 int build_open(struct builder *b, const struct module *m, struct build_module *bm);
 void build_close(struct build_module *bm);
 
-/* Rows of page number `page` (file offset >> UW_PAGE_SHIFT) into b->rows. Return 0, -ENOMEM, or -errno if
- * some of what it is made from could not be read. */
+/* Rows of page number `page` (file offset >> UW_PAGE_SHIFT) into b->rows. Return 0; 1 with b->ahead: it has a gap,
+ * whose instructions were not looked at, and the rows are of no use; -ENOMEM, or -errno if some of what it is made
+ * from could not be read. */
 int build_page(struct builder *b, const struct module *m, struct build_module *bm, uint64_t page);
 
 /* A question about one address. */

@@ -156,12 +156,22 @@ int pages_make(struct unwind *u, struct module *m, struct build_module *bm, uint
 		u->stats.pages_built++;
 		bm->refused = 0;
 		r = publish_rows(u, bm, page, is_gap(&u->builder.rows));
-	} else {
+	} else if (r < 0) {
 		u->stats.pages_failed++;
 		if (r != -ENOMEM && ++bm->refused >= REFUSED_MAX)
 			r = publish_rows(u, bm, page, true);
 	}
 	u->stats.build_ns += cpu_ns() - began;
+	return r;
+}
+
+int pages_make_ahead(struct unwind *u, struct module *m, struct build_module *bm, uint64_t page)
+{
+	int r;
+
+	u->builder.ahead = true;
+	r = pages_make(u, m, bm, page);
+	u->builder.ahead = false;
 	return r;
 }
 

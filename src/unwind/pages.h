@@ -41,6 +41,8 @@ int pages_load(struct unwind *u, struct process *p, const struct mapping *map, u
 
 /* The same for page number `page` of an open module. */
 int pages_make(struct unwind *u, struct module *m, struct build_module *bm, uint64_t page);
+/* The same for one that nobody missed yet. Return 1, too: it would take long, and was not made. */
+int pages_make_ahead(struct unwind *u, struct module *m, struct build_module *bm, uint64_t page);
 
 /* A block of an ended process's mappings for the host's walker alone: its samples may come after its
  * end. To be withdrawn by unwind_update_process(). Return 0 or -errno. */

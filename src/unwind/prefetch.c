@@ -43,19 +43,20 @@ static bool make_one(struct unwind *u, const struct prefetch_want *want, uint64_
 	if (!tables_spanned(&u->tables, bm->ranges, page) ||
 		tables_page_get(&u->tables, bm->ranges, page))
 		return true;
-	if (pages_make(u, m, bm, page))
+	// Where code has no source, what lies around it has none either.
+	if (pages_make_ahead(u, m, bm, page))
 		return false;
 	u->prefetch.pages++;
 	return true;
 }
 
-void unwind_idle(struct unwind *u, uint64_t budget_ns)
+bool unwind_idle(struct unwind *u, uint64_t budget_ns)
 {
 	struct prefetch *f = &u->prefetch;
 	uint64_t end;
 
 	if (!f->count)
-		return;
+		return false;
 	end = clock_mono_ns() + budget_ns;
 	while (f->count && roomy(u) && clock_mono_ns() < end) {
 		struct prefetch_want *want = &f->wants[f->head];
@@ -72,4 +73,5 @@ void unwind_idle(struct unwind *u, uint64_t budget_ns)
 			f->count--;
 		}
 	}
+	return f->count && roomy(u);
 }

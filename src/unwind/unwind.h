@@ -57,8 +57,8 @@ int unwind_finish(struct unwind *u, struct process *p, const struct capture_samp
 	uint64_t now, struct unwind_result *ret);
 
 /* Makes tables that will be needed soon, for at most about budget_ns. To be called when there is
- * nothing else to do. */
-void unwind_idle(struct unwind *u, uint64_t budget_ns);
+ * nothing else to do. Return whether there is more to make. */
+bool unwind_idle(struct unwind *u, uint64_t budget_ns);
 
 void unwind_get_stats(const struct unwind *u, struct unwind_stats *ret);
 

@@ -77,6 +77,53 @@ static void prefetch__pages_around_misses(void **state)
 	bench_close(&b);
 }
 
+/* Ahead, what can be had from call frame information is made, as it would be later; .init has none in any file. */
+static void prefetch__code_without_a_source_is_left(void **state)
+{
+	unsigned made = 0, left = 0;
+	struct unwind_stats stats;
+	struct bench b = {0};
+
+	(void)state;
+	bench_open(&b, 0);
+	for (size_t i = 0; i < b.self->maps.len; i++) {
+		const struct mapping *m = &b.self->maps.data[i];
+		struct module *file = module_get(&b.modules, m->module);
+		struct build_module *bm;
+
+		if (m->kind != MAPPING_FILE)
+			continue;
+		assert_ok(process_open_module(&b.processes, b.self, m));
+		assert_ok(pages_module(b.unwind, file, &bm));
+		for (uint64_t page = m->pgoff >> UW_PAGE_SHIFT;
+			page < (m->pgoff + m->end - m->start) >> UW_PAGE_SHIFT; page++) {
+			int r = pages_make_ahead(b.unwind, file, bm, page);
+			const struct uw_page *p =
+				tables_page_get(&b.unwind->tables, bm->ranges, page);
+			struct uw_page *ahead;
+
+			assert_int_equal(r == 0, p != NULL);
+			if (r) {
+				assert_int_equal(r, 1);
+				left++;
+				continue;
+			}
+			made++;
+			ahead = malloc(p->size);
+			assert_non_null(ahead);
+			memcpy(ahead, p, p->size);
+			assert_ok(pages_make(b.unwind, file, bm, page));
+			p = tables_page_get(&b.unwind->tables, bm->ranges, page);
+			assert_memory_equal(p, ahead, ahead->size);
+			free(ahead);
+		}
+	}
+	assert_true(made && left);
+	unwind_get_stats(b.unwind, &stats);
+	assert_int_equal(stats.pages_failed, 0);
+	bench_close(&b);
+}
+
 static void prefetch__leaves_room_in_the_pool(void **state)
 {
 	struct unwind_stats stats;
@@ -169,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prefetch__pages_around_misses),
+		cmocka_unit_test(prefetch__code_without_a_source_is_left),
 		cmocka_unit_test(prefetch__leaves_room_in_the_pool),
 		cmocka_unit_test(forget__libraries_come_and_go),
 	};
