@@ -36,7 +36,7 @@ struct sample_buf {
 	__u32 pieces;
 	__u32 walks; // 1: native frames are walked
 	__u32 asks; // 1: frames of an interpreter are looked for
-	__u32 pad;
+	__u32 wakes; // 1: user space is to look at it soon
 	struct rec_sample rec;
 	__u64 words[AREA_BYTES / 8];
 };

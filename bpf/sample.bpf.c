@@ -36,8 +36,9 @@ static __always_inline void count(const struct sample_buf *s, __u32 outcome, __u
 static __always_inline long send(struct sample_buf *s, __u64 words)
 {
 	__u64 len = sizeof(s->rec) + words * 8;
-	__u64 flags = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes ? BPF_RB_FORCE_WAKEUP
-									       : BPF_RB_NO_WAKEUP;
+	__u64 flags = s->wakes || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes
+			      ? BPF_RB_FORCE_WAKEUP
+			      : BPF_RB_NO_WAKEUP;
 
 	WALK_BAR(len);
 	if (len > sizeof(s->rec) + sizeof(s->words))
@@ -77,14 +78,14 @@ static __always_inline void emit(struct sample_buf *s)
 static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_buf *s, __u32 event)
 {
 	__u64 task = bpf_get_current_task();
-	const struct uw_process *p;
+	struct uw_process *p;
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 pid = id >> 32;
 
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
 	s->regs.rip = 0;
 	py_none(&s->py);
-	s->asks = 0;
+	s->asks = s->wakes = 0;
 	s->rec.type = REC_SAMPLE;
 	s->rec.time = bpf_ktime_get_ns();
 	s->rec.weight = ctx->sample_period;
@@ -123,6 +124,9 @@ static __always_inline int begin(struct bpf_perf_event_data *ctx, struct sample_
 		return 0;
 	s->w.map_first = p ? p->first : 0;
 	s->w.map_count = p ? p->count : 0;
+	// Who it is can only be asked while it lives.
+	if (p && !p->seen)
+		s->wakes = p->seen = 1;
 	walk_stop(&s->w, REC_OUT_TRUNCATED, REC_WHY_STEPS);
 	return 1;
 }

@@ -126,7 +126,7 @@ struct uw_process {
 	__u32 first; // index of the process's block in uw_maps
 	__u32 count;
 	__u32 runtime; // bit set of runtimes found in it
-	__u32 pad;
+	__u32 seen; // 1: it was sampled before; the kernel's walker writes it, too
 };
 ABI_SIZE(struct uw_process, 16);
 

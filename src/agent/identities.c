@@ -157,19 +157,16 @@ static void keep(struct identities *ids, const struct request *q, const struct b
 	pthread_mutex_unlock(&ids->lock);
 }
 
-/* It is gone: what it was forked from ran the same program. */
-static void inherit(struct identities *ids, const struct request *q)
+/* It is gone: what it was forked from (0: unknown) ran the same program. With the lock. */
+static void inherit(struct identities *ids, uint32_t uid, uint32_t parent)
 {
-	struct identity *i, *from;
+	const struct identity *from = parent ? find(ids, parent) : NULL;
+	struct identity *i = find(ids, uid);
 
-	pthread_mutex_lock(&ids->lock);
-	i = find(ids, q->uid);
-	from = q->parent ? find(ids, q->parent) : NULL;
 	if (i && from && from->read && !i->read) {
 		i->appid = from->appid;
 		i->metadata = from->metadata;
 	}
-	pthread_mutex_unlock(&ids->lock);
 }
 
 static void read_process(struct identities *ids, const struct request *q)
@@ -183,10 +180,13 @@ static void read_process(struct identities *ids, const struct request *q)
 	if (o->collect_appids || o->application_metadata) {
 		r = application_read(
 			&ids->applications, q->pid, o->collect_appids ? &appid : NULL, &metadata);
-		if (!r && same_process(q))
+		if (!r && same_process(q)) {
 			keep(ids, q, &appid, metadata);
-		else
-			inherit(ids, q);
+		} else {
+			pthread_mutex_lock(&ids->lock);
+			inherit(ids, q->uid, q->parent);
+			pthread_mutex_unlock(&ids->lock);
+		}
 	}
 	if (q->container[0] && ids->config.containers)
 		containers_find(ids->config.containers, q->container, q->pid, &info);
@@ -222,6 +222,7 @@ static void *work(void *arg)
 
 /* ---- the pipeline's side ---- */
 
+/* Of who is gone /proc says nothing; only the name of its container may still be found. */
 static void ask(struct identities *ids, const struct process *p, const char *container)
 {
 	struct request q = {
@@ -231,8 +232,12 @@ static void ask(struct identities *ids, const struct process *p, const char *con
 		.start_time = p->start_time,
 	};
 
-	if (container_is_id(container))
+	if (container_is_id(container)) {
 		memcpy(q.container, container, sizeof(q.container));
+	} else if (p->exit_time) {
+		inherit(ids, p->uid, p->forked_from);
+		return;
+	}
 	if (request_vec_push(&ids->queue, q))
 		ids->full = true;
 	else

@@ -125,13 +125,12 @@ int runtimes_learn(struct runtimes *r, struct process *p, const uint64_t *native
 	return meet_files(r, p, true);
 }
 
-int runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child)
+void runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child)
 {
 	if (!r->set)
-		return 0;
+		return;
 	child->interpreter = parent->interpreter;
 	child->image = parent->image ? parent->image : parent->uid;
-	return meet_files(r, child, true);
 }
 
 void runtimes_forget(struct runtimes *r, struct process *p)

@@ -2,9 +2,9 @@
 /* agent/runtimes.h -- interpreters in the life of a session: which process is shown to them when.
  *
  * A runtime looks at a file of a process once, when a sample lands in it. Files known to hold an
- * interpreter's loop, and those whose name promises one, are shown at once when a process maps them,
- * or is forked with them: then its first sample has the interpreter's frames already. (A name is a
- * hint to be early; what a file is, is told by its content.) One thread. */
+ * interpreter's loop, and those whose name promises one, are shown with the mappings of a process that
+ * the kernel's walker is told of: then its first sample mostly has the interpreter's frames already. (A name
+ * is a hint to be early; what a file is, is told by its content.) One thread. */
 #ifndef GP_AGENT_RUNTIMES_H
 #define GP_AGENT_RUNTIMES_H
 
@@ -34,7 +34,7 @@ int runtimes_meet_all(struct runtimes *r, struct process *p);
 /* What a sample with interpreter frames teaches. */
 int runtimes_learn(struct runtimes *r, struct process *p, const uint64_t *native, unsigned nnative);
 /* child was forked from parent. */
-int runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child);
+void runtimes_fork(struct runtimes *r, const struct process *parent, struct process *child);
 /* p ended: at once if by exec, since another process has its pid then. */
 void runtimes_forget(struct runtimes *r, struct process *p);
 /* Forgets what was met of processes that the table has swept; without memory for it later. */

@@ -520,8 +520,26 @@ int sampler_open_beside(struct sampler *m, struct sampler_former *ret_former, ch
 	return 0;
 }
 
+static void add_work(struct session_work *to, const struct session *s)
+{
+	struct session_work w;
+
+	session_get_work(s, &w);
+	to->called += w.called;
+	to->timed += w.timed;
+	to->processes_read += w.processes_read;
+}
+
+void sampler_get_work(const struct sampler *m, struct session_work *ret)
+{
+	*ret = m->ended;
+	if (m->s)
+		add_work(ret, m->s);
+}
+
 void sampler_drop(struct sampler *m, struct sampler_former *former)
 {
+	add_work(&m->ended, former->s);
 	session_free(former->s);
 	free(former->pids);
 	free(former->readers);
@@ -539,6 +557,8 @@ void sampler_look(struct sampler *m)
 
 void sampler_close(struct sampler *m)
 {
+	if (m->s)
+		add_work(&m->ended, m->s);
 	session_free(m->s);
 	m->s = NULL;
 	containers_free(m->containers);

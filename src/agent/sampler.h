@@ -30,6 +30,7 @@ struct sampler {
 	size_t npids;
 	uint32_t *readers; // that are read in any case
 	unsigned hz; // that s was asked for last
+	struct session_work ended; // of the sessions before s
 	uint32_t root_pid; // only this process and its descendants, 0 all
 	bool own_pid_only; // of root_pid: without privileges
 	struct governor governor;
@@ -87,5 +88,7 @@ void sampler_failed(const struct sampler *m);
 void sampler_look(struct sampler *m);
 /* Our own budget, once a second. */
 void sampler_govern(struct sampler *m);
+/* What all its sessions did. */
+void sampler_get_work(const struct sampler *m, struct session_work *ret);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "agent/rung.h"
 #include "base/log.h"
+#include "capture/order.h"
 #include "capture/record_file.h"
 
 #define MODULES_MAX 16384
@@ -16,11 +17,14 @@
 #define MODULE_FDS_MIN ((rlim_t)4)
 #define NOFILE_WANTED 8192
 #define RUNTIME_FRAMES_MAX (1u << 20)
-#define POLL_NS (25 * NSEC_PER_MSEC) // new processes are known to the kernel walker within this
+/* How long the rings are left alone while nobody calls: from the one, doubling, to the other. The sampler calls
+ * for what cannot wait, the side band when a quarter of a ring is full. */
+#define PAUSE_MIN_NS (25 * NSEC_PER_MSEC)
+#define PAUSE_MAX_NS (250 * NSEC_PER_MSEC)
 /* Unwind tables are made ahead for so long, so often: at most a twentieth of a CPU. */
 #define IDLE_NS NSEC_PER_MSEC
 #define IDLE_EVERY_NS (20 * NSEC_PER_MSEC)
-#define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches wake-ups under a storm of records
+#define CALLED_NS (ORDER_SLACK_NS + 2 * NSEC_PER_MSEC)
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
@@ -230,11 +234,12 @@ static void show_progress(const struct session *s, uint64_t now)
 			(unsigned long long)samples);
 }
 
-/* Waits for records, the deadline (0: none) or the reader's next turn. Return whether there are records. */
+/* Waits for a call, the next look at the rings, the deadline (0: none) or the reader's next turn. Return whether
+ * somebody called. */
 static bool await(const struct session *s, uint64_t now, uint64_t deadline)
 {
 	struct pollfd fd = {.fd = s->source->poll_fd, .events = POLLIN};
-	uint64_t until = MIN(now + POLL_NS, reading_next(&s->reading));
+	uint64_t until = MIN(s->look_at, reading_next(&s->reading));
 	struct timespec wait;
 
 	if (deadline)
@@ -245,38 +250,86 @@ static bool await(const struct session *s, uint64_t now, uint64_t deadline)
 	return ppoll(&fd, 1, &wait, NULL) > 0 && fd.revents;
 }
 
+/* The longest that the rings may be left alone. Walkers of user space read stacks that change meanwhile; where
+ * only interpreters are sampled nobody calls for a new one; and to whom a cgroup of the first version extends
+ * is told by us. */
+static uint64_t longest_pause(const struct session *s)
+{
+	const struct selection *chosen = s->config.selection;
+
+	return s->source->ops->set_process && s->config.capture.mode != BPF_UNWIND_OFF &&
+			       !(chosen && chosen->native == SELECTION_CGROUPS)
+		       ? PAUSE_MAX_NS
+		       : PAUSE_MIN_NS;
+}
+
+/* What was called for can be put in order a little later, and more of it comes meanwhile. */
+static void gather(const struct session *s)
+{
+	uint64_t now = clock_mono_ns(), next = s->look_at - s->pause + PAUSE_MIN_NS;
+
+	clock_sleep_ns(MAX(CALLED_NS, next > now ? next - now : 0));
+}
+
+/* Takes what is in the rings, and says when they are looked at next: soon after a call, since a process that is
+ * just being loaded goes on to change; and while interpreters show code that was not seen before, since it can only be
+ * named while it is there. */
+static int look(struct session *s, bool called)
+{
+	uint32_t known = s->runtimes.frames.keys.len;
+	uint64_t now = clock_mono_ns();
+	bool busy;
+	int r = session_drain(s, now);
+
+	s->looks[called]++;
+	busy = called || s->runtimes.frames.keys.len != known;
+	if (now - s->idled >= IDLE_EVERY_NS) {
+		s->idled = now;
+		busy |= unwind_idle(s->unwind, IDLE_NS);
+	}
+	s->pause = busy ? PAUSE_MIN_NS : MIN(2 * MAX(s->pause, PAUSE_MIN_NS), longest_pause(s));
+	s->look_at = clock_mono_ns() + s->pause;
+	return r;
+}
+
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop)
 {
 	uint64_t now;
 	int r = 0;
 
 	while (!r && !*stop) {
-		bool records;
+		bool called;
 
 		now = clock_mono_ns();
 		if (deadline && now >= deadline)
 			break;
-		records = await(s, now, deadline);
+		called = await(s, now, deadline);
 		if (s->config.rung == SESSION_RUNG_REPLAY)
 			return session_drain(s, 0);
+		if (called)
+			gather(s);
 		now = clock_mono_ns();
-		r = session_drain(s, now);
+		if (called || now >= MIN(s->look_at, reading_next(&s->reading)))
+			r = look(s, called);
 		if (!r)
 			r = reading_turn(&s->reading);
-		if (now - s->idled >= IDLE_EVERY_NS) {
-			s->idled = now;
-			unwind_idle(s->unwind, IDLE_NS);
-		}
 		if (s->config.usage)
 			usage_sample(&s->usage, now);
 		if (s->config.progress && now - s->shown > PROGRESS_NS) {
 			show_progress(s, now);
 			s->shown = now;
 		}
-		if (records)
-			clock_sleep_ns(DRAIN_GAP_NS);
 	}
 	return r;
+}
+
+void session_get_work(const struct session *s, struct session_work *ret)
+{
+	*ret = (struct session_work){
+		.called = s->looks[true],
+		.timed = s->looks[false],
+		.processes_read = s->processes.stats.reads,
+	};
 }
 
 void session_set_companion(struct session *s, struct session *other)

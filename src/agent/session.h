@@ -69,6 +69,15 @@ int session_select(struct session *s);
  * Return 0 or -errno. */
 int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_t *stop);
 
+/* What it does beside the samples; monotonic. */
+struct session_work {
+	uint64_t
+		called; // rings emptied as the sampler called for it, or one of them was filling up
+	uint64_t timed; // the same by time
+	uint64_t processes_read; // in /proc
+};
+void session_get_work(const struct session *s, struct session_work *ret);
+
 /* When sampling began, CLOCK_MONOTONIC ns. */
 uint64_t session_begun(const struct session *s);
 /* When the running window ends, CLOCK_MONOTONIC ns; 0 when it has no end. */

@@ -8,6 +8,7 @@
 
 #define LOGGER "gprofiler"
 #define SLOW_DRAIN_NS (50 * NSEC_PER_MSEC) // worth a line in the log
+#define YOUNG_NS (50 * NSEC_PER_MSEC) // most programs are over by then
 #define ANCESTORS_MAX 64 // of a process, looked at where no record tells of forks
 
 /* Is it, or was it born of, the process that was asked for? Birth is taken from fork records, so a
@@ -65,10 +66,17 @@ void session_pump(void *arg)
 	s->source->ops->drain(s->source, 1, on_overflow, s);
 }
 
+/* The in-kernel walker is told of a process when it has been sampled, or has lived for a while: its first sample is
+ * handed over anyway if it comes early, and most have none. */
 int session_publish(void *arg, struct process *p)
 {
 	struct session *s = arg;
-	int r = unwind_update_process(s->unwind, p);
+	int r;
+
+	if (!p->exit_time && !p->sampled && p->born && s->source->ops->set_process &&
+		s->drained < p->born + YOUNG_NS)
+		return 1;
+	r = unwind_update_process(s->unwind, p);
 
 	if (r && r != -ENOSPC)
 		return r;
@@ -91,7 +99,7 @@ static int on_process(struct session *s, const struct capture_event *event)
 	if (!r && fork && from && event->tid == event->pid) {
 		p = process_table_find(&s->processes, event->pid);
 		if (p)
-			r = runtimes_fork(&s->runtimes, from, p);
+			runtimes_fork(&s->runtimes, from, p);
 	}
 	if (r || !inherits || (!fork && event->type != CAPTURE_COMM))
 		return r;

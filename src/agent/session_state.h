@@ -57,6 +57,8 @@ struct session {
 	uint64_t drained; // every record up to then has been taken
 	uint64_t shown; // time of the last progress
 	uint64_t idled; // time of the last tables made ahead
+	uint64_t pause, look_at; // ns the rings are left alone for; when they are looked at next
+	uint64_t looks[2]; // at the rings: by time; since somebody called
 	uint64_t pumped; // time of the last emptying of the rings while naming
 	uint64_t recorded_from, recorded_to; // times of a replayed recording, ns
 	struct ledger ledgers[CAPTURE_EVENTS_MAX];

@@ -243,6 +243,9 @@ void watch_look(struct watch *w, const struct watch_now *now)
 	fill_worker(&r->values, now->worker);
 	fill_words(w->options, &r->words, now);
 	r->values.sampling = now->rung != NULL;
+	r->values.wakeups_called = (double)now->work.called;
+	r->values.wakeups_timed = (double)now->work.timed;
+	r->values.processes_read = (double)now->work.processes_read;
 	r->values.frequency = frequency =
 		now->rung && divisor ? MAX(now->frequency / divisor, 1u) : 0;
 	words = r->words;

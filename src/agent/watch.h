@@ -10,6 +10,7 @@
 #include "agent/governor.h"
 #include "agent/run_record.h"
 #include "agent/selection.h"
+#include "agent/session.h"
 #include "agent/vitals.h"
 #include "agent/worker.h"
 #include "config/options.h"
@@ -24,6 +25,7 @@ struct watch_now {
 	struct worker *worker; // NULL: none
 	const char *rung, *event; // NULL: nothing is sampled
 	unsigned frequency; // asked for
+	struct session_work work; // of all sessions
 	bool runtimes_only;
 };
 

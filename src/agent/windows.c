@@ -297,7 +297,7 @@ static unsigned due_at(const struct windows *w, uint64_t now)
 static void show(struct windows *w)
 {
 	const struct sampler *m = &w->sampler;
-	const struct watch_now now = {
+	struct watch_now now = {
 		.governor = &m->governor,
 		.selection = m->selection,
 		.worker = w->worker,
@@ -307,6 +307,7 @@ static void show(struct windows *w)
 		.runtimes_only = m->s && m->built.capture.mode == BPF_UNWIND_OFF,
 	};
 
+	sampler_get_work(m, &now.work);
 	watch_look(w->config->watch, &now);
 }
 

@@ -45,6 +45,7 @@ struct process {
 	uint32_t ppid;
 	uint64_t start_time; // ns since boot, of the pid (not of the exec); 0 if unknown
 	uint64_t exit_time; // CLOCK_MONOTONIC ns, 0 while it lives
+	uint64_t born; // the same of the fork or exec that began it, 0 not seen
 	char comm[REC_COMM_LEN]; // at exec; the oldest known name if no exec was seen
 	struct mapping_vec maps; // executable mappings, sorted, no overlap
 	struct thread_name_vec threads; // names that differ from comm, capped
@@ -69,6 +70,7 @@ struct process {
 	/* for the rooms below: one word each, 0 at birth, theirs to use */
 	uint32_t unwind_slot; // first entry in uw_maps + 1
 	uint32_t unwind_count;
+	bool unwind_told; // the kernel's walker knows it, or was to know it
 	uint32_t symbol_slot;
 	uint32_t runtime_slot;
 	uint32_t image; // uid of the interpreter's process that this one was forked from, 0 none
@@ -98,6 +100,7 @@ struct process_table {
 	size_t vdso_len;
 	struct process_stats {
 		uint64_t forks, execs, exits, mmaps, comms, lost;
+		uint64_t reads; // of a process in /proc: all of it, or its cgroup
 		uint64_t resyncs; // /proc/PID/maps re-read
 		uint64_t full; // a cap was reached
 		uint64_t races; // /proc reads that found the process gone
@@ -150,7 +153,7 @@ int process_open_mapped(
 int process_open_path(const struct process_table *t, const struct process *p, const char *path);
 
 /* Takes the list of processes whose mappings changed (or that ended: exit_time != 0) since the last
- * call; fn is called once for each. */
+ * call; fn is called once for each. A process for which it returns 1 is shown again the next time. */
 typedef int (*process_fn)(void *arg, struct process *p);
 int process_table_take_dirty(struct process_table *t, process_fn fn, void *arg);
 

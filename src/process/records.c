@@ -129,6 +129,7 @@ static void fork_process(struct process_table *t, const struct capture_event *e)
 	if (!p)
 		return;
 	p->ppid = e->fork.ppid;
+	p->born = e->time;
 	p->start_time = mono_to_boot(e->time);
 	p->cgroup_stale = true;
 	if (!parent)

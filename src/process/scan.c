@@ -178,6 +178,7 @@ void process_read_cgroup(struct process_table *t, struct process *p)
 	struct cgroup_slices slices;
 	ssize_t n;
 
+	t->stats.reads++;
 	p->cgroup_stale = false;
 	if (fd < 0)
 		return;
@@ -376,6 +377,7 @@ int process_table_scan_pid(struct process_table *t, uint32_t pid)
 	struct process_stat st;
 	int r = read_stat(t, pid, &st);
 
+	t->stats.reads++;
 	if (!r && (st.state == 'Z' || st.state == 'X') && st.nthreads <= 1)
 		r = -ESRCH; // exited, not yet reaped
 	if (r) {

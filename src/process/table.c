@@ -207,6 +207,7 @@ struct process *process_exec(struct process_table *t, struct process *old, uint6
 	p = process_new(t, old->pid);
 	if (!p)
 		return NULL;
+	p->born = time;
 	p->ppid = old->ppid;
 	p->start_time = old->start_time;
 	p->cgroup_path = old->cgroup_path;
@@ -336,19 +337,23 @@ const struct mapping *process_mapping_resync(
 
 int process_table_take_dirty(struct process_table *t, process_fn fn, void *arg)
 {
-	size_t n = t->dirty.len, i;
+	size_t n = t->dirty.len, later = 0, i;
 	int r = 0;
 
-	for (i = 0; i < n && !r; i++) {
+	for (i = 0; i < n && r >= 0; i++) {
 		struct process *p = t->dirty.data[i];
 
 		p->queued = false;
 		p->dirty = false;
 		r = fn(arg, p);
+		if (r != 1 || p->queued)
+			continue;
+		p->queued = p->dirty = true;
+		t->dirty.data[later++] = p;
 	}
 	t->kept_left = 0;
-	process_vec_remove(&t->dirty, 0, i);
-	return r;
+	process_vec_remove(&t->dirty, later, i - later);
+	return MIN(r, 0);
 }
 
 /* Processes whose exit record may have been lost, or that were made without knowing whether they

@@ -240,11 +240,12 @@ static void describe(struct unwind *u, const struct mapping *map, struct uw_mapp
 static int set_block(struct unwind *u, struct process *p, uint32_t pid)
 {
 	struct tables_block block = {p->unwind_slot, p->unwind_count};
-	struct tables_process t = {.pid = pid, .maps = u->scratch};
+	struct tables_process t = {.pid = pid, .maps = u->scratch, .seen = p->sampled};
 	int r;
 
 	if (p->maps.len > UW_MAPS_PER_PROCESS)
 		u->stats.full++;
+	p->unwind_told |= pid != 0;
 	t.count = (uint32_t)MIN(p->maps.len, (size_t)UW_MAPS_PER_PROCESS);
 	for (uint32_t i = 0; i < t.count; i++)
 		describe(u, &p->maps.data[i], &u->scratch[i]);
@@ -266,9 +267,12 @@ int unwind_update_process(struct unwind *u, struct process *p)
 
 	if (!p->exit_time)
 		return p->kernel_thread ? 0 : set_block(u, p, p->pid);
-	// The pid may be another process's by now (an exec makes a new one under the same).
+	// The pid may be another process's by now (an exec makes a new one under the same). And who came and went
+	// between two looks at the records was never told of.
 	now = process_table_find(u->processes, p->pid);
-	tables_process_remove(&u->tables, now && now != p ? 0 : p->pid, &block);
+	tables_process_remove(
+		&u->tables, p->unwind_told && !(now && now != p) ? p->pid : 0, &block);
+	p->unwind_told = false;
 	p->unwind_slot = block.first;
 	p->unwind_count = block.count;
 	return 0;

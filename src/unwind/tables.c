@@ -487,7 +487,7 @@ static void drop_block(struct tables *t, struct tables_block *block)
 
 int tables_process_set(struct tables *t, const struct tables_process *p, struct tables_block *block)
 {
-	struct uw_process value = {.count = p->count, .runtime = p->runtime};
+	struct uw_process value = {.count = p->count, .runtime = p->runtime, .seen = p->seen};
 	uint32_t first = 0;
 	int r = 0;
 

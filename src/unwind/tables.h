@@ -104,6 +104,7 @@ struct tables_process {
 	uint32_t runtime;
 	const struct uw_mapping *maps;
 	uint32_t count;
+	bool seen; // sampled before: its next sample need not be looked at soon
 };
 int tables_process_set(
 	struct tables *t, const struct tables_process *p, struct tables_block *block);

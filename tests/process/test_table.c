@@ -335,6 +335,36 @@ static void table__storm_is_bounded(void **state)
 	assert_true(f->t.stats.full > 0);
 }
 
+/* Whole lives of programs that no sample hits: their records alone are enough. /proc would tell of each. */
+static void table__nobody_reads_of_whom_no_sample_hits(void **state)
+{
+	struct fixture *f = *state;
+	unsigned dirty = 0;
+
+	put_process(f, 20, 0, "400000-402000 r-xp 00001000 08:01 5 /bin/prog\n");
+	do_exec(f, 1, "shell");
+	for (unsigned i = 0; i < 1000; i++) {
+		do_fork(f, 20, 20, 1);
+		do_exec(f, 20, "prog");
+		for (unsigned k = 0; k < 15; k++)
+			do_mmap(f, 20, 0x400000 + k * 0x10000, 0x1000, "/bin/prog");
+		if (i % 3 == 0)
+			assert_ok(process_table_take_dirty(&f->t, count_dirty, &dirty));
+		do_exit(f, 20, 20);
+		if (i % 10 == 0) {
+			assert_ok(process_table_take_dirty(&f->t, count_dirty, &dirty));
+			process_table_sweep(&f->t);
+		}
+	}
+	assert_int_equal(f->t.stats.reads, 0);
+	do_fork(f, 20, 20, 1);
+	do_exec(f, 20, "prog");
+	assert_string_equal(process_table_ensure(&f->t, 20, "prog")->comm, "prog");
+	assert_int_equal(f->t.stats.reads, 1); // its cgroup, which no record tells
+	process_table_ensure(&f->t, 20, "prog");
+	assert_int_equal(f->t.stats.reads, 1);
+}
+
 static const char maps_a[] = "400000-402000 r-xp 00001000 08:01 5 /bin/prog\n"
 			     "500000-501000 rw-p 00000000 00:00 0 [heap]\n"
 			     "7f0000000000-7f0000001000 r-xp 00000000 08:01 6 /lib/a.so (deleted)\n"
@@ -510,6 +540,7 @@ int main(void)
 		CASE(table__mapping_cap_is_counted),
 		CASE(table__process_cap_is_counted),
 		CASE(table__storm_is_bounded),
+		CASE(table__nobody_reads_of_whom_no_sample_hits),
 		CASE(scan__fixture),
 		CASE(scan__pid_reuse_by_start_time),
 		CASE(lost__resync_at_next_sample),

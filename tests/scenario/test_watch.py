@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 
 import lib
 import watch_lib
@@ -68,6 +69,27 @@ def test_metrics_are_what_the_process_is():
         a.windows(windows + 2)
         a.stop()
         assert "] ERROR: " not in a.log(), a.log()
+
+
+def test_short_programs_cost_no_look_at_them():
+    """Sampled at one Hz hardly any of them is hit: nobody wakes for the others, and nobody reads of them."""
+    with watch_lib.agent("-d", 60, "-f", 1) as a:
+        wait_for("sampling", lambda: a.values()["gprofiler_agent_sampling"] == 1)
+        if 'rung="bpf"' not in a.metrics():
+            lib.skip("the sampler of this rung does not tell who was hit")
+        timed = lambda: a.values()['gprofiler_agent_wakeups_total{cause="time"}']
+        def work():
+            before = timed()
+            wait_for("a look at what there is by now", lambda: timed() >= before + 4)
+            v = a.values()
+            return v['gprofiler_agent_wakeups_total{cause="call"}'], v["gprofiler_agent_processes_read_total"]
+        called, read = work()
+        assert read > 0  # what ran already
+        subprocess.run([sys.executable, "-c", "import os\nfor _ in range(1500): os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"], check=True)
+        after = work()
+        # What else runs beside the test is sampled now and then, too.
+        assert after[0] - called < 500 and after[1] - read < 500, (called, read, after)
+        a.stop()
 
 
 def test_secrets_and_paths_stay_out():
