@@ -15,7 +15,7 @@ struct build_module;
 
 #define PREFETCH_WANTS 64 // misses remembered
 #define PREFETCH_MISSES_MIN 2 // of a module, before anything is made
-#define PREFETCH_RADIUS_MAX 16 // pages around a miss: 1 MiB to either side
+#define PREFETCH_RADIUS_MAX 4 // pages around a miss: 256 KiB to either side
 
 struct prefetch_want {
 	uint32_t module; // id
