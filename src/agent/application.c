@@ -89,6 +89,32 @@ static bool starts_with(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* Is it Python that such a file is mapped for? */
+static bool shows_python(const char *path, const char *name)
+{
+	return starts_with(name, "python") || starts_with(name, "libpython") ||
+	       strstr(path, "/site-packages/") || strstr(path, "/dist-packages/");
+}
+
+static bool shows_ruby(const char *name)
+{
+	return starts_with(name, "ruby") || starts_with(name, "libruby");
+}
+
+bool application_shows(const struct process_table *t, const struct process *p)
+{
+	vec_foreach (m, &p->maps) {
+		const char *path = intern_str(&t->strings, m->path), *name = fs_basename(path);
+
+		if (path[0] == '/' && (shows_python(path, name) || shows_ruby(name)))
+			return true;
+		for (unsigned i = 0; i < LIBRARIES; i++)
+			if (i != LIB_MUSL && starts_with(name, library_names[i]))
+				return true;
+	}
+	return p->maps.len == 0;
+}
+
 static int see_mapping(void *arg, const struct maps_line *line)
 {
 	const char *name = fs_basename(line->path);
@@ -105,9 +131,8 @@ static int see_mapping(void *arg, const struct maps_line *line)
 			(int)MIN(maps_path_len(line->path, &deleted), (size_t)PATH_MAX - 1),
 			line->path);
 	}
-	s->python = s->python || starts_with(name, "python") || starts_with(name, "libpython") ||
-		    strstr(line->path, "/site-packages/") || strstr(line->path, "/dist-packages/");
-	s->ruby = s->ruby || starts_with(name, "ruby") || starts_with(name, "libruby");
+	s->python = s->python || shows_python(line->path, name);
+	s->ruby = s->ruby || shows_ruby(name);
 	return 0;
 }
 
@@ -359,11 +384,38 @@ static unsigned runtimes_of(const struct subject *s)
 	       (!strcmp(s->exe, "node") || !strcmp(name, "node") ? APPID_NODE : 0u);
 }
 
+static bool stat_exe(const struct applications *a, uint32_t pid, struct stat *ret)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%u/exe", a->proc, pid);
+	return stat(path, ret) == 0;
+}
+
+bool application_is_plain(const struct applications *a, uint32_t pid)
+{
+	struct stat st;
+
+	return stat_exe(a, pid, &st) && program_files_plain(&a->files, &st);
+}
+
+/* There was nothing to tell of s, whose program was that of the status before it was read. Node is known by its
+ * arguments, too. */
+static void note_plain(struct subject *s, const struct stat *before)
+{
+	struct stat now;
+
+	if (!starts_with(s->exe, "node") && stat_exe(s->a, s->pid, &now) &&
+		now.st_dev == before->st_dev && now.st_ino == before->st_ino)
+		program_files_set_plain(&s->a->files, &now);
+}
+
 int application_read(struct applications *a, uint32_t pid, struct buf *appid, json_t **ret_metadata)
 {
 	_cleanup_free_ struct subject *s = calloc(1, sizeof(*s));
 	struct appid_process p = {.pid = pid, .args = &a->args};
-	bool published = false;
+	bool published = false, has_exe;
+	struct stat exe;
 	int r;
 
 	*ret_metadata = NULL;
@@ -371,6 +423,7 @@ int application_read(struct applications *a, uint32_t pid, struct buf *appid, js
 		return -ENOMEM;
 	s->a = a;
 	s->pid = pid;
+	has_exe = stat_exe(a, pid, &exe);
 	r = arguments_read(&a->args, a->proc, pid);
 	if (r || !a->args.argc)
 		return r;
@@ -389,5 +442,7 @@ int application_read(struct applications *a, uint32_t pid, struct buf *appid, js
 		return r;
 	if (a->options->application_metadata)
 		*ret_metadata = metadata_of(s, p.runtimes, published);
+	if (has_exe && !p.runtimes && !*ret_metadata)
+		note_plain(s, &exe);
 	return 0;
 }

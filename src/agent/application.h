@@ -35,4 +35,10 @@ void applications_deinit(struct applications *a);
 int application_read(
 	struct applications *a, uint32_t pid, struct buf *appid, json_t **ret_metadata);
 
+/* Does a mapping of p tell of an interpreter? Of who maps nothing that is known, too. Any thread that may read t. */
+bool application_shows(const struct process_table *t, const struct process *p);
+/* Of a process none of whose mappings shows anything: whether its program is one of which an earlier reading found
+ * that there is nothing to tell. One system call, where a reading takes twenty. */
+bool application_is_plain(const struct applications *a, uint32_t pid);
+
 #endif

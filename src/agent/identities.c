@@ -26,6 +26,7 @@
 struct request {
 	uint32_t uid, pid, parent; // parent: uid of what it was forked from, 0 none
 	uint64_t start_time;
+	bool shows; // one of its mappings tells of an interpreter
 	char container[CONTAINER_ID_LEN + 1];
 };
 VEC_DEFINE(request_vec, struct request)
@@ -177,7 +178,10 @@ static void read_process(struct identities *ids, const struct request *q)
 	struct container info;
 	int r;
 
-	if (o->collect_appids || o->application_metadata) {
+	if ((o->collect_appids || o->application_metadata) && !q->shows &&
+		application_is_plain(&ids->applications, q->pid)) {
+		keep(ids, q, &appid, NULL);
+	} else if (o->collect_appids || o->application_metadata) {
 		r = application_read(
 			&ids->applications, q->pid, o->collect_appids ? &appid : NULL, &metadata);
 		if (!r && same_process(q)) {
@@ -223,13 +227,15 @@ static void *work(void *arg)
 /* ---- the pipeline's side ---- */
 
 /* Of who is gone /proc says nothing; only the name of its container may still be found. */
-static void ask(struct identities *ids, const struct process *p, const char *container)
+static void ask(struct identities *ids, const struct process_table *t, const struct process *p)
 {
+	const char *container = intern_str(&t->strings, p->container);
 	struct request q = {
 		.uid = p->uid,
 		.pid = p->pid,
 		.parent = p->forked_from,
 		.start_time = p->start_time,
+		.shows = application_shows(t, p),
 	};
 
 	if (container_is_id(container)) {
@@ -252,8 +258,9 @@ static uint64_t boot_ns(void)
 	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
-void identities_see(struct identities *ids, const struct process *p, const char *container)
+void identities_see(struct identities *ids, const struct process_table *t, const struct process *p)
 {
+	const char *container;
 	struct identity *i;
 	uint64_t now;
 
@@ -270,16 +277,18 @@ void identities_see(struct identities *ids, const struct process *p, const char 
 		// An exec keeps the start time: its process was young when the new program began.
 		if (young || p->execed)
 			fresh.again = now + YOUNG_NS;
+		container = intern_str(&t->strings, p->container);
 		fresh.container = text_id(ids, container, strlen(container));
 		if (identity_vec_push(&ids->all, fresh) == 0 &&
 			map_set(&ids->by_uid, p->uid, ids->all.len) == 0)
-			ask(ids, p, container);
+			ask(ids, t, p);
 		else
 			ids->full = true;
 	} else if (i->again && (now = clock_mono_ns()) >= i->again) {
 		i->again = 0;
+		container = intern_str(&t->strings, p->container);
 		i->container = text_id(ids, container, strlen(container));
-		ask(ids, p, container);
+		ask(ids, t, p);
 	}
 	pthread_mutex_unlock(&ids->lock);
 }

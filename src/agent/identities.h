@@ -40,8 +40,8 @@ int identities_new(const struct identities_config *config, struct identities **r
 /* Waits for a read that is under way. */
 void identities_free(struct identities *ids);
 
-/* A sample hit this process; cheap when it is known. container: its id, "" none. NULL ids: nothing. */
-void identities_see(struct identities *ids, const struct process *p, const char *container);
+/* A sample hit this process of t; cheap when it is known. NULL ids: nothing. */
+void identities_see(struct identities *ids, const struct process_table *t, const struct process *p);
 /* Waits until all that was asked for is read, timeout_ns at most. Return true if it is. */
 bool identities_settle(struct identities *ids, uint64_t timeout_ns);
 /* Copies what is known of a process. Return 0, -ENOMEM. */

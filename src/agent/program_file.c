@@ -27,6 +27,12 @@ struct file_key {
 	uint64_t dev, ino, size, sec, nsec;
 };
 
+static struct file_key key_of(const struct stat *st)
+{
+	return (struct file_key){st->st_dev, st->st_ino, (uint64_t)st->st_size,
+		(uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec};
+}
+
 void program_files_init(struct program_files *p)
 {
 	intern_init(&p->keys, FILES_MAX, FILES_MAX * sizeof(struct file_key));
@@ -261,8 +267,7 @@ int program_files_look(struct program_files *p, int fd, const char *path, unsign
 		return file;
 	if (fstat(file, &st) < 0)
 		return -errno;
-	key = (struct file_key){st.st_dev, st.st_ino, (uint64_t)st.st_size,
-		(uint64_t)st.st_ctim.tv_sec, (uint64_t)st.st_ctim.tv_nsec};
+	key = key_of(&st);
 	if (p->keys.len == FILES_MAX) {
 		intern_clear(&p->keys);
 		program_file_vec_clear(&p->files);
@@ -284,4 +289,26 @@ int program_files_look(struct program_files *p, int fd, const char *path, unsign
 	}
 	*ret = f;
 	return f->machine ? 0 : r ? r : -EINVAL;
+}
+
+static uint32_t find(const struct program_files *p, const struct stat *st)
+{
+	const struct file_key key = key_of(st);
+
+	return intern_find(&p->keys, &key, sizeof(key));
+}
+
+bool program_files_plain(const struct program_files *p, const struct stat *st)
+{
+	uint32_t id = find(p, st);
+
+	return id && id <= p->files.len && p->files.data[id - 1].plain;
+}
+
+void program_files_set_plain(struct program_files *p, const struct stat *st)
+{
+	uint32_t id = find(p, st);
+
+	if (id && id <= p->files.len)
+		p->files.data[id - 1].plain = true;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/map.h"
 #include "base/vec.h"
@@ -27,6 +28,7 @@ struct program_file {
 	bool is_go;
 	char ruby[PROGRAM_TEXT_MAX]; // ruby_description
 	char node[32]; // v18.19.0
+	bool plain; // of a process that runs it there is nothing to tell
 };
 VEC_DEFINE(program_file_vec, struct program_file)
 
@@ -52,6 +54,10 @@ void program_files_deinit(struct program_files *p);
  * class; -errno. */
 int program_files_look(struct program_files *p, int fd, const char *path, unsigned look,
 	const struct program_file **ret);
+
+/* Whether the file of this status was found to be plain; that it is, if it was looked at before. */
+bool program_files_plain(const struct program_files *p, const struct stat *st);
+void program_files_set_plain(struct program_files *p, const struct stat *st);
 
 /* Parts of it, for tests and fuzzing. */
 

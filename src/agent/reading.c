@@ -19,8 +19,7 @@ static int on_stack(void *arg, const struct reader_sample *s)
 	int e;
 
 	s->process->sampled = true;
-	identities_see(r->identities, s->process,
-		intern_str(&r->processes->strings, s->process->container));
+	identities_see(r->identities, r->processes, s->process);
 	e = frames_read(r->frames, s->process, s->words, s->nwords);
 	if (e)
 		return e;

@@ -154,8 +154,7 @@ static int on_sample(struct session *s, const struct capture_event *event)
 		}
 		stack.process->sampled = true;
 		context.uid = stack.process->uid;
-		identities_see(s->identities, stack.process,
-			intern_str(&s->processes.strings, stack.process->container));
+		identities_see(s->identities, &s->processes, stack.process);
 	}
 	if (sample->handoff && stack.process) {
 		r = unwind_finish(s->unwind, stack.process, sample, event->time, s->result);

@@ -254,6 +254,32 @@ static void torture__applications(void **state)
 	assert_true(java > 20 && python > 10);
 }
 
+/* A program of which there is nothing to tell is read about once, whoever runs it; not one that runs Python. */
+static void applications__plain_programs(void **state)
+{
+	const struct fixture *f = *state;
+	_cleanup_buf_ struct buf id = BUF_INIT(APPID_MAX);
+	struct applications a;
+	json_t *metadata;
+
+	assert_ok(applications_init(&a, &f->options, f->proc));
+	put_process(f, "40", "/bin/sleep");
+	put_process(f, "41", "/bin/sleep");
+	assert_false(application_is_plain(&a, 40));
+	assert_int_equal(application_read(&a, 40, &id, &metadata), -ESRCH);
+	assert_false(application_is_plain(&a, 40));
+	PUT(f, "/40/cmdline", "sleep");
+	PUT(f, "/40/maps", "55d0000-55d9000 r-xp 00000000 08:01 7 /bin/sleep\n");
+	assert_ok(application_read(&a, 40, &id, &metadata));
+	assert_null(metadata);
+	assert_true(application_is_plain(&a, 40) && application_is_plain(&a, 41));
+	assert_false(application_is_plain(&a, 42));
+	assert_ok(application_read(&a, 8, &id, &metadata));
+	json_decref(metadata);
+	assert_false(application_is_plain(&a, 8));
+	applications_deinit(&a);
+}
+
 static bool read_external(const struct fixture *f)
 {
 	struct external_metadata e;
@@ -329,6 +355,7 @@ int main(void)
 		CASE(torture__containers),
 		CASE(torture__inventory),
 		CASE(torture__applications),
+		CASE(applications__plain_programs),
 		CASE(torture__external_metadata),
 		CASE(torture__hw_metrics),
 		CASE(torture__usage_and_other_agents),
