@@ -76,7 +76,7 @@ bool session_may_be_read(void *arg, const struct process *p, bool *ret_asked_for
 /* For runtime_frames.named: keeps a frame's name in the recording. */
 void session_keep_name(void *arg, const struct process *p, const uint64_t *words, unsigned nwords,
 	const struct runtime_frame *frame);
-/* Tells the walkers of a process that changed. */
+/* Tells the walkers of a process that changed. Return 0, 1: it is too young, ask again; -errno. */
 int session_publish(void *arg, struct process *p);
 /* Takes what is in the rings up to a time, 0: all, and not beyond the end of the running window. */
 int session_drain(struct session *s, uint64_t until);
