@@ -25,6 +25,7 @@
 #define IDLE_NS NSEC_PER_MSEC
 #define IDLE_EVERY_NS (20 * NSEC_PER_MSEC)
 #define CALLED_NS (ORDER_SLACK_NS + 2 * NSEC_PER_MSEC)
+#define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches calls of rings that are emptied at once
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"
 #define PROGRESS_NS (500 * NSEC_PER_MSEC)
@@ -263,11 +264,14 @@ static uint64_t longest_pause(const struct session *s)
 		       : PAUSE_MIN_NS;
 }
 
-/* What was called for can be put in order a little later, and more of it comes meanwhile. */
+/* What was called for can be put in order a little later, and more of it comes meanwhile. Rings of stacks, though, are
+ * full soon. */
 static void gather(const struct session *s)
 {
 	uint64_t now = clock_mono_ns(), next = s->look_at - s->pause + PAUSE_MIN_NS;
 
+	if (!s->source->ops->set_process)
+		return;
 	clock_sleep_ns(MAX(CALLED_NS, next > now ? next - now : 0));
 }
 
@@ -319,6 +323,8 @@ int session_run(struct session *s, uint64_t deadline, const volatile sig_atomic_
 			show_progress(s, now);
 			s->shown = now;
 		}
+		if (called && !s->source->ops->set_process)
+			clock_sleep_ns(DRAIN_GAP_NS);
 	}
 	return r;
 }
