@@ -49,7 +49,8 @@ struct governor {
 	double max_cpu; // percent of one CPU, 0 none
 	uint64_t own_limit; // bytes of our cgroup's, 0 none
 	bool may_shed;
-	char events[GOVERNOR_PATH]; // file that counts those times: memory.events or memory.failcnt; "" none
+	char events
+		[GOVERNOR_PATH]; // file that counts those times: memory.events or memory.failcnt; "" none
 	enum governor_level level;
 	struct governor_reading last, window_start;
 	double cpu; // percent of one CPU, smoothed over half a minute
