@@ -192,6 +192,92 @@ export const hands = {
     equal(p.errors.join("; "), "", "errors");
     await p.close();
   },
+  async filters_are_chips_that_can_be_edited() {
+    const stacks = stacksOf("small"), p = await open("small"), has = (name) => (s) => s.frames.includes(name);
+    const press = async (key) => {
+      await p.key(key);
+      await p.settle();
+    };
+    await p.eval('document.getElementById("b-filter").click()');
+    await p.type("=beta");
+    await press("Enter");
+    equal(await total(p), sum(stacks, has("beta")), "typed into the dialog");
+    await p.eval('document.querySelector("#chips .chip button").click()');
+    equal(await p.eval('document.querySelector("#dialog input").value'), "=beta", "the chip brings it back");
+    await p.eval('document.querySelector("#dialog select").value = "d"');
+    await press("Enter");
+    equal(await total(p), sum(stacks) - sum(stacks, has("beta")), "with another verb");
+    await p.eval('document.getElementById("b-filter").click()');
+    await p.eval('[...document.querySelectorAll("#dialog .buttons button")].find((b) => b.textContent === "fold C library").click()');
+    await p.settle();
+    equal(await p.eval('document.querySelectorAll("#chips .chip").length'), 2, "a ready made one beside it");
+    await p.eval('document.getElementById("graph").focus()');
+    await press("z");
+    await press("z");
+    equal(await total(p), sum(stacks), "undone, one after the other");
+    await p.back();
+    assert((await hash(p)).includes("f=d~=beta"), "and Back undoes that");
+    await p.until('/of all samples left/.test(document.getElementById("live").textContent)');
+    equal(p.errors.join("; "), "", "errors");
+    await p.close();
+  },
+  async the_header_says_what_is_lost_and_the_search_what_it_found() {
+    const low = await open("deep"), said = (id) => low.eval(`document.getElementById("${id}").textContent`);
+    assert(/^! \d\d\.\d % whole/.test(await said("ledger-words")) && await low.eval('document.getElementById("ledger-words").className') === "warn", await said("ledger-words"));
+    await low.move(100, await low.eval('document.getElementById("graph").getBoundingClientRect().top + 8'));
+    await low.settle();
+    assert((await said("status")).includes("share of recorded samples"), await said("status"));
+    await low.close();
+    const p = await open("small"), text = (id) => p.eval(`document.getElementById("${id}").textContent`);
+    await p.eval('document.getElementById("ledger-bar").click()');
+    assert(await p.eval('!document.getElementById("pane-ledger").hidden'), "a click opens the sums");
+    const cells = await p.eval('[...document.querySelector("#pane-ledger table").rows].slice(1).map((r) => [r.cells[0].textContent, Number(r.cells[1].textContent.replace(/\\D/g, ""))])');
+    const [[, expected], ...parts] = cells;
+    equal(parts.reduce((s, [, v]) => s + v, 0), expected, `expected = ${parts.map(([k]) => k).join(" + ")}`);
+    const search = async (q) => {
+      await p.eval('document.getElementById("search").focus(); document.getElementById("search").select()');
+      await p.raw("Input.insertText", { text: q });
+      await p.settle();
+    };
+    await search("BETA");
+    const found = await text("q-count");
+    assert(/^\d+ · /.test(found), found);
+    await p.key("Enter");
+    await p.settle();
+    assert((await text("q-count")).startsWith("1/"), await text("q-count"));
+    await p.eval('document.getElementById("q-case").click()');
+    await p.settle();
+    equal(await text("q-count"), "no match", "Aa");
+    await p.eval('document.getElementById("q-case").click(); document.getElementById("q-regex").click()');
+    await search("^b.ta$");
+    equal(await text("q-count"), found, ".*");
+    await p.until(`document.getElementById("live").textContent === ${JSON.stringify(found)}`);
+    await p.close();
+    const one = await open("one");
+    await one.move(100, await one.eval('document.getElementById("graph").getBoundingClientRect().top + 8'));
+    await one.settle();
+    assert(/±\d+ points/.test(await one.eval('document.getElementById("status").textContent')), "few samples: the error");
+    await one.close();
+  },
+  async two_fingers_zoom() {
+    const p = await open("small", "", { size: [390, 844], scale: 2 });
+    await p.call("Emulation.setTouchEmulationEnabled", { enabled: true, maxTouchPoints: 2 });
+    const y = await p.eval('document.getElementById("graph").getBoundingClientRect().top + 60'), whole = await width(p);
+    const touch = (type, ...xs) => p.call("Input.dispatchTouchEvent", { type, touchPoints: xs.map((x, id) => ({ x, y, id })) });
+    await touch("touchStart", 150, 210);
+    for (const d of [10, 30, 60]) await touch("touchMove", 150 - d, 210 + d);
+    await touch("touchEnd");
+    await p.settle();
+    const zoomed = await width(p);
+    assert(zoomed < whole * 0.6 && (await hash(p)).includes("a="), `apart: ${zoomed} of ${whole}`);
+    assert(!(await hash(p)).includes("z="), "and no tap");
+    await touch("touchStart", 200);
+    for (const x of [180, 150, 100]) await touch("touchMove", x);
+    await touch("touchEnd");
+    await p.settle();
+    assert(Math.abs(await width(p) - zoomed) < 1e-4 * whole, `one finger pans: ${await width(p)} of ${whole}, ${zoomed} before`); // the address holds millionths
+    await p.close();
+  },
   async addresses_that_nobody_of_ours_wrote() {
     const all = sum(stacksOf("small")), p = await open("small");
     const long = "a".repeat(60000), alive = async (h) => {

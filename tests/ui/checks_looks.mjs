@@ -2,11 +2,12 @@
 // Checks of page.mjs: accessibility, pictures, print, exports, states without a picture, times.
 
 import {readFileSync, writeFileSync} from "node:fs";
-import {execFileSync} from "node:child_process";
+import {execFile, execFileSync} from "node:child_process";
+import {promisify} from "node:util";
 import {join} from "node:path";
 import {decodePng} from "./png.mjs";
 import {
-  UI, LOOSE, FIXED_MS, work, pageOf, stacksOf, sum, browser, open, app, total, assert, equal, hash, clickFrame, downloadsOf, pictures
+  UI, LOOSE, FIXED_MS, work, pageOf, stacksOf, sum, browser, open, app, total, assert, equal, hash, clickFrame, downloadsOf, pictures, gprofiler
 } from "./lib.mjs";
 
 // In the page: what a reader of rules would find fault with. Names of controls come from the browser's own
@@ -131,6 +132,37 @@ export const looks = {
       equal(Number(t), sum(stacks, (s) => s.frames.includes(name)), line);
     }
     await p.close();
+  },
+  // Names that are hard on every form, opened by others: the browser's own SVG, convert, Python's csv.
+  async exports_open_with_other_tools() {
+    const p = await open("hostile"), all = await total(p), downloads = await downloadsOf("others");
+    const texts = await p.eval(`${app}.renderer.drawn.boxes.length`), rows = await p.eval(`${app}.table.rows(Infinity).map((r) => [r.name, r.self])`);
+    for (let i = 0; i < 4; i++) {
+      await p.eval(`${app}.commands.exportMenu()`);
+      await p.eval(`document.querySelectorAll("#menu button")[${i}].click()`);
+      await downloads.file(i);
+    }
+    equal(p.errors.join("; "), "", "errors");
+    await p.close();
+    const of = (ext) => join(downloads.folder, downloads.files().find((f) => f.endsWith(ext)));
+    const svg = await browser.open(`file://${of(".svg")}`);
+    equal(await svg.eval('document.documentElement.localName + document.querySelectorAll("parsererror, script").length'), "svg0", "well formed, and nothing but a picture");
+    equal(await svg.eval('document.querySelectorAll("g > title").length'), texts, "a title for every box");
+    equal(svg.errors.join("; "), "", "errors");
+    await svg.close();
+    const again = join(work, "again.html");
+    await promisify(execFile)(gprofiler, ["convert", of(".folded.txt"), "--to", "html", "-o", again]);
+    const q = await browser.open(`file://${again}`);
+    equal(await total(q), all, "every sample, through convert");
+    await q.close();
+    const { stdout } = await promisify(execFile)("python3",
+        ["-c", "import csv, json, sys; print(json.dumps(list(csv.reader(open(sys.argv[1], newline='', encoding='utf-8')))))", of(".csv")], { maxBuffer: 1 << 24 });
+    const read = JSON.parse(stdout).slice(1);
+    assert(read.every((r) => r.length === 5) && read.length === rows.length, "five fields a row, a row a function");
+    read.forEach(([name, , self], i) => {
+      equal(name.replace(/^'(?=[=+\-@])/, ""), rows[i][0], "names");
+      equal(Number(self), rows[i][1], name.slice(0, 50));
+    });
   },
   async states_without_a_picture_say_why() {
     let p = await open("empty");
