@@ -438,13 +438,15 @@ bool tables_spanned(const struct tables *t, uint32_t head, uint64_t page)
 int tables_page_set(struct tables *t, uint32_t *head, uint64_t page, const void *bytes, size_t len)
 {
 	uint32_t value = t->gap, units = (uint32_t)((len + UW_POOL_ALIGN - 1) / UW_POOL_ALIGN);
+	bool replaced;
 	int r = 0;
 
 	if (!tables_spanned(t, *head, page))
 		return -ENOENT;
-	if (tables_page_get(t, *head, page))
-		forget_recent(t);
+	replaced = tables_page_get(t, *head, page) != NULL;
 	drop_page(t, *head, page);
+	if (replaced)
+		forget_recent(t);
 	if (bytes) {
 		r = take(t, &t->pool, units, &value);
 		// Several turns may be needed where what became free is not in one piece.
