@@ -15,7 +15,9 @@ import {KEYS} from "./input.js";
 import {collapsedText, csvText, pictureOf, save, savePng, svgText} from "./export.js";
 import {showGraphTab, showTab} from "./toolbar.js";
 
-export const HINT = "Click a frame to zoom, right click for more, / to search, ? for all keys";
+export const HINT = matchMedia("(pointer: coarse)").matches
+                        ? "Tap a frame to select it, again to zoom, hold for more"
+                        : "Click a frame to zoom, right click for more, / to search, ? for all keys";
 
 export function addCommands(app) {
   const { model, store } = app, graph = byId("graph");

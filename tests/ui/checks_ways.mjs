@@ -391,6 +391,8 @@ export const ways = {
     await p.eval('document.getElementById("tab-graph").click()');
     await p.settle();
     assert(await seen("graph"), "back to the graph");
+    await p.reload();
+    assert((await p.eval('document.getElementById("status").textContent')).includes("Tap a frame"), "its hint is for fingers");
     await p.close();
   },
 };
