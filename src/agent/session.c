@@ -24,7 +24,7 @@
 /* Unwind tables are made ahead for so long, so often: at most a twentieth of a CPU. */
 #define IDLE_NS NSEC_PER_MSEC
 #define IDLE_EVERY_NS (20 * NSEC_PER_MSEC)
-#define CALLED_NS (ORDER_SLACK_NS + 2 * NSEC_PER_MSEC)
+#define CALLED_NS (ORDER_SLACK_NS + 2 * NSEC_PER_MSEC) // then what was called for is in order
 #define DRAIN_GAP_NS (5 * NSEC_PER_MSEC) // batches calls of rings that are emptied at once
 // No /proc of this machine says anything about recorded processes.
 #define REPLAY_PROC "/nonexistent"

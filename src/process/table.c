@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 
-/* The table of paths is rebuilt at a sweep when three quarters of it are used. */
 #define EVICT_STEP 1024 // ended processes
 #define RESYNC_INTERVAL_NS (100 * NSEC_PER_MSEC)
 
