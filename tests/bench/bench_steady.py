@@ -62,7 +62,7 @@ def main():
     churn = ["sh", "-c", "while :; do /bin/true; sleep 0.1; done"]
     commands = [["sleep", life]] * SLEEPING + [[lib.workload("crowd"), life, "1"]] * (WORKING - 1) + [churn] + runtimes(directory)
     readings = []
-    with lib.Load(*commands):
+    with lib.Load(*commands) as load:
         time.sleep(3)
         agent = lib.Agent("-c", "-d", WINDOW, "-f", 99, "--rotating-output")
         try:
@@ -72,12 +72,13 @@ def main():
                 readings.append((time.monotonic() - start, lib.memory(agent.pid)))
             used = (lib.cpu_seconds(agent.pid) - cpu) / (time.monotonic() - start)
             fds = len(os.listdir(f"/proc/{agent.pid}/fd"))
+            running = load.running()
             agent.proc.terminate()
             agent.proc.wait(timeout=60)
         finally:
             agent.close()
             shutil.rmtree(directory, ignore_errors=True)
-    how = f"gprofiler -c -d {WINDOW} -f 99 --rotating-output beside {len(commands)} processes, {SECONDS} s"
+    how = f"gprofiler -c -d {WINDOW} -f 99 --rotating-output beside {len(commands)} processes ({running} of them at the end), {SECONDS} s"
     for key, name in NAMES.items():
         floor = lowest(readings, key)
         per_hour = slope(floor) * 3600

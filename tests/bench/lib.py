@@ -32,6 +32,10 @@ class Load:
     def __enter__(self):
         return self
 
+    def running(self):
+        """How many of the commands still do: a measurement that says what it ran beside asks at its end."""
+        return sum(p.poll() is None for p in self.procs)
+
     def __exit__(self, *exc):
         for p in self.procs:
             if self.own_groups:
