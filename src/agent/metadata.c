@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/hw_metrics.h"
 #include "base/clock.h"
@@ -12,7 +11,6 @@
 #include "delivery/cloud.h"
 #include "export/col_header.h"
 
-#define HOSTNAME_MAX 64
 #define CLOUD_WAIT_MS 2000 // for the cloud, in the first header
 
 static void add_text(json_t *o, const char *key, const char *value)
@@ -23,22 +21,21 @@ static void add_text(json_t *o, const char *key, const char *value)
 static void *read_hostname(void *arg)
 {
 	cloud_enter_host_network();
-	if (gethostname(arg, HOSTNAME_MAX) < 0)
-		*(char *)arg = 0;
+	system_hostname("/proc", arg);
 	return NULL;
 }
 
 void metadata_hostname(char *ret, size_t size)
 {
-	char name[HOSTNAME_MAX + 1] = "";
+	char name[SYSTEM_HOSTNAME_MAX] = "";
 	pthread_t thread;
 
 	// The host's, not that of a container we are in: only a thread of its own can go there.
 	if (thread_start(&thread, 0, read_hostname, name) == 0)
 		pthread_join(thread, NULL);
-	if (!name[0] && gethostname(name, HOSTNAME_MAX) < 0)
-		name[0] = 0;
-	snprintf(ret, size, "%s", name[0] ? name : "<unknown>");
+	if (!name[0])
+		system_hostname("/proc", name);
+	snprintf(ret, size, "%s", name);
 }
 
 /* The reference's arguments hold all there are; these four change what the studio does. */
@@ -177,7 +174,7 @@ static json_t *percent(const struct profile_meta *m, double value)
 json_t *metadata_header(const struct metadata_config *config, const struct profile *p)
 {
 	json_t *header = json_object(), *metadata = json_object(), *metrics = json_object();
-	char host[65];
+	char host[SYSTEM_HOSTNAME_MAX];
 
 	if (config->machine && config->machine->facts) {
 		add_system(metadata, config);

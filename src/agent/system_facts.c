@@ -88,13 +88,6 @@ const char *system_run_mode(void)
 	return getenv("GPROFILER_IN_CONTAINER") ? "container" : "standalone_executable";
 }
 
-void system_hostname(char *ret, size_t size)
-{
-	if (gethostname(ret, size) < 0 || !ret[0])
-		snprintf(ret, size, "<unknown>");
-	ret[size - 1] = 0;
-}
-
 static void add_os(json_t *o)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(HOST_FILE_MAX);
@@ -113,7 +106,7 @@ static void add_os(json_t *o)
 
 static void read_facts(struct system_facts *f, json_t *o)
 {
-	char when[32], host[65], ip[46], mac[18], libc[16], libc_version[64];
+	char when[32], host[SYSTEM_HOSTNAME_MAX], ip[46], mac[18], libc[16], libc_version[64];
 	const char *mode = system_run_mode();
 	uint64_t now = clock_real_ns(), spawned = f->config.spawn_real_ns;
 	struct timespec boot;
@@ -137,7 +130,7 @@ static void read_facts(struct system_facts *f, json_t *o)
 	json_object_set_new(o, "processors", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 	add_cpu(o);
 	add_memory(o);
-	system_hostname(host, sizeof(host));
+	system_hostname("/proc", host);
 	add_text(o, "hostname", host);
 	add_text(o, "system", u.sysname);
 	add_os(o);

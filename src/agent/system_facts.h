@@ -15,6 +15,7 @@
 #include "base/json.h"
 
 #define SYSTEM_UNKNOWN_MAC "00:00:00:00:00:00"
+#define SYSTEM_HOSTNAME_MAX 65 // HOST_NAME_MAX of Linux, and the end
 
 struct system_config {
 	uint64_t spawn_real_ns; // start of this program
@@ -33,8 +34,9 @@ void system_facts_add(struct system_facts *f, json_t *o, unsigned timeout_ms);
 
 /* Parts, for heartbeats and tests. Any thread. */
 
-/* The host's name; ret holds at least 65 bytes; "<unknown>" if there is none. */
-void system_hostname(char *ret, size_t size);
+/* The host's name, after cloud_enter_host_network(); "<unknown>" if there is none. Where the host's name
+ * space stays closed to us it is what its /etc/hostname says. proc: "/proc", or a fixture. */
+void system_hostname(const char *proc, char ret[static SYSTEM_HOSTNAME_MAX]);
 /* "k8s", "container" or "standalone_executable". */
 const char *system_run_mode(void);
 /* The address that speaks to the world ("unknown") and the hardware address of its interface. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single facts of the host: its network, its C library, the big data platform it belongs to. */
+/* Single facts of the host: its name, its network, its C library, the big data platform it belongs to. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/system_facts.h"
@@ -20,6 +21,44 @@
 #define LIBC_BYTES_MAX ((size_t)16 << 20)
 #define FILE_MAX ((size_t)1 << 20)
 #define BANNER "GNU C Library ("
+
+/* A pod without CAP_SYS_ADMIN may not enter the host's namespace, and its own name changes with every
+ * restart: the studio would see a new host each time, and commands for the node would not find it. */
+static bool hosts_own_file(const char *proc, char ret[static SYSTEM_HOSTNAME_MAX])
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(4096);
+	char host[PATH_MAX], own[PATH_MAX];
+	struct stat a, b;
+
+	snprintf(host, sizeof(host), "%s/1/ns/uts", proc);
+	snprintf(own, sizeof(own), "%s/thread-self/ns/uts", proc);
+	if (stat(host, &a) < 0 || stat(own, &b) < 0 || a.st_ino == b.st_ino)
+		return false;
+	if (process_root_read(proc, 1, "/etc/hostname", &text))
+		return false;
+	// hostname(5): lines that begin with # are comments.
+	for (const char *s = buf_str(&text); *s; s += strcspn(s, "\n"), s += *s == '\n') {
+		size_t n;
+
+		s += strspn(s, " \t\r");
+		n = strcspn(s, " \t\r\n");
+		if (!n || *s == '#' || n >= SYSTEM_HOSTNAME_MAX)
+			continue;
+		memcpy(ret, s, n);
+		ret[n] = 0;
+		return true;
+	}
+	return false;
+}
+
+void system_hostname(const char *proc, char ret[static SYSTEM_HOSTNAME_MAX])
+{
+	if (hosts_own_file(proc, ret))
+		return;
+	if (gethostname(ret, SYSTEM_HOSTNAME_MAX) < 0 || !ret[0])
+		snprintf(ret, SYSTEM_HOSTNAME_MAX, "<unknown>");
+	ret[SYSTEM_HOSTNAME_MAX - 1] = 0;
+}
 
 /* The interface that has this address, or the first that is no loopback. */
 static void find_mac(const struct sockaddr_in *own, char mac[static 18])

@@ -19,6 +19,7 @@
 #include "base/sha1.h"
 #include "delivery/cloud.h"
 #include "delivery/metrics.h"
+#include "tests/scratch.h"
 
 static void expect(json_t *o, const char *text)
 {
@@ -64,6 +65,31 @@ static void machine__clouds(void **state)
 	assert_null(cloud_gcp("[]"));
 	assert_null(cloud_azure("{\"vmId\": 7}"));
 	assert_null(cloud_fargate("", NULL, NULL));
+}
+
+static void machine__a_pod_is_named_as_its_host(void **state)
+{
+	struct scratch_host *h = *state;
+	char name[SYSTEM_HOSTNAME_MAX], own[SYSTEM_HOSTNAME_MAX];
+
+	assert_ok(gethostname(own, sizeof(own)));
+	// The host's namespace, entered or our own: the file, which may be older, does not count.
+	scratch_put(h->proc, "1/ns/uts", "");
+	scratch_put(h->proc, "fs/etc/hostname", "# the node\n\n  node-7.example \nother\n");
+	system_hostname(h->proc, name);
+	assert_string_equal(name, own);
+	// Two files are two namespaces.
+	scratch_put(h->proc, "thread-self/ns/uts", "");
+	system_hostname(h->proc, name);
+	assert_string_equal(name, "node-7.example");
+	// What is too long for a name is none, nor is a comment.
+	scratch_put(h->proc, "fs/etc/hostname",
+		"# x\n0123456789012345678901234567890123456789012345678901234567890123456789");
+	system_hostname(h->proc, name);
+	assert_string_equal(name, own);
+	scratch_put(h->proc, "fs/etc/hostname", "");
+	system_hostname(h->proc, name);
+	assert_string_equal(name, own);
 }
 
 static void machine__libc(void **state)
@@ -272,6 +298,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(machine__clouds),
+		SCRATCH_HOST_CASE(machine__a_pod_is_named_as_its_host),
 		cmocka_unit_test(machine__libc),
 		cmocka_unit_test(machine__usage),
 		cmocka_unit_test(machine__external_metadata),

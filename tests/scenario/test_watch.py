@@ -172,6 +172,9 @@ def test_a_lock_that_does_not_answer_is_told_from_none():
 
 # An agent in a pod of least privilege: a network namespace of its own, and no way into that of pid 1.
 POD = ("unshare", "--net", "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+# A node of its own, whose process 1 has the machine's name, and in it a pod, which has its own.
+NODE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+        """unshare --uts sh -c 'hostname gprofiler-x7k2p && exec "$@"' sh "$@"; exit $?""", "sh")
 STRANGER = """
 import socket, sys, time
 s = socket.socket(socket.AF_UNIX)
@@ -179,6 +182,17 @@ s.bind("\\0\\0" + sys.argv[1])
 print("bound", flush=True)
 time.sleep(600)
 """
+
+
+def test_a_pod_says_the_name_of_its_node():
+    """A pod's own name is another after each restart; the studio knows hosts by their names, and commands them so."""
+    lib.need_root()
+    if subprocess.run([*NODE, *POD, "test", "-s", "/etc/hostname"], capture_output=True).returncode:
+        lib.skip("no namespaces can be made, or no /etc/hostname")
+    for out, prefix, name in (("closed", (*NODE, *POD), open("/etc/hostname", encoding="utf-8").read().split()[0]),
+                              ("entered", NODE, socket.gethostname())):
+        prof = lib.gprofiler("-d", 1, "--disable-pidns-check", prefix=prefix, out=out)
+        assert prof.header["metadata"]["hostname"] == name, (out, prof.header["metadata"]["hostname"])
 
 
 def test_two_agents_in_two_network_namespaces():
