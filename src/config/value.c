@@ -602,7 +602,8 @@ bool option_is_default(const struct options *o, enum option_id id)
 	return text.len == 0;
 }
 
-/* A URL without its user and password. */
+/* A URL without its user and password, and without its query: a server's has none that means anything,
+ * and what stands there ("?key=") is a token more often than not. */
 static void append_url(struct buf *out, const char *url)
 {
 	const char *host = strstr(url, "://");
@@ -613,7 +614,10 @@ static void append_url(struct buf *out, const char *url)
 		;
 	buf_append(out, url, (size_t)(host - url));
 	buf_append_str(out, at > host ? "***" : "");
-	buf_append_str(out, at > host ? at : host);
+	host = at > host ? at : host;
+	at = host + strcspn(host, "?#");
+	buf_append(out, host, (size_t)(at - host));
+	buf_append_str(out, *at ? "?***" : "");
 }
 
 void options_value_text(const struct options *o, enum option_id id, struct buf *out)

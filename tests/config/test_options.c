@@ -517,6 +517,42 @@ static void verbs__run_beside_the_agents_settings(void **state)
 	assert_refused("--mode allocation check", "--mode allocation is not in this version");
 }
 
+/* Every option that takes a URL, whoever gives it: neither user, nor password, nor query is shown. */
+static void secrets_of_urls(void)
+{
+	static const char *const secrets[][2] = {
+		{"http://hush@h:1", "\"http://***@h:1\""},
+		{"https://u:hush@h/p", "\"https://***@h/p\""},
+		{"tcp://h:1?key=hush", "\"tcp://h:1?***\""},
+		{"https://u:hu@sh@h/p?k=hush@x#hush", "\"https://***@h/p?***\""},
+		{"u:hush@h", "\"***@h\""},
+	};
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < OPTION_COUNT; i++) {
+		if (strcmp(option_rows[i].values, "URL") != 0 || option_rows[i].target != i)
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(secrets); k++) {
+			_cleanup_buf_ struct buf text = BUF_INIT(1 << 16);
+			_cleanup_json_ json_t *j = NULL;
+			char line[128];
+			struct run r;
+
+			snprintf(line, sizeof(line), "-o x --%s %s", option_rows[i].name,
+				secrets[k][0]);
+			run_accepted(&r, line);
+			j = options_to_json(&r.o);
+			assert_ok(json_append(&text, j));
+			if (strstr(buf_str(&text), "hush") ||
+				!strstr(buf_str(&text), secrets[k][1]))
+				fail_msg("%s: %s", line, buf_str(&text));
+			run_end(&r);
+			n++;
+		}
+	}
+	assert_int_equal(n, 3 * ARRAY_SIZE(secrets));
+}
+
 static void secrets__are_never_printed(void **state)
 {
 	char env[] = "GPROFILER_TOKEN=hush-hush", *const envp[] = {env, NULL};
@@ -536,6 +572,7 @@ static void secrets__are_never_printed(void **state)
 	assert_non_null(strstr(buf_str(&text), "\"https://***@host/a@b\""));
 	assert_non_null(strstr(buf_str(&text), "\"service_name\": \"shown\""));
 	run_end(&r);
+	secrets_of_urls();
 	run_start_with(&r, "--token=hush-hush", envp, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
 	assert_null(strstr(buf_str(&r.text), "hush"));
