@@ -231,6 +231,8 @@ def check_pod(d, capabilities):
     assert hosts in ([], ["/var/lib/gprofiler"]), hosts
     token = [e for e in c["env"] if e["name"] == "GPROFILER_TOKEN"]
     assert len(token) == 1 and "secretKeyRef" in token[0]["valueFrom"]
+    fields = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in c["env"] if "fieldRef" in e.get("valueFrom", {})}
+    assert fields == {"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name"}, fields
     args = [a.replace("$(GPROFILER_SERVICE)", "svc") for a in c["args"]]
     # The program takes every argument: it gets as far as it gets without being root in this machine's namespaces.
     r = run(lib.GPROFILER, *args, "--token", "t", "--help", check=False)
