@@ -336,6 +336,8 @@ static void cmdline__errors_name_subject_and_remedy(void **state)
 	assert_refused("-o x --pids 0", "process ids are 1 to");
 	assert_refused("-o x --pids=", "process ids separated by commas");
 	assert_refused("-o x --perf-mode quick", "choose from 'fp', 'dwarf', 'smart'");
+	assert_refused("-o x --java-async-profiler-features probesp,vtabel",
+		"choose from 'probesp', 'vtable', 'comptask'");
 	assert_refused("-o x --format svg", "choose from 'collapsed', 'html'");
 	assert_refused("-o x --perf-dwarf-stack-size 65529", "expected 0 to 65528");
 	assert_refused("-o x --flamegraph=yes", "--flamegraph: takes no value");
@@ -697,7 +699,8 @@ static void reference__every_flag_is_taken_or_refused_by_name(void **state)
 		"--perf-max-docker-containers 3", "--perf-events cycles", "--no-perf",
 		"--java-mode disabled", "--java-mode none", "--no-java", "--java-no-version-check",
 		"--java-async-profiler-mode auto", "--java-async-profiler-safemode 0",
-		"--java-async-profiler-features probesp,vtable", "--java-safemode",
+		"--java-async-profiler-features probesp,vtable",
+		"--java-async-profiler-features probesp,vtable,comptask", "--java-safemode",
 		"--java-safemode all", "--java-jattach-timeout 9", "--java-async-profiler-mcache 9",
 		"--java-async-profiler-no-report-meminfo", "--java-collect-jvm-flags",
 		"--java-collect-jvm-flags none", "--java-line-numbers none", "--python-mode auto",

@@ -74,6 +74,38 @@ def test_every_flag_of_the_reference_is_in_the_table():
             assert (word == "accepted") == (first[1] in accepted or example in later), f"{example} is not {word}: see options.def"
 
 
+# gprofiler-agent.md section 4, by the heading and the first column of docs/compatibility.md; what is sent is compared with
+# these tables where it is received (tests/delivery, test_machine.py).
+FIELDS = {
+    ("Requests with a token", "header"): "GPROFILER-API-KEY GPROFILER-SERVICE-NAME Content-Encoding Content-Type Content-Length",
+    ("Requests with a token", "query"): "key service hostname timestamp version",
+    ("Upload", "body"): "start_time end_time hostname profile cpu_avg mem_avg spawn_time gpid",
+    ("Log batch", "batch"): "batch_id metadata lost_logs_count logs",
+    ("Log batch", "line"): "severity timestamp text",
+    ("Log batch", "text"): "logger_name serial_no message truncated lineno pathname funcname thread timestamp exception extra",
+    ("Heartbeat", "body"): "ip_address hostname service_name last_command_id status timestamp received_command_ids executed_command_ids "
+                           "perf_supported_events agent_version run_mode namespace pod_name containers",
+    ("Heartbeat", "container"): "container_id container_name runtime namespace pod_name workload_name workload_kind processes",
+    ("Command", "combined_config"): "duration frequency profiling_mode target_hostnames pids continuous enable_perfspect max_processes "
+                                    "profiler_configs stop_level",
+    ("Command", "profiler_configs"): "perf async_profiler pyperf pyspy phpspy rbspy dotnet_trace nodejs_perf",
+    ("Command", "perf` as an object"): "mode events",
+    ("Command", "async_profiler` as an object"): "enabled time alloc_interval",
+    ("Answers", "of a heartbeat"): "success message profiling_command command_id",
+    ("Answers", "profiling_command"): "command_type combined_config",
+    ("Answers", "of a completion"): "success message",
+    ("Completion", "body"): "command_id hostname status execution_time error_message results_path",
+    ("Metrics", "tag"): "service hostname component severity metric_type os_type python_version run_id cycle_id method_name profiler_name "
+                        "error_category response_type status_code error",
+}
+
+
+def test_every_field_of_the_protocols_is_in_the_tables():
+    for (heading, column), names in FIELDS.items():
+        there = lib.documented(heading, column)
+        assert there == set(names.split()), (heading, column, there ^ set(names.split()))
+
+
 def test_what_is_said_to_be_tested_is():
     """docs/acceptance.md names tests; `*.py` are files, there or here."""
     there = set()
