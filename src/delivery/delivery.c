@@ -24,6 +24,9 @@
 #define FIELDS_MAX ((size_t)16 << 10)
 #define COPY_BYTES ((size_t)32 << 10)
 #define REFUSED_HINT 3
+#define STUCK_TRIES 3
+#define ASIDE_FIRST_S 60
+#define ASIDE_MAX_S 600
 #define LOG_FLUSH_MS 10000
 #define LOG_HURRY_MS 1000
 #define HURRY_NS (3 * NSEC_PER_SEC)
@@ -45,6 +48,10 @@ struct delivery {
 	uint64_t not_before_ns; // CLOCK_MONOTONIC
 	unsigned failed; // tries in a row that did not succeed
 	unsigned refused; // uploads in a row
+	unsigned stuck; // answers in a row that may be the same upload's own doing
+	unsigned aside; // uploads, since the last recall
+	unsigned recalls; // since the queue was empty
+	uint64_t recall_ns; // CLOCK_MONOTONIC
 	bool denied; // said so
 	struct delivery_stats stats;
 };
@@ -81,9 +88,12 @@ static void on_done(
 		snprintf(d->gpid, sizeof(d->gpid), "%s", a->gpid);
 	log_info(LOGGER, "Successfully uploaded profiling data to the server%s",
 		d->failed ? ", which is back" : "");
-	d->failed = d->refused = 0;
+	d->failed = d->refused = d->stuck = 0;
 	d->denied = false;
 	d->not_before_ns = 0;
+	// Several were not taken and this one was: the server itself was not well.
+	if (d->aside > 1)
+		d->recall_ns = 0;
 }
 
 /* The reference's metric of an upload that failed (4.6). */
@@ -132,6 +142,37 @@ static void on_later(struct delivery *d, const struct studio_answer *a)
 			? "; check --token, --service-name, --server-host and proxies"
 			: "",
 		queue_items(&d->queue));
+}
+
+/* The server lives, and this upload may be why it does not take it. One that is away, busy, or does not
+ * let us in says nothing of the upload. */
+static bool may_be_its_own_doing(const struct studio_answer *a)
+{
+	if (a->verdict == STUDIO_BUSY)
+		return a->status >= 500 || a->status == 200;
+	return a->verdict == STUDIO_TIMED_OUT;
+}
+
+/* So that one upload, which the server can never take, does not hold up all that come after it. */
+static void on_stuck(
+	struct delivery *d, const struct queue_item *item, const struct studio_answer *a)
+{
+	uint64_t wait_s = MIN((uint64_t)ASIDE_FIRST_S << MIN(d->recalls, 8u), ASIDE_MAX_S);
+
+	if (!may_be_its_own_doing(a)) {
+		d->stuck = 0;
+		return;
+	}
+	if ((++d->stuck < STUCK_TRIES && !item->again) || queue_items(&d->queue) < 2)
+		return;
+	queue_set_aside(&d->queue, item);
+	d->aside++;
+	d->recall_ns = clock_mono_ns() + wait_s * NSEC_PER_SEC;
+	log_line(item->again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOGGER,
+		"The server did not take a profile %u times in a row (status %ld: %s): others go "
+		"first, it is tried again later",
+		d->stuck, a->status, a->message);
+	d->stuck = 0;
 }
 
 static void drop_refused(
@@ -203,6 +244,7 @@ static void settle(struct delivery *d, const struct queue_item *item, const stru
 	case STUDIO_AWAY:
 	case STUDIO_TIMED_OUT:
 		on_later(d, a);
+		on_stuck(d, item, a);
 		break;
 	case STUDIO_STOPPED:
 		break;
@@ -261,19 +303,36 @@ static void rest(struct delivery *d)
 	pthread_mutex_lock(&d->lock);
 }
 
+/* With the lock. Return the time (CLOCK_MONOTONIC) before which nothing is to be sent. */
+static uint64_t next_try(const struct delivery *d)
+{
+	return queue_ready(&d->queue) ? d->not_before_ns : MAX(d->not_before_ns, d->recall_ns);
+}
+
+static void recall(struct delivery *d)
+{
+	queue_recall(&d->queue);
+	d->aside = 0;
+	d->recalls++;
+}
+
 static void *send_all(void *arg)
 {
 	struct delivery *d = arg;
 
 	pthread_mutex_lock(&d->lock);
 	while (!d->stop) {
-		if (queue_empty(&d->queue) && d->idle && d->connected)
+		if (queue_empty(&d->queue))
+			d->recalls = 0;
+		if (!queue_ready(&d->queue) && d->idle && d->connected)
 			rest(d);
 		else if (queue_empty(&d->queue))
 			pthread_cond_wait(&d->change, &d->lock);
-		else if (clock_mono_ns() < d->not_before_ns)
-			wait_until(d, d->not_before_ns);
+		else if (clock_mono_ns() < next_try(d))
+			wait_until(d, next_try(d));
 		else {
+			if (!queue_ready(&d->queue))
+				recall(d);
 			send_next(d);
 			pthread_cond_broadcast(&d->change);
 		}
@@ -530,9 +589,11 @@ static void drain(struct delivery *d, uint64_t until_ns, const volatile sig_atom
 	pthread_mutex_lock(&d->lock);
 	// One try now, however patient we were.
 	d->not_before_ns = 0;
+	if (!queue_ready(&d->queue))
+		recall(d);
 	failed = d->failed;
 	pthread_cond_broadcast(&d->change);
-	while (!queue_empty(&d->queue) && d->failed <= failed) {
+	while (queue_ready(&d->queue) && d->failed <= failed) {
 		uint64_t now = clock_mono_ns();
 
 		if (stop && *stop && !d->hurried) {

@@ -13,7 +13,9 @@
  *   413            cut into smaller ones
  *   411 422        dropped with an error
  *   408 429 5xx, no answer    kept, tried again with growing patience and jitter (Retry-After is
- *                  obeyed)
+ *                  obeyed). A 5xx, a nonsense 200 or none in time may be the profile's own doing: at
+ *                  the third one in a row it is set aside while others wait, and tried again
+ *                  after one to ten minutes, or when the server took another after several
  * Any thread may call; calls do not wait for the network but where said. */
 #ifndef GP_DELIVERY_DELIVERY_H
 #define GP_DELIVERY_DELIVERY_H

@@ -67,7 +67,7 @@ void queue_open(struct queue *q, const char *dir, uint64_t bytes, uint64_t age_s
 void queue_close(struct queue *q)
 {
 	for (unsigned i = 0; i < q->nmemory; i++)
-		buf_deinit(&q->memory[i]);
+		buf_deinit(&q->memory[i].data);
 	q->nmemory = 0;
 	spool_close(q->spool);
 	q->spool = NULL;
@@ -75,13 +75,31 @@ void queue_close(struct queue *q)
 	q->dir = NULL;
 }
 
-static void memory_remove(struct queue *q)
+static void memory_remove(struct queue *q, unsigned at)
 {
-	q->memory_bytes -= q->memory[0].len;
-	buf_deinit(&q->memory[0]);
+	q->memory_bytes -= q->memory[at].data.len;
+	buf_deinit(&q->memory[at].data);
 	q->nmemory--;
-	q->memory_id++;
-	memmove(q->memory, q->memory + 1, q->nmemory * sizeof(q->memory[0]));
+	memmove(q->memory + at, q->memory + at + 1, (q->nmemory - at) * sizeof(q->memory[0]));
+}
+
+/* nmemory: none. */
+static unsigned memory_find(const struct queue *q, uint64_t id)
+{
+	unsigned at = 0;
+
+	while (at < q->nmemory && q->memory[at].id != id)
+		at++;
+	return at;
+}
+
+static unsigned memory_oldest(const struct queue *q)
+{
+	unsigned at = 0;
+
+	while (at < q->nmemory && q->memory[at].aside)
+		at++;
+	return at;
 }
 
 static int memory_put(struct queue *q, struct buf *encoded)
@@ -90,13 +108,13 @@ static int memory_put(struct queue *q, struct buf *encoded)
 		return -EFBIG;
 	while (q->nmemory == QUEUE_MEMORY_ITEMS ||
 		q->memory_bytes + encoded->len > QUEUE_MEMORY_BYTES) {
-		memory_remove(q);
+		memory_remove(q, 0);
 		q->dropped++;
 		log_warning(LOGGER, "A profile was dropped: the server is away, there is no spool, "
 				    "and memory for waiting profiles is full");
 	}
 	q->memory_bytes += encoded->len;
-	q->memory[q->nmemory++] = *encoded;
+	q->memory[q->nmemory++] = (struct queue_memory){.data = *encoded, .id = q->memory_id++};
 	*encoded = BUF_INIT(0);
 	return 0;
 }
@@ -124,6 +142,13 @@ bool queue_empty(const struct queue *q)
 	return !q->nmemory && (!q->spool || !spool_items(q->spool));
 }
 
+bool queue_ready(const struct queue *q)
+{
+	uint64_t id;
+
+	return memory_oldest(q) < q->nmemory || (q->spool && !spool_oldest(q->spool, &id));
+}
+
 static int from_spool(struct queue *q, struct queue_item *item)
 {
 	while (q->spool && !spool_oldest(q->spool, &item->id)) {
@@ -143,17 +168,20 @@ static int from_spool(struct queue *q, struct queue_item *item)
 
 int queue_next(struct queue *q, struct queue_item *ret)
 {
+	unsigned at = memory_oldest(q);
 	int r;
 
 	upload_init(&ret->upload);
 	if (q->spool)
 		spool_expire(q->spool, clock_real_ns());
-	ret->in_memory = q->nmemory > 0;
+	ret->in_memory = at < q->nmemory;
 	if (ret->in_memory) {
-		ret->id = q->memory_id;
-		r = upload_decode(&ret->upload, q->memory[0].data, q->memory[0].len);
+		ret->id = q->memory[at].id;
+		ret->again = q->memory[at].was_aside;
+		r = upload_decode(&ret->upload, q->memory[at].data.data, q->memory[at].data.len);
 	} else {
 		r = from_spool(q, ret);
+		ret->again = !r && spool_was_aside(q->spool, ret->id);
 	}
 	if (r)
 		upload_deinit(&ret->upload);
@@ -167,10 +195,36 @@ void queue_item_deinit(struct queue_item *item)
 
 void queue_remove(struct queue *q, const struct queue_item *item)
 {
-	if (!item->in_memory)
+	unsigned at;
+
+	if (!item->in_memory) {
 		spool_remove(q->spool, item->id, false);
-	else if (q->nmemory && item->id == q->memory_id)
-		memory_remove(q);
+		return;
+	}
+	at = memory_find(q, item->id);
+	if (at < q->nmemory)
+		memory_remove(q, at);
+}
+
+void queue_set_aside(struct queue *q, const struct queue_item *item)
+{
+	unsigned at;
+
+	if (!item->in_memory) {
+		spool_set_aside(q->spool, item->id);
+		return;
+	}
+	at = memory_find(q, item->id);
+	if (at < q->nmemory)
+		q->memory[at].aside = q->memory[at].was_aside = true;
+}
+
+void queue_recall(struct queue *q)
+{
+	for (unsigned i = 0; i < q->nmemory; i++)
+		q->memory[i].aside = false;
+	if (q->spool)
+		spool_recall(q->spool);
 }
 
 uint64_t queue_items(const struct queue *q)

@@ -11,19 +11,26 @@
 #define QUEUE_MEMORY_ITEMS 8
 #define QUEUE_MEMORY_BYTES ((size_t)8 << 20)
 
+struct queue_memory {
+	struct buf data; // an encoded upload
+	uint64_t id;
+	bool aside, was_aside;
+};
+
 struct queue {
 	struct spool *spool; // NULL: none
 	char *dir; // of the spool
-	struct buf memory[QUEUE_MEMORY_ITEMS]; // encoded uploads, oldest first
+	struct queue_memory memory[QUEUE_MEMORY_ITEMS]; // oldest first
 	unsigned nmemory;
-	uint64_t memory_id; // of memory[0]; it was queued as the memory_id-th
+	uint64_t memory_id; // of the next one
 	size_t memory_bytes;
 	uint64_t dropped; // of memory
 };
 
 struct queue_item {
 	bool in_memory;
-	uint64_t id; // in the spool, or memory_id
+	bool again; // it was set aside before
+	uint64_t id; // in the spool or in memory
 	struct upload upload; // owned
 };
 
@@ -35,11 +42,17 @@ void queue_close(struct queue *q);
 /* Return 0, -ENOMEM, -EFBIG. ret_kept: it survives us. */
 int queue_put(struct queue *q, const struct upload *u, bool *ret_kept);
 bool queue_empty(const struct queue *q);
-/* The next one; damaged ones are dropped on the way. Return 0, -ENOENT when empty, -ENOMEM. */
+/* True if something waits that is not set aside. */
+bool queue_ready(const struct queue *q);
+/* The next one that is not set aside; damaged ones are dropped on the way. Return 0, -ENOENT when there is
+ * none, -ENOMEM. */
 int queue_next(struct queue *q, struct queue_item *ret);
 void queue_item_deinit(struct queue_item *item);
 /* The item of the last queue_next() is done with. */
 void queue_remove(struct queue *q, const struct queue_item *item);
+/* The item of the last queue_next() lets all others go first, until they are recalled. */
+void queue_set_aside(struct queue *q, const struct queue_item *item);
+void queue_recall(struct queue *q);
 uint64_t queue_items(const struct queue *q);
 uint64_t queue_bytes(const struct queue *q);
 

@@ -21,6 +21,7 @@
 /* id: nanoseconds since 1970 when it was put, made distinct. */
 struct item {
 	uint64_t id, size;
+	bool aside, was_aside;
 };
 VEC_DEFINE(item_vec, struct item)
 
@@ -81,7 +82,7 @@ static void drop(struct spool *s, size_t at)
 
 static int remember(struct spool *s, uint64_t id, uint64_t size)
 {
-	int r = item_vec_insert(&s->items, find(s, id), (struct item){id, size});
+	int r = item_vec_insert(&s->items, find(s, id), (struct item){.id = id, .size = size});
 
 	if (!r)
 		s->bytes += size;
@@ -257,10 +258,41 @@ void spool_expire(struct spool *s, uint64_t now_ns)
 
 int spool_oldest(const struct spool *s, uint64_t *ret_id)
 {
-	if (!s->items.len)
-		return -ENOENT;
-	*ret_id = s->items.data[0].id;
-	return 0;
+	for (size_t i = 0; i < s->items.len; i++) {
+		if (!s->items.data[i].aside) {
+			*ret_id = s->items.data[i].id;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static struct item *get(const struct spool *s, uint64_t id)
+{
+	size_t at = find(s, id);
+
+	return at < s->items.len && s->items.data[at].id == id ? &s->items.data[at] : NULL;
+}
+
+void spool_set_aside(struct spool *s, uint64_t id)
+{
+	struct item *item = get(s, id);
+
+	if (item)
+		item->aside = item->was_aside = true;
+}
+
+bool spool_was_aside(const struct spool *s, uint64_t id)
+{
+	const struct item *item = get(s, id);
+
+	return item && item->was_aside;
+}
+
+void spool_recall(struct spool *s)
+{
+	for (size_t i = 0; i < s->items.len; i++)
+		s->items.data[i].aside = false;
 }
 
 int spool_read(struct spool *s, uint64_t id, struct buf *out)

@@ -40,8 +40,13 @@ int spool_put(struct spool *s, const void *data, size_t len, uint64_t now_ns);
 /* Drops what is over its age at now_ns. */
 void spool_expire(struct spool *s, uint64_t now_ns);
 
-/* The oldest item; ret_id stays good until it is removed. Return 0, -ENOENT when empty. */
+/* The oldest item that is not set aside; ret_id stays good until it is removed. Return 0, -ENOENT when
+ * there is none. */
 int spool_oldest(const struct spool *s, uint64_t *ret_id);
+/* Others go before this one, until all are recalled. Nothing of it is on disk. */
+void spool_set_aside(struct spool *s, uint64_t id);
+bool spool_was_aside(const struct spool *s, uint64_t id);
+void spool_recall(struct spool *s);
 /* Appends an item to out. Return 0; -EINVAL: damaged (drop it); -ENOENT: somebody took the file;
  * -errno. */
 int spool_read(struct spool *s, uint64_t id, struct buf *out);

@@ -290,6 +290,25 @@ def test_the_server_comes_back_in_mid_run():
     studio.close()
 
 
+def test_one_that_is_never_taken_holds_up_no_other():
+    studio = S.Studio()
+    run(closed_url(), "--service-name", "poison")
+    poison = spooled()
+    error = S.status(500)
+    studio.always = lambda h: h.headers.get("GPROFILER-SERVICE-NAME") == "poison" and "profiles" in h.path and error(h)
+    p = lib.start_gprofiler("-c", "-d", 1, "-f", 49, *arguments(studio), out="second")
+    wait_for("uploads behind the one that is not taken", lambda: len(studio.uploads) >= 2)
+    lib.finish(p)
+    p.log = lib.log(p)
+    assert set(poison) <= set(spooled()) and not errors(p), (poison, spooled())
+    assert p.log.count("others go first") == 1
+    # It is lost no more than any other.
+    studio.always = None
+    run(studio)
+    assert spooled() == [] and any(u.headers.get("GPROFILER-SERVICE-NAME") == "poison" for u in studio.uploads)
+    studio.close()
+
+
 def test_too_large_is_split_by_process():
     # Kernel stacks in plenty, of two processes.
     for n in ("one", "two"):

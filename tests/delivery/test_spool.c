@@ -182,6 +182,31 @@ static void spool__oldest_go_first(void **state)
 	spool_close(s);
 }
 
+static void spool__what_is_set_aside_goes_last(void **state)
+{
+	struct place *p = *state;
+	struct spool *s = open_spool(p, 1000);
+	uint64_t id;
+
+	put(s, "one", 10);
+	put(s, "two", 20);
+	assert_ok(spool_oldest(s, &id));
+	assert_false(spool_was_aside(s, id));
+	spool_set_aside(s, id);
+	put(s, "three", 30);
+	expect_oldest(s, "two");
+	assert_ok(spool_oldest(s, &id));
+	spool_set_aside(s, id);
+	assert_int_equal(spool_oldest(s, &id), -ENOENT);
+	assert_int_equal(spool_items(s), 2);
+	spool_recall(s);
+	assert_ok(spool_oldest(s, &id));
+	assert_true(spool_was_aside(s, id));
+	expect_oldest(s, "one");
+	expect_oldest(s, "three");
+	spool_close(s);
+}
+
 static void spool__age(void **state)
 {
 	const struct place *p = *state;
@@ -384,6 +409,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			spool__first_in_first_out_and_over_restarts, setup, teardown),
 		cmocka_unit_test_setup_teardown(spool__oldest_go_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			spool__what_is_set_aside_goes_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(spool__age, setup, teardown),
 		cmocka_unit_test_setup_teardown(spool__is_private, setup, teardown),
 		cmocka_unit_test_setup_teardown(spool__foreign_files, setup, teardown),

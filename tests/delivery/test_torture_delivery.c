@@ -107,11 +107,56 @@ static void torture__pack_again(void **state)
 	queue_close(&q);
 }
 
+static uint64_t next_id(struct queue *q, bool aside)
+{
+	struct queue_item item;
+	uint64_t id;
+
+	assert_ok(queue_next(q, &item));
+	id = item.id;
+	if (aside)
+		queue_set_aside(q, &item);
+	else
+		queue_remove(q, &item);
+	queue_item_deinit(&item);
+	return id;
+}
+
+static void queue__memory_lets_others_go_first(void **state)
+{
+	static char name[] = "n";
+	_cleanup_buf_ struct buf member = BUF_INIT(64);
+	struct upload u = {.origin = {.run = name, .service = name, .hostname = name}};
+	struct queue_item item;
+	struct queue q;
+	bool kept;
+
+	(void)state;
+	buf_append_str(&member, "a member");
+	u.member = member;
+	queue_open(&q, NULL, 0, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_ok(queue_put(&q, &u, &kept));
+	assert_int_equal(next_id(&q, true), 0);
+	assert_int_equal(next_id(&q, false), 1);
+	assert_int_equal(next_id(&q, true), 2);
+	assert_false(queue_ready(&q));
+	assert_int_equal(queue_next(&q, &item), -ENOENT);
+	assert_int_equal(queue_items(&q), 2);
+	queue_recall(&q);
+	assert_true(queue_ready(&q));
+	assert_int_equal(next_id(&q, false), 0);
+	assert_int_equal(next_id(&q, false), 2);
+	assert_true(queue_empty(&q));
+	queue_close(&q);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(torture__pack_keep_read),
 		cmocka_unit_test(torture__pack_again),
+		cmocka_unit_test(queue__memory_lets_others_go_first),
 	};
 
 	return cmocka_run_group_tests_name("torture_delivery", tests, NULL, NULL);
