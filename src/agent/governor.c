@@ -18,6 +18,7 @@
 #define EASE_AT 0.8 // of a limit
 #define CPU_SMOOTH (1.0 / 15.0) // weight of a second
 #define OWN_LIMIT_SHARE 0.8 // of our cgroup's memory limit
+#define UNLIMITED (1ull << 60)
 #define PRESSURE_MAX 10.0 // percent
 
 static const char *const level_names[GOVERNOR_LEVELS] = {
@@ -40,12 +41,29 @@ static uint64_t number_in(const char *path, const char *key)
 	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* The least limit of a group and those above it: a pod's or a slice's holds all that is in it. A path of
+ * the host's that is not there in a container's view ends at its mount point, which is the own group then. */
 static uint64_t limit_in(const char *root, const char *group, int len, const char *name)
 {
-	char path[PATH_MAX];
+	uint64_t least = 0;
 
-	snprintf(path, sizeof(path), "%s%.*s/%s", root, len, group, name);
-	return number_in(path, "");
+	for (; len >= 0; len--) {
+		char path[PATH_MAX];
+		uint64_t limit;
+
+		if (len && group[len] != '/' && group[len] != '\n' && group[len])
+			continue;
+		snprintf(path, sizeof(path), "%s%.*s/%s", root, len, group, name);
+		limit = number_in(path, "");
+		// v1 says "none" by the largest number of whole pages.
+		least = less(least, limit < UNLIMITED ? limit : 0);
+	}
+	return least;
 }
 
 /* Takes the file where it is there: the root of v2 has none, and a name that is too long is none. */
@@ -59,17 +77,17 @@ static void set_events(char ret[static GOVERNOR_PATH], const char *root, const c
 		memcpy(ret, path, (size_t)n + 1);
 }
 
-/* What our own cgroup allows, by the usual mount points; 0 no limit. ret_events: where it is counted how
- * often that was reached. */
-static uint64_t own_limit(char ret_events[static GOVERNOR_PATH])
+uint64_t governor_cgroup_limit(
+	const char *membership, const char *root, char ret_events[static GOVERNOR_PATH])
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
+	char v1[GOVERNOR_PATH];
 	uint64_t least = 0;
 
-	fs_read_file("/proc/self/cgroup", &text);
+	snprintf(v1, sizeof(v1), "%s/memory", root);
+	fs_read_file(membership, &text);
 	for (const char *line = text.data; line && *line; line += strcspn(line, "\n")) {
 		const char *path;
-		uint64_t limit = 0;
 		int len;
 
 		line += *line == '\n';
@@ -78,16 +96,13 @@ static uint64_t own_limit(char ret_events[static GOVERNOR_PATH])
 			break;
 		len = (int)strcspn(path, "\n");
 		if (!strncmp(line, "0::", 3)) {
-			limit = limit_in("/sys/fs/cgroup", path, len, "memory.max");
-			set_events(ret_events, "/sys/fs/cgroup", path, len, "memory.events");
+			least = less(least, limit_in(root, path, len, "memory.max"));
+			least = less(least, limit_in(root, path, len, "memory.high"));
+			set_events(ret_events, root, path, len, "memory.events");
 		} else if (memmem(line, (size_t)(path - line), ":memory:", 8)) {
-			limit = limit_in(
-				"/sys/fs/cgroup/memory", path, len, "memory.limit_in_bytes");
-			set_events(
-				ret_events, "/sys/fs/cgroup/memory", path, len, "memory.failcnt");
+			least = less(least, limit_in(v1, path, len, "memory.limit_in_bytes"));
+			set_events(ret_events, v1, path, len, "memory.failcnt");
 		}
-		if (limit && (!least || limit < least))
-			least = limit;
 	}
 	return least;
 }
@@ -104,7 +119,9 @@ void governor_set_limits(struct governor *g, const struct options *o)
 void governor_init(struct governor *g, const struct options *o)
 {
 	*g = (struct governor){.may_shed = o->memory_management};
-	g->own_limit = (uint64_t)((double)own_limit(g->events) * OWN_LIMIT_SHARE);
+	g->own_limit = (uint64_t)((double)governor_cgroup_limit(
+					  "/proc/self/cgroup", "/sys/fs/cgroup", g->events) *
+				  OWN_LIMIT_SHARE);
 	governor_set_limits(g, o);
 	if (g->own_limit && g->max_memory == g->own_limit)
 		log_info(LOGGER, "The limit of our own cgroup counts: %llu MB of memory",
@@ -180,11 +197,13 @@ static void mark(struct governor *g, enum governor_level to)
 static void step(struct governor *g, const struct governor_reading *r, enum governor_level to)
 {
 	enum log_level how = to > g->level ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+	uint32_t *said = to > g->level ? &g->said_up : &g->said_down;
 
 	mark(g, to);
 	// Each direction is said once for each level; a limit that is hit all day fills no log.
-	if (g->steps[to] > 2)
+	if (*said & 1u << to)
 		how = LOG_LEVEL_DEBUG;
+	*said |= 1u << to;
 	log_line(how, LOGGER,
 		"Sampling goes on at another level: %s (own memory %llu MB of %llu, own CPU %.1f %% "
 		"of %.0f, memory pressure %.1f %%, own cgroup at its limit %llu times)",

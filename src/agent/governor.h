@@ -57,9 +57,16 @@ struct governor {
 	uint64_t first, stepped; // times of the first reading and the last step
 	struct governor_marks marks; // of the running window
 	uint64_t steps[GOVERNOR_LEVELS]; // to a level, since the start
+	uint32_t said_up,
+		said_down; // bit by level: a step to it, from below and from above, was logged
 };
 
 void governor_init(struct governor *g, const struct options *o);
+/* The least that a process's cgroups and those above them allow, in bytes; 0 no limit. membership: its
+ * /proc/PID/cgroup; root: where cgroups are mounted. ret_events: where it is counted how often the own
+ * one was reached, untouched if that is nowhere. */
+uint64_t governor_cgroup_limit(
+	const char *membership, const char *root, char ret_events[static GOVERNOR_PATH]);
 /* Other limits from now on: --max-memory and --max-cpu, within what the own cgroup allows. */
 void governor_set_limits(struct governor *g, const struct options *o);
 /* Reads what the process takes; bpf is known to the session. */

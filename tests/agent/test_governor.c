@@ -145,6 +145,58 @@ static void governor__reads_how_full_its_cgroup_is(void **state)
 	scratch_end(dir);
 }
 
+/* The group itself, a pod or slice above it, and a container that sees its own group as the root. */
+static void governor__limits_of_its_cgroups(void **state)
+{
+	char dir[SCRATCH_DIR], own[SCRATCH_PATH], want[SCRATCH_PATH], events[GOVERNOR_PATH] = "";
+
+	(void)state;
+	scratch_begin(dir, "limits");
+	snprintf(own, sizeof(own), "%s/own", dir);
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 0);
+	scratch_put(dir, "/own", "0::/pod.slice/agent\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 0);
+	assert_string_equal(events, "");
+	scratch_put(dir, "/pod.slice/agent/memory.max", "max\n");
+	scratch_put(dir, "/pod.slice/agent/memory.events", "max 0\n");
+	scratch_put(dir, "/pod.slice/memory.max", "83886080\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 80 * MB);
+	snprintf(want, sizeof(want), "%s/pod.slice/agent/memory.events", dir);
+	assert_string_equal(events, want);
+	scratch_put(dir, "/pod.slice/agent/memory.max", "67108864\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 64 * MB);
+	scratch_put(dir, "/pod.slice/agent/memory.high", "33554432\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 32 * MB);
+	// v1: no limit is a large number there; the host's path is not in the container's view.
+	scratch_put(dir, "/own", "7:cpu,cpuacct:/kubepods/x\n4:memory:/kubepods/x\n0::/\n");
+	scratch_put(dir, "/memory/memory.limit_in_bytes", "9223372036854771712\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 0);
+	scratch_put(dir, "/memory/memory.limit_in_bytes", "50331648\n");
+	assert_int_equal(governor_cgroup_limit(own, dir, events), 48 * MB);
+	scratch_end(dir);
+}
+
+/* A group at its limit all day: one line for each level and direction, every step counted. */
+static void governor__each_step_is_logged_once(void **state)
+{
+	struct run run;
+	unsigned long warned, told;
+
+	(void)state;
+	begin(&run, 100 * MB, 5);
+	warned = log_count(LOG_LEVEL_WARNING);
+	told = log_count(LOG_LEVEL_INFO) - warned;
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(pass(&run, 30, 101 * MB, 1), GOVERNOR_PAUSED);
+		assert_int_equal(pass(&run, 60, 50 * MB, 1), GOVERNOR_FULL);
+	}
+	assert_int_equal(log_count(LOG_LEVEL_WARNING) - warned, 5);
+	assert_int_equal(log_count(LOG_LEVEL_INFO) - log_count(LOG_LEVEL_WARNING) - told, 5);
+	assert_int_equal(run.g.steps[GOVERNOR_PAUSED], 10);
+	assert_int_equal(run.g.steps[GOVERNOR_SHED], 20);
+	assert_int_equal(governor_window(&run.g).slowed, 30);
+}
+
 /* A single run is short; what may be told to go on for months is held to its share of the CPU. */
 static void governor__who_is_held_to_a_share_of_the_cpu(void **state)
 {
@@ -208,6 +260,8 @@ int main(void)
 		cmocka_unit_test(governor__pressure_of_the_machine_drops_caches_only),
 		cmocka_unit_test(governor__a_full_cgroup_drops_caches_only),
 		cmocka_unit_test(governor__reads_how_full_its_cgroup_is),
+		cmocka_unit_test(governor__limits_of_its_cgroups),
+		cmocka_unit_test(governor__each_step_is_logged_once),
 		cmocka_unit_test(governor__who_is_held_to_a_share_of_the_cpu),
 		cmocka_unit_test(governor__caches_may_be_kept),
 		cmocka_unit_test(governor__divisors),
