@@ -101,14 +101,22 @@ static const char *config_path(const struct option_givens *given, char *const *e
 	return path ? path : env_get(env, "GPROFILER_CONFIG");
 }
 
-/* Where the reference knows that other pid namespaces cannot be reached, it does not ask for the
- * initial one (gprofiler-agent.md 1.4). */
-static void apply_platform(struct options *o, char *const *env)
+/* On Fargate there are no perf events and no initial pid namespace to be had: as the reference, it asks for
+ * neither, whatever it was told (gprofiler-agent.md 1.4). */
+static int apply_platform(struct options *o, char *const *env, struct buf *why)
 {
 	const char *platform = env_get(env, "AWS_EXECUTION_ENV");
+	int r;
 
-	if (platform && strcmp(platform, "AWS_ECS_FARGATE") == 0)
-		o->pid_ns_check = false;
+	if (!platform || strcmp(platform, "AWS_ECS_FARGATE") != 0)
+		return 0;
+	o->pid_ns_check = false;
+	if (o->perf_mode == OPTION_PERF_DISABLED)
+		return 0;
+	r = options_set(o, OPTION_perf_mode, "disabled", why);
+	return r ? r
+		 : option_warn(o, "AWS Fargate has no perf events: native stacks are off, as with "
+				  "--no-perf");
 }
 
 static bool was_given(const struct option_givens *given, enum option_id id)
@@ -172,8 +180,9 @@ static int parse(struct options *o, struct option_givens *given, const struct op
 	int r = apply_layers(o, given, in, why);
 
 	hide_secrets(given);
-	apply_platform(o, in->env);
-	return r ? r : option_validate(o, why);
+	if (!r)
+		r = option_validate(o, why);
+	return r ? r : apply_platform(o, in->env, why);
 }
 
 int options_parse(

@@ -479,6 +479,7 @@ static void environment__flags_are_booleans(void **state)
 	char *const good[] = {yes, no, no_perf, no_java, foreign, version, NULL};
 	char *const bad[] = {odd, NULL}, *const bare[] = {empty, NULL};
 	char aws[] = "AWS_EXECUTION_ENV=AWS_ECS_FARGATE", *const fargate[] = {aws, NULL};
+	char ec2[] = "AWS_EXECUTION_ENV=AWS_ECS_EC2", *const elsewhere[] = {ec2, NULL};
 	struct run r;
 
 	(void)state;
@@ -491,6 +492,18 @@ static void environment__flags_are_booleans(void **state)
 	run_start_with(&r, "-o x", fargate, NULL);
 	assert_int_equal(r.result, OPTIONS_RUN);
 	assert_false(r.o.pid_ns_check);
+	assert_int_equal(r.o.perf_mode, OPTION_PERF_DISABLED);
+	assert_true(r.o.warnings.len == 1 && strstr(r.o.warnings.data[0], "Fargate"));
+	run_end(&r);
+	// It is so whatever was asked for; who asked for nothing else is not told.
+	run_start_with(&r, "-o x --perf-mode fp", fargate, NULL);
+	assert_int_equal(r.o.perf_mode, OPTION_PERF_DISABLED);
+	run_end(&r);
+	run_start_with(&r, "-o x --no-perf", fargate, NULL);
+	assert_int_equal(r.o.warnings.len, 0);
+	run_end(&r);
+	run_start_with(&r, "-o x", elsewhere, NULL);
+	assert_true(r.o.pid_ns_check && r.o.perf_mode == OPTION_PERF_SMART);
 	run_end(&r);
 	run_start_with(&r, "-o x", bad, NULL);
 	assert_int_equal(r.result, OPTIONS_REFUSED);
