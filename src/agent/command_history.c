@@ -120,6 +120,18 @@ void command_history_release(struct command_history *h)
 	remote_command_deinit(&h->force);
 }
 
+int command_history_restore(struct command_history *h, const char *id, const json_t *body)
+{
+	if (h->force.body || h->stopped || !find(h, id))
+		return 1;
+	h->force.body = json_deep_copy(body);
+	if (!h->force.body)
+		return -ENOMEM;
+	h->force.kind = REMOTE_CONTINUOUS;
+	snprintf(h->force.id, sizeof(h->force.id), "%s", id);
+	return 0;
+}
+
 void command_history_leave_out(struct command_history *h, const struct option_pids *pids)
 {
 	if (h->force.body && remote_command_leave_out(&h->force, pids))

@@ -63,6 +63,9 @@ int command_history_finish(
 	struct command_history *h, const char *id, const struct command_outcome *outcome);
 /* The command in force is over (its processes were stopped). */
 void command_history_release(struct command_history *h);
+/* A continuous command that goes on, since what came after it failed, is in force again, unless something else is
+ * or all was stopped. Return 0; 1: nothing changed; -ENOMEM. */
+int command_history_restore(struct command_history *h, const char *id, const json_t *body);
 /* These processes are out of the command in force. */
 void command_history_leave_out(struct command_history *h, const struct option_pids *pids);
 /* After a load: what the end of the last run left open is over, and is not done again. */

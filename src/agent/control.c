@@ -43,7 +43,7 @@ struct control {
 	unsigned failures; // heartbeats in a row
 	unsigned tries; // of the completion that is due
 	uint64_t not_before_ns; // next completion, CLOCK_MONOTONIC
-	bool denied, rejected, unsaved; // said so
+	bool denied, rejected, unsaved, nameless; // said so
 };
 
 /* With the lock, which is let go while the disk is waited for. The thread's. */
@@ -66,6 +66,7 @@ static void save(struct control *c)
 			"may be carried out again",
 			c->path, strerror(-r));
 	c->unsaved = r != 0;
+	c->dirty |= c->unsaved; // a disk may have room again by the next heartbeat
 }
 
 static void finish_locked(struct control *c, const char *id, const struct command_outcome *outcome)
@@ -136,6 +137,16 @@ static void take_command(struct control *c, const struct heartbeat_answer *a)
 		wake_loop(c);
 }
 
+/* The next one is less. */
+static void on_too_large(struct control *c)
+{
+	if (!c->request.no_containers)
+		log_warning(LOGGER,
+			"A heartbeat with this machine's containers is more than the server takes: they "
+			"are left out from now on");
+	c->request.no_containers = true;
+}
+
 static void on_failure(struct control *c, const struct studio_answer *said)
 {
 	enum log_level level = c->failures ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
@@ -150,6 +161,8 @@ static void on_failure(struct control *c, const struct studio_answer *said)
 		"A heartbeat was not taken (status %ld: %s)%s. Profiling goes on as it is",
 		said->status, said->message,
 		said->verdict == STUDIO_DENIED ? "; check --api-server, --token and proxies" : "");
+	if (said->verdict == STUDIO_TOO_LARGE)
+		on_too_large(c);
 }
 
 /* The reference's service level line (4.6): an answer of the studio's, a status, or no answer at all.
@@ -190,6 +203,12 @@ static void on_answer(struct control *c, const struct heartbeat_answer *a)
 		log_warning(LOGGER, "The server has no use for this agent's heartbeats: %s",
 			a->said.message);
 	c->rejected = rejected;
+	// Of what it cannot read an id of another server's is all that we could have said.
+	c->request.uuids_only |= rejected;
+	if (a->nameless && !c->nameless)
+		log_warning(LOGGER,
+			"A command came without an id that could be told back: it is not carried out");
+	c->nameless = a->nameless;
 	if (a->command)
 		take_command(c, a);
 }
@@ -211,7 +230,10 @@ static void beat(struct control *c)
 	if (r) {
 		c->failures++;
 		c->stats.failed++;
-		log_warning(LOGGER, "No heartbeat: %s", strerror(-r));
+		if (r == -ENOSPC)
+			on_too_large(c);
+		else
+			log_warning(LOGGER, "No heartbeat: %s", strerror(-r));
 		return;
 	}
 	on_answer(c, &answer);
@@ -515,6 +537,23 @@ void control_release(struct control *c, const char *id)
 		command_history_release(&c->history);
 		c->dirty = true;
 		pthread_cond_broadcast(&c->change);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void control_keep(struct control *c, const char *id, const json_t *body)
+{
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	r = command_history_restore(&c->history, id, body);
+	if (!r) {
+		log_info(LOGGER, "Command %s goes on", id);
+		c->dirty = true;
+		pthread_cond_broadcast(&c->change);
+	} else if (r < 0) {
+		log_warning(LOGGER, "Command %s goes on, but not after a restart: %s", id,
+			strerror(-r));
 	}
 	pthread_mutex_unlock(&c->lock);
 }

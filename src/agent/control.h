@@ -56,6 +56,8 @@ void control_finish(struct control *c, const char *id, const struct command_outc
 bool control_is_finished(struct control *c, const char *id);
 /* The command in force is over, whatever ended it but a stop or another command. */
 void control_release(struct control *c, const char *id);
+/* The continuous command that runs is in force again: the one that was to replace it could not begin. */
+void control_keep(struct control *c, const char *id, const json_t *body);
 /* These processes are out of what is in force and what waits. */
 void control_leave_out(struct control *c, const struct option_pids *pids);
 

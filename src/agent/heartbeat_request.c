@@ -2,11 +2,9 @@
 #include "agent/heartbeat_request.h"
 
 #include <arpa/inet.h>
-#include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/inventory.h"
@@ -44,21 +42,6 @@ static void own_address(char ret[INET_ADDRSTRLEN])
 		inet_ntop(AF_INET, &own.sin_addr, ret, INET_ADDRSTRLEN);
 }
 
-/* Whether the kernel counts it, for ourselves: an event opened and closed, nothing is sampled. */
-static bool is_supported(const char *name)
-{
-	struct capture_perf_event event;
-	struct perf_event_attr attr = {.size = sizeof(attr), .disabled = 1, .exclude_kernel = 1};
-	_cleanup_close_ int fd = -1;
-
-	if (event_find_named(name, &event))
-		return false;
-	attr.type = event.perf_type;
-	attr.config = event.perf_config;
-	fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	return fd >= 0;
-}
-
 /* Those of the reference's list, sorted; "cycles" if there is none, as it says. */
 static json_t *supported_events(void)
 {
@@ -68,7 +51,7 @@ static json_t *supported_events(void)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (is_supported(names[i]))
+		if (event_probe(names[i]) == 0)
 			json_array_append_new(list, json_string(names[i]));
 	if (!json_array_size(list))
 		json_array_append_new(list, json_string("cycles"));
@@ -93,12 +76,18 @@ static json_t *now_utc(void)
 	return json_string(text);
 }
 
-static json_t *ids(const struct command_history *h, bool executed)
+static bool may_say(const struct heartbeat_request *q, const char *id)
+{
+	return id[0] && (!q->uuids_only || remote_id_is_uuid(id));
+}
+
+static json_t *ids(
+	const struct heartbeat_request *q, const struct command_history *h, bool executed)
 {
 	json_t *list = json_array();
 
 	vec_foreach (e, &h->entries)
-		if (!executed || e->executed)
+		if ((!executed || e->executed) && may_say(q, e->id))
 			json_array_append_new(list, json_string(e->id));
 	return list;
 }
@@ -121,17 +110,21 @@ json_t *heartbeat_request_make(
 	json_object_set_new(o, "ip_address", json_string(address));
 	json_object_set_new(o, "hostname", json_text(q->hostname));
 	json_object_set_new(o, "service_name", json_text(q->service));
-	json_object_set_new(o, "last_command_id", last_id[0] ? json_string(last_id) : json_null());
+	json_object_set_new(
+		o, "last_command_id", may_say(q, last_id) ? json_string(last_id) : json_null());
 	json_object_set_new(o, "status", json_string("active"));
 	json_object_set_new(o, "timestamp", now_utc());
-	json_object_set_new(o, "received_command_ids", ids(h, false));
-	json_object_set_new(o, "executed_command_ids", ids(h, true));
+	json_object_set_new(o, "received_command_ids", ids(q, h, false));
+	json_object_set_new(o, "executed_command_ids", ids(q, h, true));
 	json_object_set(o, "perf_supported_events", q->events);
 	json_object_set_new(o, "agent_version", json_string(GP_VERSION));
 	json_object_set_new(o, "run_mode", json_string(system_run_mode()));
 	json_object_set_new(o, "namespace", environment("POD_NAMESPACE"));
 	json_object_set_new(o, "pod_name", environment("POD_NAME"));
-	json_object_set(o, "containers", q->containers);
+	if (q->no_containers)
+		json_object_set_new(o, "containers", json_array());
+	else
+		json_object_set(o, "containers", q->containers);
 	if (json_object_size(o) == 14)
 		return o;
 	json_decref(o);

@@ -14,6 +14,8 @@ struct heartbeat_request {
 	json_t *events; // found once; NULL: not yet
 	json_t *containers; // as they were at `taken`
 	uint64_t taken; // CLOCK_MONOTONIC ns
+	bool uuids_only; // the server's columns hold no other ids
+	bool no_containers; // with them it is more than the server takes
 };
 
 void heartbeat_request_init(struct heartbeat_request *q, const char *hostname, const char *service);

@@ -41,6 +41,7 @@ void job_free(struct job *job)
 	drop_parts(job);
 	selection_deinit(&job->selection);
 	option_pids_deinit(&job->without);
+	json_decref(job->body);
 	finish_config_unref(job->finish);
 	free(job);
 }

@@ -31,6 +31,7 @@ struct job {
 	unsigned nparts;
 	struct finish_receipt receipt; // goes with the next window that is given out
 	char id[72]; // of the command, "" of the command line
+	json_t *body; // owned: of the command, NULL of the command line
 };
 
 /* The options are copied and the processes they name looked up. Return 0; 1: none of them can be

@@ -6,6 +6,7 @@
 #include "agent/windows_run.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/event_find.h"
 
 #define LOGGER "gprofiler.heartbeat"
 
@@ -56,6 +57,22 @@ void obey_window(struct windows *w, struct job *job, bool ending)
 	snprintf(job->receipt.id, sizeof(job->receipt.id), "%s", job->id);
 }
 
+/* What the machine lacks is found before anything that runs is ended for it. */
+static int check_events(const struct options *o, struct buf *why)
+{
+	vec_foreach (name, &o->perf_events) {
+		int r = job_names_events(o) && strcmp(*name, "cycles") != 0 ? event_probe(*name)
+									    : 0;
+
+		if (r && r != -EPERM && r != -EACCES) {
+			buf_printf(why, "This machine does not count the perf event %s: %s", *name,
+				strerror(-r));
+			return 1;
+		}
+	}
+	return 0;
+}
+
 static int make_job(struct windows *w, const struct remote_command *c, struct job **ret)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT(REMOTE_WHY_MAX);
@@ -70,6 +87,12 @@ static int make_job(struct windows *w, const struct remote_command *c, struct jo
 				  : "It cannot be read");
 		return r;
 	}
+	r = check_events(&o, &why);
+	if (r) {
+		fail(w, c->id, buf_str(&why));
+		options_deinit(&o);
+		return r;
+	}
 	r = job_new(&o, ret);
 	options_deinit(&o);
 	if (r) {
@@ -77,6 +100,7 @@ static int make_job(struct windows *w, const struct remote_command *c, struct jo
 		return r;
 	}
 	snprintf((*ret)->id, sizeof((*ret)->id), "%s", c->id);
+	(*ret)->body = json_incref(c->body);
 	(*ret)->finish->delivery = config->delivery;
 	(*ret)->finish->machine = config->machine;
 	(*ret)->finish->spawn_real_ns = config->spawn_real_ns;
@@ -104,8 +128,12 @@ static int start(struct windows *w, const struct remote_command *c)
 	enum job_slot slot;
 	int r;
 
-	if (make_job(w, c, &job))
+	if (make_job(w, c, &job)) {
+		job = w->jobs[JOB_CONTINUOUS];
+		if (job && job->body)
+			control_keep(w->config->control, job->id, job->body);
 		return 0;
+	}
 	slot = job->slot;
 	replaced = windows_running(w) & BIT(slot);
 	w->why[0] = 0;
@@ -135,9 +163,13 @@ static int stop_processes(struct windows *w, const struct option_pids *pids)
 	unsigned ending = 0;
 	int r = windows_running(w) ? windows_turn(w, now, 0, 0, NULL) : 0;
 
-	for (unsigned i = 0; i < JOB_SLOTS; i++)
+	for (unsigned i = 0; i < JOB_SLOTS; i++) {
+		struct remote_command own = {.body = w->jobs[i] ? w->jobs[i]->body : NULL};
+
 		if (w->jobs[i] && job_leave_out(w->jobs[i], pids))
 			ending |= BIT(i);
+		remote_command_leave_out(&own, pids);
+	}
 	if (!r && ending)
 		r = windows_turn(w, clock_mono_ns(), ending, ending, NULL);
 	control_leave_out(w->config->control, pids);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/remote_command.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -35,6 +36,16 @@ bool remote_id_good(const char *id)
 		if (id[i] <= 0x20 || id[i] >= 0x7f || id[i] == '"' || id[i] == '\\')
 			return false;
 	return n > 0 && n <= REMOTE_ID_MAX;
+}
+
+bool remote_id_is_uuid(const char *id)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t i = 0;
+
+	while (form[i] && (form[i] == '-' ? id[i] == '-' : isxdigit((unsigned char)id[i])))
+		i++;
+	return !form[i] && !id[i];
 }
 
 /* The member, NULL if it is absent or null. */
@@ -316,6 +327,8 @@ static int read_java(struct reading *r, const json_t *java)
 	if (!java)
 		return 0;
 	if (json_is_object(java)) {
+		if (enabled && !json_is_boolean(enabled))
+			return wrong(r->why, "async_profiler.enabled", "true or false");
 		if (json_is_false(enabled))
 			return set(r, OPTION_java_mode, "disabled");
 		if (time && !json_is_string(time))

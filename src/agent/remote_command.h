@@ -32,6 +32,9 @@ void remote_command_deinit(struct remote_command *c);
 /* An id that can be kept and said again: printable, no blank, not too long. */
 bool remote_id_good(const char *id);
 
+/* One that the studio's columns can hold. */
+bool remote_id_is_uuid(const char *id);
+
 /* Reads one; body is copied. Return 0; 1: it is none, with the reason in why (ret has the id, so that it
  * can be answered); -ENOMEM. */
 int remote_command_read(

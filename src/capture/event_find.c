@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -40,4 +42,19 @@ int event_find_clock(unsigned n, struct capture_perf_event *ret)
 	static const char *const clocks[] = {"cycles", "cpu-clock", "task-clock"};
 
 	return n < ARRAY_SIZE(clocks) ? event_find_named(clocks[n], ret) : -ENOENT;
+}
+
+int event_probe(const char *name)
+{
+	struct perf_event_attr attr = {.size = sizeof(attr), .disabled = 1, .exclude_kernel = 1};
+	struct capture_perf_event event;
+	_cleanup_close_ int fd = -1;
+	int r = event_find_named(name, &event);
+
+	if (r)
+		return r;
+	attr.type = event.perf_type;
+	attr.config = event.perf_config;
+	fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	return fd < 0 ? -errno : 0;
 }

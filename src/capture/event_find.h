@@ -13,4 +13,8 @@ int event_find_named(const char *name, struct capture_perf_event *ret);
  * The caller opens them in this order and keeps the first that the kernel takes. */
 int event_find_clock(unsigned n, struct capture_perf_event *ret);
 
+/* Whether the kernel counts it, for ourselves: an event opened and closed, nothing is sampled. Return 0; -EPERM,
+ * -EACCES: it says nothing to us; another -errno: this machine has no such event, -ENOENT nobody has. */
+int event_probe(const char *name);
+
 #endif

@@ -81,9 +81,11 @@ void heartbeat_judge(long status, const char *body, size_t len, struct heartbeat
 	// A page that says 200 to everything is no studio.
 	if (ret->said.verdict == STUDIO_DONE && !json_object_get(root, "success"))
 		ret->said.verdict = STUDIO_BUSY;
-	if (ret->said.verdict != STUDIO_DONE || !ret->success || !json_is_object(command))
+	// An empty one is as good as null.
+	if (ret->said.verdict != STUDIO_DONE || !ret->success || !json_object_size(command))
 		return;
-	if (take_id(ret, json_object_get(root, "command_id")))
+	ret->nameless = !take_id(ret, json_object_get(root, "command_id"));
+	if (!ret->nameless)
 		ret->command = json_incref(command);
 }
 

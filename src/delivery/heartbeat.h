@@ -25,6 +25,7 @@ struct heartbeat_config {
 struct heartbeat_answer {
 	struct studio_answer said; // verdict, status, message, retry_after_s
 	bool success; // as the server says
+	bool nameless; // there was a command, but no id that can be said again
 	char id[HEARTBEAT_ID_MAX + 1]; // of the command, "" none
 	json_t *command; // owned: profiling_command, NULL none
 };

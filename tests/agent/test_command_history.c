@@ -265,6 +265,31 @@ static void history__processes_leave_what_is_in_force(void **state)
 	command_history_deinit(&h);
 }
 
+/* A newer one that failed does not end the one that runs. */
+static void history__what_goes_on_is_in_force_again(void **state)
+{
+	struct remote_command c = command_of(1, CONTINUOUS_TEXT);
+	struct command_history h;
+
+	(void)state;
+	command_history_init(&h);
+	assert_int_equal(command_history_restore(&h, c.id, c.body), 1); // never heard of
+	assert_ok(command_history_receive(&h, &c));
+	assert_ok(receive(&h, 2, CONTINUOUS_TEXT));
+	assert_int_equal(command_history_restore(&h, c.id, c.body), 1);
+	assert_true(in_force(&h, 2));
+	assert_ok(finish(&h, 2, "no"));
+	assert_ok(command_history_restore(&h, c.id, c.body));
+	restart(&h);
+	assert_true(in_force(&h, 1) && h.force.kind == REMOTE_CONTINUOUS);
+	// The last word was to stop.
+	assert_ok(receive(&h, 3, STOP_TEXT));
+	assert_int_equal(command_history_restore(&h, c.id, c.body), 1);
+	assert_null(h.force.body);
+	remote_command_deinit(&c);
+	command_history_deinit(&h);
+}
+
 /* Every beginning of a file, and files of others: none is taken for half of it. */
 static void history__a_damaged_file_is_none(void **state)
 {
@@ -357,6 +382,7 @@ int main(void)
 		cmocka_unit_test(history__a_thousand_and_the_oldest_go_first),
 		cmocka_unit_test(history__the_fullest_one_fits_the_file),
 		cmocka_unit_test(history__processes_leave_what_is_in_force),
+		cmocka_unit_test(history__what_goes_on_is_in_force_again),
 		cmocka_unit_test(history__a_damaged_file_is_none),
 		cmocka_unit_test(history__files),
 	};

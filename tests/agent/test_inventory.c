@@ -278,6 +278,49 @@ static void at_a9__fields_are_added_to_what_there_was(void **state)
 	heartbeat_request_deinit(&q);
 }
 
+static void assert_ids(const json_t *r, const char *key, const char *expect)
+{
+	const json_t *list = json_object_get(r, key);
+
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), expect);
+}
+
+/* What a server cannot take is left out when it said so. */
+static void request__less_of_it(void **state)
+{
+	static const char *const ids[] = {"cmd-1", "0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a11"};
+	struct remote_command c = {.kind = REMOTE_ONCE, .body = json_object()};
+	const struct command_outcome done = {0};
+	struct heartbeat_request q;
+	struct command_history h;
+	json_t *r;
+
+	(void)state;
+	command_history_init(&h);
+	heartbeat_request_init(&q, "host", "service");
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		snprintf(c.id, sizeof(c.id), "%s", ids[i]);
+		assert_ok(command_history_receive(&h, &c));
+		assert_ok(command_history_finish(&h, ids[i], &done));
+	}
+	r = heartbeat_request_make(&q, &h, ids[0]);
+	assert_int_equal(json_array_size(json_object_get(r, "received_command_ids")), 2);
+	assert_string_equal(text_of(r, "last_command_id"), ids[0]);
+	json_decref(r);
+	q.uuids_only = q.no_containers = true;
+	json_array_append_new(q.containers, json_object());
+	r = heartbeat_request_make(&q, &h, ids[0]);
+	assert_ids(r, "received_command_ids", ids[1]);
+	assert_ids(r, "executed_command_ids", ids[1]);
+	assert_string_equal(text_of(r, "last_command_id"), "(null)");
+	assert_int_equal(json_array_size(json_object_get(r, "containers")), 0);
+	json_decref(r);
+	remote_command_deinit(&c);
+	command_history_deinit(&h);
+	heartbeat_request_deinit(&q);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +332,7 @@ int main(void)
 		SCRATCH_HOST_CASE(inventory__is_bounded),
 		cmocka_unit_test(at_a5__the_agents_own_pod),
 		cmocka_unit_test(at_a9__fields_are_added_to_what_there_was),
+		cmocka_unit_test(request__less_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,13 @@ static void remote__ids(void **state)
 	wide[REMOTE_ID_MAX] = 0;
 	assert_true(remote_id_good(wide));
 	assert_true(remote_id_good("0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a11"));
+	assert_true(remote_id_is_uuid("0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a11"));
+	assert_true(remote_id_is_uuid("0F9C1C3E-7d0b-4f36-9d34-5d5f0f3b2a11"));
+	assert_false(remote_id_is_uuid("") || remote_id_is_uuid("cmd-1") ||
+		     remote_id_is_uuid("0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a1") ||
+		     remote_id_is_uuid("0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a111") ||
+		     remote_id_is_uuid("0f9c1c3e07d0b04f3609d3405d5f0f3b2a11") ||
+		     remote_id_is_uuid("0f9c1c3e-7d0b-4f36-9d34-5d5f0f3b2a1g"));
 	assert_false(remote_id_good("") || remote_id_good("a b") || remote_id_good("a\n") ||
 		     remote_id_good("a\"") || remote_id_good("a\\") || remote_id_good("\xc3\xa9"));
 }
@@ -340,6 +347,8 @@ static void remote__java(void **state)
 	assert_refused(CONFIGS("\"async_profiler\": {\"time\": \"sometimes\"}"), "sometimes");
 	assert_refused(CONFIGS("\"async_profiler\": {\"time\": 7}"), "async_profiler");
 	assert_refused(CONFIGS("\"async_profiler\": 7"), "async_profiler");
+	assert_refused(
+		CONFIGS("\"async_profiler\": {\"enabled\": \"false\"}"), "async_profiler.enabled");
 	assert_refused(CONFIGS("\"async_profiler\": {\"time\": \"alloc\"}"), "allocation");
 	assert_refused(CONFIGS("\"async_profiler\": \"enabled_alloc\""), "allocation");
 }

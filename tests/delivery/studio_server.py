@@ -168,6 +168,9 @@ class Studio:
         # completions as (body, accepted).
         self.command, self.heartbeats, self.completions, self.executions = None, [], [], {}
         self.handed = {}  # when a command was first handed out
+        # Commands of single hosts by (hostname, service), where a request was for more than one; what a service's hosts
+        # are to do, those that come later, too; which host a command was handed to.
+        self.host_commands, self.services, self.owners = {}, {}, {}
         self.connections = 0
         self.script, self.always = [], None
         self.next_gpid = 4000
@@ -338,6 +341,35 @@ class Studio:
             self.executions[command_id] = "assigned"
         return command_id
 
+    def order_service(self, service, **config):
+        """A continuous start of a service: a command of its own for each of its hosts that was seen, and for each
+        that comes. Returns the ids by hostname."""
+        config = dict({"command_type": "start", "continuous": True, "target_scope": "service"}, **config)
+        with self.lock:
+            self.services[service] = config
+            hosts = {b["hostname"] for _, _, b in self.heartbeats if b["service_name"] == service}
+            return {host: self.subscribe(host, service) for host in hosts}
+
+    def subscribe(self, host, service):
+        command_id = str(uuid.uuid4())
+        self.host_commands[host, service] = (
+            command_id, {"command_type": "start", "combined_config": self.services[service]})
+        self.executions[command_id] = "assigned"
+        return command_id
+
+    def current(self, host, service):
+        """The one command of a host, with the lock."""
+        if (host, service) not in self.host_commands and not self.command and service in self.services:
+            self.subscribe(host, service)
+        return self.host_commands.get((host, service)) or self.command or (None, None)
+
+    def others_wait(self, command_id):
+        """Whether another host of the same request has not completed: the real one then stores a completion, and
+        answers 500 (gprofiler-studio.md 1.8)."""
+        mine = next((k for k, (i, _) in self.host_commands.items() if i == command_id), None)
+        return mine and any(k[1] == mine[1] and k != mine and self.executions[i] == "assigned"
+                            for k, (i, _) in self.host_commands.items())
+
     def heartbeat(self, h):
         if "gzip" in (h.headers.get("Content-Encoding") or ""):
             raise Refused(422, {"detail": [{"msg": "not JSON"}]}, "heartbeats are plain")
@@ -350,8 +382,9 @@ class Studio:
                 self.refused.append(Refused(200, {}, why))
                 return {"success": True, "message": "Heartbeat received, but failed to check for commands",
                         "profiling_command": None, "command_id": None}
-            command_id, command = self.command or (None, None)
+            command_id, command = self.current(body["hostname"], body["service_name"])
             self.handed.setdefault(command_id, time.monotonic())
+            self.owners.setdefault(command_id, body["hostname"])
         return {"success": True, "message": "Heartbeat received", "profiling_command": command,
                 "command_id": command_id}
 
@@ -365,10 +398,13 @@ class Studio:
         if not UUID.fullmatch(body["command_id"]):
             raise Refused(500, {"message": "Internal Server Error"}, "command_id is no UUID")
         with self.lock:
-            accepted = self.executions.get(body["command_id"]) == "assigned"
+            accepted = self.executions.get(body["command_id"]) == "assigned" and \
+                self.owners.get(body["command_id"]) == body["hostname"]
             if accepted:
                 self.executions[body["command_id"]] = body["status"]
             self.completions.append((body, accepted))
+            if accepted and self.others_wait(body["command_id"]):
+                raise Refused(500, {"message": "Internal Server Error"}, "other hosts have not completed")
         return {"success": accepted, "message": "ok" if accepted else "no assigned execution"}
 
     def completion(self, command_id):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control from afar: the real agent told by a studio of the test's own to start and stop profiles."""
+import json
 import os
 import signal
 import subprocess
 import time
+import urllib.request
 import uuid
 
 import lib
@@ -195,6 +197,112 @@ def test_profilers_that_overlap_in_part():
     assert abs(sum(lengths) / 1e9 - len(lengths)) < 0.001, lengths
     assert studio.completion(first)["status"] == "completed" and len(studio.completions) == 2
     assert "ERROR" not in log(p), log(p)[-3000:]
+    end(p)
+    studio.close()
+
+
+def post(studio, path, **body):
+    request = urllib.request.Request(f"{studio.url}/api/metrics/{path}", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_start_of_a_service():
+    """S6: a start of a service is one command for each of its hosts. This host does its own, and says so once, though
+    the server answers 500 as long as others have not done theirs; another service's is not for it; who comes later is
+    told with its first heartbeat."""
+    studio = S.Studio()
+    p = start(studio)
+    beats(studio)
+    for host, service in (("other-host", SERVICE), ("third-host", "another-service")):
+        post(studio, "heartbeat", ip_address="10.0.0.2", hostname=host, service_name=service)
+    foreign = studio.order_service("another-service", duration=1, frequency=20)
+    assert set(foreign) == {"third-host"}
+    assert beats(studio, 2)["received_command_ids"] == []
+    ids = studio.order_service(SERVICE, duration=1, frequency=49, target_entities=[{"serviceName": SERVICE}])
+    own = os.uname().nodename
+    assert set(ids) == {own, "other-host"} and len(set(ids.values())) == 2
+    told = completed(studio, ids[own])
+    assert told["status"] == "completed" and told["hostname"] == own, told
+    assert any(e.status == 500 for e in studio.refused), studio.refused
+    wait_for("windows go on", lambda: len(studio.uploads) >= 3)
+    assert all(u.headers["GPROFILER-SERVICE-NAME"] == SERVICE for u in studio.uploads)
+    assert config(studio.uploads[0])["profiling_frequency"] == "49"
+    # The other host's is not this one's to answer, and ours is not sent again.
+    answer = post(studio, "heartbeat", ip_address="10.0.0.2", hostname="other-host", service_name=SERVICE)
+    assert answer["command_id"] == ids["other-host"]
+    answer = post(studio, "heartbeat", ip_address="10.0.0.3", hostname="late-host", service_name=SERVICE)
+    assert answer["profiling_command"]["combined_config"]["target_scope"] == "service"
+    assert beats(studio, 2)["executed_command_ids"] == [ids[own]] and len(studio.completions) == 1
+    end(p)
+    studio.close()
+
+
+def test_what_fails_to_begin_ends_nothing():
+    """A newer continuous command that cannot be, or asks for what the machine lacks, fails, and so does an ad-hoc one:
+    the one that runs has no gap, and goes on after a restart."""
+    studio = S.Studio()
+    p = start(studio)
+    lacks = {"perf": {"mode": "enabled_restricted", "events": ["stalled-cycles-frontend", "stalled-cycles-backend"]}}
+    bad = [dict(continuous=True, duration="long"), dict(continuous=False, duration=1, frequency=0)]
+    if "stalled-cycles-backend" not in beats(studio)["perf_supported_events"]:
+        bad += [dict(continuous=False, duration=1, profiler_configs=lacks),
+                dict(continuous=True, duration=1, profiler_configs=lacks)]
+    command = studio.order(continuous=True, duration=1, frequency=49)
+    completed(studio, command)
+    for config in bad:
+        told = completed(studio, studio.order(**config))
+        assert told["status"] == "failed" and told["error_message"], (config, told)
+    n = len(studio.uploads)
+    wait_for("windows go on", lambda: len(studio.uploads) >= n + 2)
+    lengths = [u.header["duration_ns"] / 1e9 for u in studio.uploads]
+    assert abs(sum(lengths) - len(lengths)) < 0.001 and log(p).count("Sampling") == 1, (lengths, log(p)[-3000:])
+    assert "ERROR" not in log(p), log(p)[-3000:]
+    end(p, signal.SIGKILL)
+    n = len(studio.uploads)
+    p = start(studio, out="out2")
+    wait_for("windows after a restart", lambda: len(studio.uploads) > n)
+    assert f"{command} is in force" in log(p), log(p)[-3000:]
+    end(p)
+    studio.close()
+
+
+def test_a_state_that_cannot_be_kept():
+    """Commands are carried out all the same, it is said once, and kept as soon as that is possible again. An id that no
+    studio made costs its lists' place where the server cannot hold it, and not the host's."""
+    studio = S.Studio()
+    path = os.path.join(lib.env.dir, "state", "commands.json")
+    os.makedirs(path)
+    p = start(studio)
+    beats(studio)
+    once = studio.order(continuous=False, duration=1, frequency=49)
+    assert completed(studio, once)["status"] == "completed"
+    stop = studio.order("stop")
+    completed(studio, stop)
+    beats(studio, 2)
+    assert log(p).count("cannot be kept") == 1, log(p)[-3000:]
+    os.rmdir(path)
+    wait_for("the state", lambda: os.path.isfile(path))
+    end(p, signal.SIGKILL)
+    state = json.load(open(path))
+    assert state["version"] == 1 and len(state["commands"]) == 2
+    state["commands"].insert(0, {"id": "of-another-server", "kind": 1, "executed": True})
+    with open(path, "w") as f:
+        json.dump(state, f)
+    p = start(studio, out="out2")
+    body = wait_for("a heartbeat that the server can read",
+                    lambda: [b for _, _, b in studio.heartbeats if b["executed_command_ids"] == [once, stop]])[-1]
+    assert body["received_command_ids"] == [once, stop] and body["last_command_id"] == stop
+    wait_for("it was said", lambda: "failed to check" in log(p))
+    beats(studio, 2)
+    assert studio.heartbeats[-1][2]["received_command_ids"] == [once, stop]
+    assert log(p).count("failed to check") == 1 and len(studio.completions) == 2
+    # A proxy that takes no more than this: what is large is left out.
+    studio.limit = 10
+    wait_for("it was said", lambda: "left out from now on" in log(p))
+    studio.limit = 4 << 20
+    wait_for("without containers", lambda: studio.heartbeats[-1][2]["containers"] == [])
     end(p)
     studio.close()
 

@@ -9,6 +9,8 @@
 	"{\"success\": true, \"message\": \"m\", \"command_id\": " id                              \
 	", \"profiling_command\": " command "}"
 
+#define START "{\"command_type\": \"start\"}"
+
 static struct heartbeat_answer judge(long status, const char *body)
 {
 	struct heartbeat_answer a;
@@ -39,20 +41,21 @@ static void judge__half_a_command_is_none(void **state)
 	static const char *const bodies[] = {
 		COMMAND("null", "null"),
 		COMMAND("\"" ID "\"", "null"),
+		COMMAND("\"" ID "\"", "{}"),
 		COMMAND("\"" ID "\"", "[]"),
 		COMMAND("\"" ID "\"", "\"start\""),
-		COMMAND("null", "{}"),
-		COMMAND("7", "{}"),
-		COMMAND("\"\"", "{}"),
-		COMMAND("\"a b\"", "{}"),
-		COMMAND("\"a\\\"b\"", "{}"),
-		COMMAND("\"a\\\\b\"", "{}"),
-		COMMAND("\"a\\nb\"", "{}"),
-		COMMAND("\"\\u00e9\"", "{}"),
-		COMMAND("[]", "{}"),
+		COMMAND("null", START),
+		COMMAND("7", START),
+		COMMAND("\"\"", START),
+		COMMAND("\"a b\"", START),
+		COMMAND("\"a\\\"b\"", START),
+		COMMAND("\"a\\\\b\"", START),
+		COMMAND("\"a\\nb\"", START),
+		COMMAND("\"\\u00e9\"", START),
+		COMMAND("[]", START),
 		COMMAND("\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"",
-			"{}"),
-		"{\"success\": true, \"profiling_command\": {}}",
+			START),
+		"{\"success\": true, \"profiling_command\": " START "}",
 		"{\"success\": true, \"message\": \"Heartbeat received, but failed to check\"}",
 	};
 
@@ -62,6 +65,7 @@ static void judge__half_a_command_is_none(void **state)
 
 		if (a.said.verdict != STUDIO_DONE || a.command || !a.success)
 			fail_msg("%s", bodies[i]);
+		assert_int_equal(a.nameless, strstr(bodies[i], START) != NULL);
 	}
 }
 
@@ -75,7 +79,8 @@ static void judge__no_success_is_no_command(void **state)
 		struct heartbeat_answer a;
 
 		snprintf(body, sizeof(body),
-			"{\"success\": %s, \"command_id\": \"" ID "\", \"profiling_command\": {}}",
+			"{\"success\": %s, \"command_id\": \"" ID
+			"\", \"profiling_command\": " START "}",
 			values[i]);
 		a = judge(200, body);
 		assert_false(a.success);
@@ -124,7 +129,7 @@ static void judge__every_status(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct heartbeat_answer a = judge(cases[i].status, COMMAND("\"" ID "\"", "{}"));
+		struct heartbeat_answer a = judge(cases[i].status, COMMAND("\"" ID "\"", START));
 
 		if (a.said.verdict != cases[i].verdict)
 			fail_msg("%ld: %d", cases[i].status, a.said.verdict);
