@@ -118,7 +118,10 @@ void governor_set_limits(struct governor *g, const struct options *o)
 
 void governor_init(struct governor *g, const struct options *o)
 {
-	*g = (struct governor){.may_shed = o->memory_management};
+	*g = (struct governor){
+		.may_shed = o->memory_management,
+		.pressure = "/proc/pressure/memory",
+	};
 	g->own_limit = (uint64_t)((double)governor_cgroup_limit(
 					  "/proc/self/cgroup", "/sys/fs/cgroup", g->events) *
 				  OWN_LIMIT_SHARE);
@@ -155,7 +158,8 @@ void governor_read(const struct governor *g, struct governor_reading *ret, uint6
 			<< 10,
 		.squeezed = times_squeezed(g->events),
 	};
-	fs_read_file("/proc/pressure/memory", &text);
+	if (g->pressure)
+		fs_read_file(g->pressure, &text);
 	at = strstr(buf_str(&text), "full avg10=");
 	if (at)
 		ret->pressure = strtod(at + strlen("full avg10="), NULL);

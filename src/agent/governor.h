@@ -51,6 +51,7 @@ struct governor {
 	bool may_shed;
 	char events
 		[GOVERNOR_PATH]; // file that counts those times: memory.events or memory.failcnt; "" none
+	const char *pressure; // file of the machine's memory pressure, NULL none
 	enum governor_level level;
 	struct governor_reading last, window_start;
 	double cpu; // percent of one CPU, smoothed over half a minute

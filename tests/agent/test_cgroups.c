@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include "agent/cgroups.h"
+#include "base/clock.h"
 #include "base/fs.h"
 
 #define ID_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -140,9 +142,36 @@ static void choose__by_rate_not_by_age(void **state)
 	tree_end(&t);
 }
 
+/* Ten percent of a CPU are more than forty of the memory; among those that are idle it is memory. */
+static void choose__cpu_ten_times_before_memory(void **state)
+{
+	struct cgroups_limits limits = {.total = 1};
+	struct cgroups c;
+	struct sysinfo si;
+	struct tree t;
+	unsigned mb;
+
+	(void)state;
+	assert_ok(sysinfo(&si));
+	mb = (unsigned)(((uint64_t)si.totalram * si.mem_unit >> 20) * 4 / 10);
+	tree_begin(&t, "2");
+	v2_group(&t, "/small", 1000, 1, "1\n");
+	v2_group(&t, "/large", 1000, mb, "2\n");
+	v2_group(&t, "/works", 1000, 1, "3\n");
+	assert_ok(cgroups_init(&c, t.mountinfo));
+	assert_ok(cgroups_choose(&c, &limits));
+	assert_true(chosen(&c, "/large"));
+	v2_group(&t, "/works", 100001000, 1, "3\n");
+	c.read_ns -= 1000 * NSEC_PER_SEC;
+	assert_ok(cgroups_choose(&c, &limits));
+	assert_true(chosen(&c, "/works"));
+	cgroups_deinit(&c);
+	tree_end(&t);
+}
+
 static void choose__never_a_parent_with_its_child(void **state)
 {
-	const struct cgroups_limits limits = {.total = 3};
+	const struct cgroups_limits limits = {.total = 4};
 	struct cgroups c;
 	struct tree t;
 
@@ -163,6 +192,8 @@ static void choose__never_a_parent_with_its_child(void **state)
 	v2_group(&t, "/empty", 90000000, 10, "");
 	assert_ok(cgroups_choose(&c, &limits));
 	assert_true(chosen(&c, "/p/a") && chosen(&c, "/p/b") && chosen(&c, "/q"));
+	// There is room for one more, and the parent is not it.
+	assert_int_equal(c.chosen, 3);
 	assert_false(chosen(&c, "/p") || chosen(&c, "/empty"));
 	cgroups_deinit(&c);
 	tree_end(&t);
@@ -172,6 +203,7 @@ static void choose__containers_first_and_whole(void **state)
 {
 	const struct cgroups_limits one = {.total = 0, .containers = 1};
 	const struct cgroups_limits mixed = {.total = 2, .containers = 1};
+	const struct cgroups_limits many = {.total = 9, .containers = 1};
 	struct cgroups c;
 	struct tree t;
 
@@ -182,6 +214,8 @@ static void choose__containers_first_and_whole(void **state)
 	v2_group(&t, "/docker/" ID_A "/app", 0, 1, "5\n");
 	v2_group(&t, "/docker/" ID_B, 0, 1, "6\n");
 	v2_group(&t, "/host", 0, 1, "7\n");
+	v2_group(&t, "/other", 0, 1, "8\n");
+	v2_group(&t, "/docker/" ID_B "/app", 0, 1, "9\n");
 	assert_ok(cgroups_init(&c, t.mountinfo));
 	assert_ok(cgroups_choose(&c, &one));
 	v2_group(&t, "/docker/" ID_A, 2000000, 1, "");
@@ -199,13 +233,18 @@ static void choose__containers_first_and_whole(void **state)
 	assert_int_equal(c.chosen, 2);
 	assert_int_equal(c.containers, 1);
 	assert_true(chosen(&c, "/docker/" ID_A) && chosen(&c, "/host"));
+	// What is in a container that is not chosen is no group of its own.
+	assert_ok(cgroups_choose(&c, &many));
+	assert_int_equal(c.chosen, 3);
+	assert_int_equal(c.containers, 1);
+	assert_true(chosen(&c, "/host") && chosen(&c, "/other"));
 	cgroups_deinit(&c);
 	tree_end(&t);
 }
 
 static void choose__v1_by_the_set_of_processes(void **state)
 {
-	const struct cgroups_limits limits = {.total = 1};
+	struct cgroups_limits limits = {.total = 1};
 	struct cgroups c;
 	struct tree t;
 
@@ -214,6 +253,8 @@ static void choose__v1_by_the_set_of_processes(void **state)
 	put(&t, "v2/cgroup.procs", "1\n");
 	put(&t, "cpu/x/cpuacct.usage", "5\n");
 	put(&t, "cpu/x/cgroup.procs", "21\n22\n");
+	// A hybrid host may show the group in v2 as well, without its processes.
+	put(&t, "v2/x/cgroup.procs", "");
 	put(&t, "cpu/x/y/cpuacct.usage", "0\n");
 	put(&t, "cpu/x/y/cgroup.procs", "23\n");
 	put(&t, "memory/m/memory.usage_in_bytes", "1048576\n");
@@ -232,6 +273,9 @@ static void choose__v1_by_the_set_of_processes(void **state)
 	put(&t, "cpu/x/cgroup.procs", "22\n");
 	assert_ok(cgroups_refresh(&c));
 	assert_false(cgroups_has(&c, 0, 21));
+	limits.total = 2;
+	assert_ok(cgroups_choose(&c, &limits));
+	assert_true(chosen(&c, "/m") && cgroups_has(&c, 0, 31));
 	cgroups_deinit(&c);
 	tree_end(&t);
 }
@@ -257,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(container__of_every_engine),
 		cmocka_unit_test(choose__by_rate_not_by_age),
+		cmocka_unit_test(choose__cpu_ten_times_before_memory),
 		cmocka_unit_test(choose__never_a_parent_with_its_child),
 		cmocka_unit_test(choose__containers_first_and_whole),
 		cmocka_unit_test(choose__v1_by_the_set_of_processes),

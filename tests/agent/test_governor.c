@@ -46,6 +46,9 @@ static void governor__within_budget_nothing_happens(void **state)
 	begin(&run, 100 * MB, 5);
 	assert_int_equal(pass(&run, 3600, 99 * MB, 4.9), GOVERNOR_FULL);
 	assert_int_equal(run.g.marks.shed + run.g.marks.slowed + run.g.marks.paused, 0);
+	// BPF maps and rings are memory as well.
+	run.r.bpf = 2 * MB;
+	assert_int_equal(pass(&run, 1, 99 * MB, 4.9), GOVERNOR_SHED);
 }
 
 static void governor__memory_goes_step_by_step_and_back(void **state)
@@ -72,6 +75,7 @@ static void governor__memory_goes_step_by_step_and_back(void **state)
 	assert_int_equal(marks.slowed, 3);
 	assert_int_equal(marks.paused, 1);
 	assert_int_equal(marks.eased, 5);
+	assert_int_equal(marks.end.anon, 50 * MB);
 	assert_int_equal(governor_window(&run.g).worst, GOVERNOR_FULL);
 }
 
@@ -128,7 +132,7 @@ static void governor__reads_how_full_its_cgroup_is(void **state)
 {
 	struct governor g = {0};
 	struct governor_reading r;
-	char dir[SCRATCH_DIR];
+	char dir[SCRATCH_DIR], pressure[SCRATCH_PATH];
 
 	(void)state;
 	scratch_begin(dir, "governor");
@@ -138,6 +142,12 @@ static void governor__reads_how_full_its_cgroup_is(void **state)
 	snprintf(g.events, sizeof(g.events), "%s/memory.events", dir);
 	governor_read(&g, &r, 0);
 	assert_int_equal(r.squeezed, 42);
+	scratch_put(dir, "/pressure",
+		"some avg10=55.00 avg60=0 total=9\nfull avg10=12.50 avg60=1.0 total=1\n");
+	snprintf(pressure, sizeof(pressure), "%s/pressure", dir);
+	g.pressure = pressure;
+	governor_read(&g, &r, 0);
+	assert_true(r.pressure == 12.5);
 	scratch_put(dir, "/memory.failcnt", "17\n");
 	snprintf(g.events, sizeof(g.events), "%s/memory.failcnt", dir);
 	governor_read(&g, &r, 0);
