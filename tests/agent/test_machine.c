@@ -16,6 +16,7 @@
 #include "agent/program_file.h"
 #include "agent/system_facts.h"
 #include "agent/usage.h"
+#include "base/clock.h"
 #include "base/sha1.h"
 #include "delivery/cloud.h"
 #include "delivery/metrics.h"
@@ -112,6 +113,7 @@ static void machine__libc(void **state)
 
 static void machine__usage(void **state)
 {
+	struct usage u = {0};
 	uint64_t busy, total;
 	double percent;
 
@@ -126,6 +128,12 @@ static void machine__usage(void **state)
 	assert_true(percent > 74.9 && percent < 75.1);
 	assert_false(usage_parse_meminfo("MemTotal: 0 kB\nMemAvailable: 0 kB\n", &percent));
 	assert_false(usage_parse_meminfo("", &percent));
+	// Memory is read every five seconds, not with each turn of the loop.
+	usage_sample(&u, 1);
+	usage_sample(&u, 5 * NSEC_PER_SEC);
+	assert_int_equal(u.memory_count, 1);
+	usage_sample(&u, 5 * NSEC_PER_SEC + 1);
+	assert_int_equal(u.memory_count, 2);
 }
 
 static void machine__external_metadata(void **state)

@@ -128,6 +128,18 @@ static void container__files_of_containerd(void **state)
 	check(f, 0, SIX, "containerd");
 }
 
+/* The pod's own container has no name there, and what was never restarted no log. */
+static void container__files_of_a_sandbox(void **state)
+{
+	put_text(*state,
+		"/fs/run/containerd/io.containerd.runtime.v2.task/k8s.io/" ID "/config.json",
+		"{\"annotations\": {\"io.kubernetes.cri.container-type\": \"sandbox\", "
+		"\"io.kubernetes.cri.sandbox-name\": \"web\", "
+		"\"io.kubernetes.cri.sandbox-namespace\": \"shop\", "
+		"\"io.kubernetes.cri.sandbox-uid\": \"" UID "\"}}");
+	check(*state, 0, "k8s_POD_web_shop_" UID "_0", "containerd");
+}
+
 static void container__files_of_nerdctl_and_k3s(void **state)
 {
 	put_text(*state,
@@ -157,6 +169,17 @@ static void container__files_of_podman(void **state)
 		"/fs/run/containers/storage/overlay-containers/" ID "/userdata/config.json",
 		"{\"annotations\": {\"run.oci.systemd.subgroup\": \"\"}}");
 	check(*state, 0, "brave_web", "podman");
+}
+
+/* Of `podman run --rm`, and what is gone after a boot. */
+static void container__files_of_what_podman_forgets(void **state)
+{
+	put_text(*state, "/fs/var/lib/containers/storage/overlay-containers/containers.json",
+		"[{\"id\": \"ff\", \"names\": [\"no\"]}]");
+	put_text(*state,
+		"/fs/var/lib/containers/storage/overlay-containers/volatile-containers.json",
+		"[{\"id\": \"" ID "\", \"names\": [\"brief\"]}]");
+	check(*state, 0, "brief", "podman");
 }
 
 static void container__monitor_of_podman(void **state)
@@ -215,6 +238,8 @@ int main(void)
 		SCRATCH_HOST_CASE(container__files_of_nerdctl_and_k3s),
 		SCRATCH_HOST_CASE(container__files_of_crio),
 		SCRATCH_HOST_CASE(container__files_of_podman),
+		SCRATCH_HOST_CASE(container__files_of_what_podman_forgets),
+		SCRATCH_HOST_CASE(container__files_of_a_sandbox),
 		SCRATCH_HOST_CASE(container__monitor_of_podman),
 		SCRATCH_HOST_CASE(container__log_links_come_first),
 		SCRATCH_HOST_CASE(container__nonsense_is_none),
