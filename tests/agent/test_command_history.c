@@ -95,6 +95,9 @@ static void history__the_last_word_is_in_force(void **state)
 	restart(&h);
 	assert_true(in_force(&h, 6) && !h.stopped);
 	assert_int_equal(h.force.kind, REMOTE_CONTINUOUS);
+	// Its completion is not its end.
+	assert_ok(finish(&h, 6, NULL));
+	assert_true(in_force(&h, 6));
 	// One that failed is over.
 	assert_ok(finish(&h, 6, "no"));
 	assert_null(h.force.body);
