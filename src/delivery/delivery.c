@@ -158,15 +158,20 @@ static void on_stuck(
 	struct delivery *d, const struct queue_item *item, const struct studio_answer *a)
 {
 	uint64_t wait_s = MIN((uint64_t)ASIDE_FIRST_S << MIN(d->recalls, 8u), ASIDE_MAX_S);
+	bool enough = item->again || (d->stuck + 1 >= STUCK_TRIES && queue_items(&d->queue) > 1);
 
 	if (!may_be_its_own_doing(a)) {
 		d->stuck = 0;
 		return;
 	}
-	if ((++d->stuck < STUCK_TRIES && !item->again) || queue_items(&d->queue) < 2)
+	d->stuck++;
+	if (!enough)
 		return;
 	queue_set_aside(&d->queue, item);
-	d->aside++;
+	// The server was well before the only one that it does not take came again: who comes next
+	// need not be patient with it.
+	if (!d->aside++ && item->again && d->failed == 1)
+		d->failed = d->not_before_ns = 0;
 	d->recall_ns = clock_mono_ns() + wait_s * NSEC_PER_SEC;
 	log_line(item->again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOGGER,
 		"The server did not take a profile %u times in a row (status %ld: %s): others go "
